@@ -1,0 +1,23 @@
+#include <ouro.h>
+#include <stdio.h>
+
+static int hello(void *arg)
+{
+    struct ouro_tcp_stream *stream;
+    int rc = ouro_tcp_stream_connect(OURO_ADDRS("127.0.0.1:6142"), &stream);
+    (void)arg;
+    if (rc < 0)
+        return rc;
+    puts("created stream");
+    rc = ouro_tcp_stream_write_all(stream, "hello world\n", 12);
+    ouro_tcp_stream_close(stream);
+    return rc;
+}
+
+int main(void)
+{
+    int rc = ouro_run(hello, NULL);
+    if (rc < 0)
+        fprintf(stderr, "hello: %s\n", ouro_strerror(rc));
+    return rc < 0;
+}

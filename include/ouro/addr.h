@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Socket addresses, and ToSocketAddrs: everything that can be turned into some.
+ *
+ * Literals ("127.0.0.1:80", "[::1]:80", "[fe80::1%eth0]:80") are parsed where they stand and touch
+ * neither thread nor resolver; names go to getaddrinfo(3) on the blocking pool, so /etc/hosts and
+ * NSS rules hold.
+ */
+#ifndef OURO_ADDR_H
+#define OURO_ADDR_H
+
+#include <ouro/api.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct sockaddr;
+
+/* Longest text of an address with its terminator: an AF_UNIX path, "unix:" in front. */
+#define OURO_ADDR_TEXT_MAX 128
+
+/* One address, IPv4, IPv6 or Unix: a value, copied freely.  Compare by ouro_socket_addr_equal(). */
+struct ouro_socket_addr {
+    uint32_t length;        /* of the struct sockaddr in storage, in bytes */
+    uint32_t reserved;      /* 0 */
+    uint64_t storage[16];   /* a struct sockaddr_in, _in6 or _un */
+};
+
+/* What addresses may come from. */
+enum ouro_addrs_kind {
+    OURO_ADDRS_TEXT = 1,      /* "HOST:PORT": a literal or a name; the port is a number */
+    OURO_ADDRS_HOST_PORT = 2, /* host, port: a literal without brackets, or a name */
+    OURO_ADDRS_LIST = 3       /* addresses, tried as they stand */
+};
+
+#define OURO_ADDRS_F_IPV4 (1u << 0) /* only IPv4 addresses; with both bits or none: either */
+#define OURO_ADDRS_F_IPV6 (1u << 1) /* only IPv6 addresses */
+
+struct ouro_to_socket_addrs {
+    enum ouro_addrs_kind kind;
+    uint32_t flags;                      /* OURO_ADDRS_F_... */
+    const char *text;                    /* TEXT: all of it; HOST_PORT: the host */
+    const struct ouro_socket_addr *list; /* LIST */
+    size_t count;                        /* LIST: how many */
+    uint16_t port;                       /* HOST_PORT: in host byte order */
+};
+
+#ifndef __cplusplus
+/* "127.0.0.1:6142", "[::1]:80", "example.org:443", as an argument of a call. */
+#define OURO_ADDRS(address_text)                                                                   \
+    (&(const struct ouro_to_socket_addrs){.kind = OURO_ADDRS_TEXT, .text = (address_text)})
+/* Host and port apart: a literal without brackets, or a name. */
+#define OURO_HOST_PORT(host_text, port_number)                                                     \
+    (&(const struct ouro_to_socket_addrs){                                                         \
+        .kind = OURO_ADDRS_HOST_PORT, .text = (host_text), .port = (port_number)})
+/* Addresses that are known already. */
+#define OURO_ADDR_LIST(address_list, address_count)                                                \
+    (&(const struct ouro_to_socket_addrs){                                                         \
+        .kind = OURO_ADDRS_LIST, .list = (address_list), .count = (address_count)})
+#endif
+
+/*
+ * Parses "1.2.3.4:80", "[::1]:80", "[fe80::1%lo]:80" or "unix:/path" ("unix:@name": abstract).
+ *
+ * Errors:  -OURO_EADDRSYNTAX when the text is none of these, a name for instance; -ENAMETOOLONG for
+ *          a path that does not fit; -EINVAL for NULL.
+ * Threads: any.
+ * Since:   0.1
+ */
+OURO_API int ouro_socket_addr_parse(const char *text, struct ouro_socket_addr *out_addr)
+    OURO_MUST_CHECK;
+
+/*
+ * Writes the address as ouro_socket_addr_parse() reads it; an address of an unknown family as
+ * "family N", an unnamed Unix one as "unix:".
+ *
+ * Owns:    @buffer is the caller's; the text is cut to @size_bytes, always terminated.  Returns it.
+ * Threads: any.
+ * Since:   0.1
+ */
+OURO_API const char *ouro_socket_addr_format(const struct ouro_socket_addr *addr, char *buffer,
+                                             size_t size_bytes);
+
+/*
+ * Takes an address over from the socket calls' form.
+ *
+ * Errors:  -EINVAL for NULL, or a length that is too short for the family or too long to keep.
+ * Threads: any.
+ * Since:   0.1
+ */
+OURO_API int ouro_socket_addr_from_sockaddr(const struct sockaddr *addr, size_t length_bytes,
+                                            struct ouro_socket_addr *out_addr) OURO_MUST_CHECK;
+
+/*
+ * The address in the socket calls' form; its length is addr->length.
+ *
+ * Owns:    points into *addr.
+ * Threads: any.
+ * Since:   0.1
+ */
+OURO_API const struct sockaddr *ouro_socket_addr_sockaddr(const struct ouro_socket_addr *addr);
+
+/*
+ * The family: AF_INET, AF_INET6, AF_UNIX; AF_UNSPEC of an empty one.
+ *
+ * Threads: any.
+ * Since:   0.1
+ */
+OURO_API int ouro_socket_addr_family(const struct ouro_socket_addr *addr);
+
+/*
+ * The port in host byte order; 0 where there is none.
+ *
+ * Threads: any.
+ * Since:   0.1
+ */
+OURO_API uint16_t ouro_socket_addr_port(const struct ouro_socket_addr *addr);
+
+/*
+ * Sets the port, in host byte order.
+ *
+ * Errors:  -EAFNOSUPPORT for an address that has none.
+ * Threads: any.
+ * Since:   0.1
+ */
+OURO_API int ouro_socket_addr_set_port(struct ouro_socket_addr *addr, uint16_t port);
+
+/*
+ * 1 when both name the same family, address, port and scope.
+ *
+ * Threads: any.
+ * Since:   0.1
+ */
+OURO_API int ouro_socket_addr_equal(const struct ouro_socket_addr *left,
+                                    const struct ouro_socket_addr *right);
+
+/*
+ * Turns @from into addresses: literals at once, names through the resolver, in its order (RFC 6724).
+ *
+ * Suspends: for names only, until the resolver answers.  Past a deadline the call returns at once;
+ *           the thread that asks goes on by itself and its answer is thrown away.
+ * Owns:     *out_list is the caller's; release with ouro_addr_list_free().
+ * Errors:   -OURO_EADDRSYNTAX; -OURO_ENOADDRESS for an empty list or nothing left after the flags;
+ *           -(OURO_ERESOLVE + code) from getaddrinfo(3); -ENOMEM; -EINVAL; those of every suspending
+ *           call.
+ * Since:    0.1
+ */
+OURO_API int ouro_resolve(const struct ouro_to_socket_addrs *from,
+                          struct ouro_socket_addr **out_list, size_t *out_count) OURO_MUST_CHECK;
+
+/*
+ * Releases what ouro_resolve() gave; NULL is ignored.
+ *
+ * Owns:    takes @list.
+ * Threads: any.
+ * Since:   0.1
+ */
+OURO_API void ouro_addr_list_free(struct ouro_socket_addr *list);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What every ouro header needs: visibility, attributes, the version.
+ *
+ * How to read these headers.  Prose says what a call does.  Then come labels, each only where it
+ * applies:
+ *   Suspends:  until when the call may keep its caller waiting.  In a fiber it suspends the fiber; in
+ *              any other thread that has entered a runtime it parks the thread.  A call without
+ *              this label never waits.
+ *   Owns:      who releases what, and with which call.
+ *   Errors:    what a negative return means.  `int` is 0 or a negative code, `ssize_t` a count or a
+ *              negative code.  Outputs come last and are untouched on failure.  errno is not used.
+ *   Threads:   who may call.  Without it: any fiber or thread, but one at a time per object.
+ *   Since:     the version of ouro that brought the call.
+ *
+ * Every suspending call may besides its own errors return
+ *   -ETIMEDOUT         the innermost deadline scope has ended (ouro/time.h)
+ *   -ECANCELED         the task was cancelled (ouro/task.h)
+ *   -OURO_ESHUTDOWN    the runtime is shutting down
+ *   -OURO_ENORUNTIME   the caller is neither a fiber nor a thread that has entered a runtime
+ *   -OURO_EFORKED      the caller is a forked child of the process that made the runtime
+ * and returns only when nothing of it is in flight any more: buffers, addresses and vectors may lie
+ * on the caller's stack, and nothing is written to them after the return.
+ */
+#ifndef OURO_API_H
+#define OURO_API_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define OURO_VERSION_MAJOR 0
+#define OURO_VERSION_MINOR 1
+#define OURO_VERSION_PATCH 0
+#define OURO_VERSION "0.1.0"
+
+#define OURO_API __attribute__((visibility("default")))
+#define OURO_MUST_CHECK __attribute__((warn_unused_result))
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*
+ * The version of the library that runs, "0.1.0"; OURO_VERSION is that of the header compiled with.
+ *
+ * Owns:    the text is the library's, constant.
+ * Since:   0.1
+ */
+OURO_API const char *ouro_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * IoDriverMetrics: what the drivers have done since they were opened.
+ */
+#ifndef OURO_METRICS_H
+#define OURO_METRICS_H
+
+#include <ouro/api.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Counts; registered - deregistered is what is registered now. */
+struct ouro_io_driver_metrics {
+    uint64_t registered;   /* descriptors registered */
+    uint64_t deregistered; /* and taken out again */
+    uint64_t released;     /* of those: their shared halves freed by the driver */
+    uint64_t ready;        /* readiness events delivered */
+    uint64_t submitted;    /* operations handed to a driver */
+    uint64_t completed;    /* and completed; submitted - completed is in flight now */
+    uint64_t cancelled;    /* cancellations asked of a driver */
+    uint64_t stale;        /* events for a descriptor that was gone, dropped */
+    uint64_t overflowed;   /* times the completion queue had overflowed (io_uring) */
+    uint64_t turns;        /* turns of the drivers */
+    uint64_t sleeps;       /* turns that blocked in the kernel */
+    uint64_t unparks;      /* wakes from other threads that needed a system call */
+};
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

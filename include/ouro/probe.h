@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The probe: what this kernel offers, which driver a runtime would choose, and why not the other.
+ */
+#ifndef OURO_PROBE_H
+#define OURO_PROBE_H
+
+#include <ouro/api.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct ouro_probe;
+
+/* One optional feature, or one known misbehaviour (quirk), of the kernel. */
+struct ouro_probe_item {
+    const char *name;  /* "multishot-accept" */
+    const char *what;  /* in a sentence */
+    const char *since; /* the mainline version that brought it, "5.19"; for a quirk "" */
+    const char *how;   /* how it was established: "setup flag", "performed", "self-test" */
+    int present;       /* feature: found.  quirk: this kernel misbehaves */
+    int required;      /* io_uring is not used without it */
+    int trusted;       /* feature: no quirk speaks against it */
+    int used;          /* the runtime uses it; for a quirk: takes another path because of it */
+    const char *why_not; /* where it is present and not used: why; else "" */
+};
+
+/*
+ * Looks at the kernel: a few system calls, about a millisecond, all on descriptors of its own.
+ *
+ * Owns:    *out_probe is the caller's; release with ouro_probe_free().
+ * Errors:  -ENOMEM.  A kernel without io_uring is a result, not an error.
+ * Threads: any; no runtime is needed.
+ * Since:   0.1
+ */
+OURO_API int ouro_probe_new(struct ouro_probe **out_probe) OURO_MUST_CHECK;
+
+/*
+ * Releases a probe; NULL is ignored.
+ *
+ * Owns:    takes @probe.
+ * Since:   0.1
+ */
+OURO_API void ouro_probe_free(struct ouro_probe *probe);
+
+/*
+ * 1 when io_uring can run here, 0 when a runtime would choose epoll.
+ *
+ * Since:   0.1
+ */
+OURO_API int ouro_probe_uring_usable(const struct ouro_probe *probe);
+
+/*
+ * Why io_uring is not used, in one line; "" when it is.
+ *
+ * Owns:    the text is the probe's.
+ * Since:   0.1
+ */
+OURO_API const char *ouro_probe_reason(const struct ouro_probe *probe);
+
+/*
+ * What to change so that io_uring could be used (the sysctl, the seccomp rule, the memlock limit), in
+ * one line; "" when nothing need be changed.
+ *
+ * Owns:    the text is the probe's.
+ * Since:   0.1
+ */
+OURO_API const char *ouro_probe_remedy(const struct ouro_probe *probe);
+
+/*
+ * The kernel's release, "6.18.44".
+ *
+ * Owns:    the text is the probe's.
+ * Since:   0.1
+ */
+OURO_API const char *ouro_probe_kernel(const struct ouro_probe *probe);
+
+/*
+ * Feature number @index, from 0; the number is the bit in ouro_runtime_config.feature_mask.
+ *
+ * Owns:    texts are constant.
+ * Errors:  -ENOENT past the last.
+ * Since:   0.1
+ */
+OURO_API int ouro_probe_feature(const struct ouro_probe *probe, uint32_t index,
+                                struct ouro_probe_item *out_item);
+
+/*
+ * Quirk number @index, from 0; the number is the bit in ouro_runtime_config.quirk_mask.
+ *
+ * Owns:    texts are constant.
+ * Errors:  -ENOENT past the last.
+ * Since:   0.1
+ */
+OURO_API int ouro_probe_quirk(const struct ouro_probe *probe, uint32_t index,
+                              struct ouro_probe_item *out_item);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

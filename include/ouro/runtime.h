@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The runtime: workers with a driver each, and a pool of threads for what blocks.
+ *
+ * A worker is a thread that owns one driver (one ring, or one epoll), one run queue and one timer
+ * wheel.  It runs ready tasks; when none is left it turns its driver: submit, wait, reap, wake.
+ *
+ *   current thread   one worker, which is the thread that made the runtime while it is inside
+ *                    ouro_runtime_block_on() or waits in any other suspending call.  Nothing happens
+ *                    at other times.
+ *   multi thread     workers of their own, always running.
+ */
+#ifndef OURO_RUNTIME_H
+#define OURO_RUNTIME_H
+
+#include <ouro/api.h>
+#include <ouro/metrics.h>
+#include <ouro/task.h>
+#include <ouro/trace.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct ouro_runtime;
+struct ouro_handle;
+
+/* Which kind of driver: AUTO takes io_uring where it can run and epoll elsewhere. */
+enum ouro_driver_kind { OURO_DRIVER_AUTO = 0, OURO_DRIVER_URING = 1, OURO_DRIVER_EPOLL = 2 };
+
+enum ouro_flavour { OURO_FLAVOUR_CURRENT_THREAD = 0, OURO_FLAVOUR_MULTI_THREAD = 1 };
+
+#define OURO_RUNTIME_F_NO_IO (1u << 0)   /* no driver: sockets return -OURO_EIODISABLED */
+#define OURO_RUNTIME_F_NO_TIME (1u << 1) /* no timers: sleeps return -OURO_ETIMEDISABLED */
+#define OURO_RUNTIME_F_NO_OVERFLOW_REPORT (1u << 2) /* install no SIGSEGV handler */
+
+/*
+ * Start from OURO_RUNTIME_CONFIG_INIT; 0 in a field means the default named with it.  Fields are only
+ * ever appended.
+ */
+struct ouro_runtime_config {
+    size_t size;                 /* sizeof(struct ouro_runtime_config) */
+    uint32_t flags;              /* OURO_RUNTIME_F_... */
+    enum ouro_flavour flavour;   /* current thread */
+    enum ouro_driver_kind driver; /* AUTO */
+    uint32_t workers;            /* multi thread: number of workers; 0: one for each usable CPU */
+    uint32_t driver_threads;     /* dedicated driver threads, which run no tasks and serve the calls of
+                                    plain threads; 0: the workers' drivers serve them */
+    size_t stack_size_bytes;     /* usable stack of a task; 0: 64 KiB */
+    uint32_t tasks_max;          /* live tasks; 0: no limit but memory */
+    uint32_t blocking_threads_max; /* threads of the blocking pool; 0: 64 */
+    uint32_t ring_entries;       /* submission queue of a ring; 0: 256 */
+    uint32_t spin_us;            /* look for completions for this long before sleeping; 0: adaptive
+                                    up to 50 us with more than one CPU; UINT32_MAX: never */
+    uint64_t feature_mask;       /* optional kernel features not to use, by bit number as
+                                    ouro_probe_feature() lists them */
+    uint64_t quirk_mask;         /* kernel quirks to believe in although the self-test is green */
+    ouro_trace_function *trace;  /* called at every step of ouro/trace.h; NULL: no tracing */
+    void *trace_arg;             /* its first argument */
+};
+
+#define OURO_RUNTIME_CONFIG_INIT                                                                   \
+    {                                                                                              \
+        sizeof(struct ouro_runtime_config), 0, OURO_FLAVOUR_CURRENT_THREAD, OURO_DRIVER_AUTO, 0, 0, \
+            0, 0, 0, 0, 0, 0, 0, NULL, NULL                                                        \
+    }
+
+/*
+ * Makes a runtime: drivers opened, threads started.  @config NULL is the default: current thread,
+ * the best driver.
+ *
+ * Owns:     *out_runtime is the caller's; release with ouro_runtime_free().
+ * Errors:   -EINVAL for an unknown size, flag or combination; -ENOMEM; -EAGAIN when a thread cannot
+ *           be made; -EMFILE, -ENFILE; -OURO_ENODRIVER when OURO_DRIVER_URING was demanded and
+ *           cannot run (ouro/probe.h tells why).  After an error nothing is left behind.
+ * Threads:  any; a current-thread runtime belongs to the thread that made it.
+ * Since:    0.1
+ */
+OURO_API int ouro_runtime_new(const struct ouro_runtime_config *config,
+                              struct ouro_runtime **out_runtime) OURO_MUST_CHECK;
+
+/*
+ * Shuts down with a grace time of ten seconds if that has not been done, and releases everything.
+ * NULL is ignored.  From inside a task it does nothing: a task cannot free what it runs on.  In a
+ * forked child it only releases memory.
+ *
+ * Owns:     takes @runtime.
+ * Threads:  for a current-thread runtime: the one that made it.
+ * Since:    0.1
+ */
+OURO_API void ouro_runtime_free(struct ouro_runtime *runtime);
+
+/*
+ * Runs @function(@arg) as a task and waits for its end.  Other tasks run meanwhile; those that are
+ * still alive afterwards stay, suspended in the current-thread flavour, running in the other.
+ *
+ * Owns:     @arg is borrowed until the return.
+ * Errors:   0 when the function ran, and then *out_result (may be NULL) is what it returned;
+ *           -OURO_ENESTED from inside a task; -OURO_EWRONGTHREAD for a current-thread runtime of
+ *           another thread; -OURO_ESHUTDOWN, -OURO_EFORKED, -ENOMEM, -EAGAIN, -EINVAL.
+ * Threads:  current thread: the one that made it.  Multi thread: any, also several at once.
+ * Since:    0.1
+ */
+OURO_API int ouro_runtime_block_on(struct ouro_runtime *runtime, ouro_task_function *function,
+                                   void *arg, int *out_result) OURO_MUST_CHECK;
+
+/*
+ * Ends it: no new tasks, every wait returns -OURO_ESHUTDOWN at once, also those begun afterwards, so
+ * that tasks run to their ends.  Waits for that at most @grace_ns.  Again is harmless.
+ *
+ * Errors:   -ETIMEDOUT when tasks were left that do not end (again waits again);
+ *           -OURO_ENESTED from inside a task; -OURO_EWRONGTHREAD; -OURO_EFORKED; -EINVAL.
+ * Threads:  current thread: the one that made it.  Multi thread: any but its own.
+ * Since:    0.1
+ */
+OURO_API int ouro_runtime_shutdown(struct ouro_runtime *runtime, int64_t grace_ns);
+
+/*
+ * The runtime's handle, with which other threads reach it.
+ *
+ * Owns:     one reference is the caller's; release with ouro_handle_unref().  A handle may outlive
+ *           its runtime; its calls then return -OURO_ESHUTDOWN.
+ * Since:    0.1
+ */
+OURO_API struct ouro_handle *ouro_runtime_handle(struct ouro_runtime *runtime);
+
+/*
+ * The handle of the runtime that the calling task or thread is in, with a reference for the caller;
+ * NULL outside.
+ *
+ * Owns:     release with ouro_handle_unref().
+ * Since:    0.1
+ */
+OURO_API struct ouro_handle *ouro_handle_current(void);
+
+/*
+ * One more reference.
+ *
+ * Owns:     the returned handle, the same one; release with ouro_handle_unref().
+ * Since:    0.1
+ */
+OURO_API struct ouro_handle *ouro_handle_ref(struct ouro_handle *handle);
+
+/*
+ * One reference less; NULL is ignored.
+ *
+ * Owns:     takes the reference.
+ * Since:    0.1
+ */
+OURO_API void ouro_handle_unref(struct ouro_handle *handle);
+
+/*
+ * From here on the calling thread is inside the runtime: every suspending call may be made and parks
+ * the thread.  With a current-thread runtime its own thread drives the runtime while it waits.
+ *
+ * Owns:     the thread holds a reference until ouro_leave().
+ * Errors:   -EINVAL for NULL; -OURO_ENESTED in a task, or when the thread has entered already;
+ *           -OURO_EFORKED; -OURO_ESHUTDOWN; -ENOMEM.
+ * Since:    0.1
+ */
+OURO_API int ouro_enter(struct ouro_handle *handle) OURO_MUST_CHECK;
+
+/*
+ * Undoes ouro_enter().  Outside of an entered thread it does nothing.
+ *
+ * Since:    0.1
+ */
+OURO_API void ouro_leave(void);
+
+/*
+ * Which driver the runtime runs on: never OURO_DRIVER_AUTO.  Without I/O it is OURO_DRIVER_AUTO.
+ *
+ * Threads: any.
+ * Since:   0.1
+ */
+OURO_API enum ouro_driver_kind ouro_handle_driver(const struct ouro_handle *handle);
+
+/*
+ * In one line why the driver is not io_uring: "io_uring_setup: EPERM; seccomp filter ...", "asked
+ * for"; "" when it is.
+ *
+ * Owns:    the text lives as long as the handle.
+ * Threads: any.
+ * Since:   0.1
+ */
+OURO_API const char *ouro_handle_driver_reason(const struct ouro_handle *handle);
+
+/*
+ * The counters of all drivers together, as they stand now.
+ *
+ * Errors:  -EINVAL; -OURO_EIODISABLED.
+ * Threads: any.
+ * Since:   0.1
+ */
+OURO_API int ouro_handle_metrics(const struct ouro_handle *handle,
+                                 struct ouro_io_driver_metrics *out_metrics);
+
+/*
+ * A current-thread runtime, @function(@arg) as its task, and its end: for programs of one piece.
+ *
+ * Errors:   what the function returned, or the negative code of what kept it from running.
+ * Since:    0.1
+ */
+OURO_API int ouro_run(ouro_task_function *function, void *arg) OURO_MUST_CHECK;
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

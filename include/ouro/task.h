@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Tasks: functions that run as fibers.
+ *
+ * A fiber is a stack and a few registers; switching to another costs a few nanoseconds and no system
+ * call.  A task runs on the worker it was born on, for all its life: thread-local variables and locks
+ * that are not held across a suspending call work as usual.  Between two suspending calls a task has
+ * its worker for itself, so tasks of one worker need no locks among themselves.
+ */
+#ifndef OURO_TASK_H
+#define OURO_TASK_H
+
+#include <ouro/api.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct ouro_task;
+struct ouro_handle;
+
+/* What a task runs.  Its return value is the task's result. */
+typedef int ouro_task_function(void *arg);
+
+/* Where a task is born: on the next worker in turn, or on the caller's own. */
+#define OURO_WORKER_ANY UINT32_MAX
+#define OURO_WORKER_CURRENT (UINT32_MAX - 1)
+
+/*
+ * How to spawn.  Start from OURO_TASK_OPTIONS_INIT; fields are only ever appended.
+ */
+struct ouro_task_options {
+    size_t size;             /* sizeof(struct ouro_task_options) */
+    const char *name;        /* copied, at most 31 bytes; shown in reports; NULL: "task" */
+    size_t stack_size_bytes; /* usable; 0: the runtime's default; rounded up to pages */
+    uint32_t worker;         /* index of the worker to run on, or OURO_WORKER_ANY, _CURRENT */
+};
+
+#define OURO_TASK_OPTIONS_INIT                                                                     \
+    {                                                                                              \
+        sizeof(struct ouro_task_options), NULL, 0, OURO_WORKER_ANY                                 \
+    }
+
+/*
+ * Runs @function(@arg) as a task of the caller's runtime, on the next worker in turn.  It starts
+ * without deadline and not cancelled.
+ *
+ * Owns:     *out_task must be given to exactly one of ouro_task_join() and ouro_task_detach(); with a
+ *           NULL @out_task the task is detached from the start.  @arg is the task's affair.
+ * Errors:   -EINVAL without a function; -ENOMEM; -EAGAIN when the runtime's tasks_max is reached;
+ *           -OURO_ENORUNTIME, -OURO_ESHUTDOWN, -OURO_EFORKED.
+ * Threads:  any that is a fiber or has entered a runtime.
+ * Since:    0.1
+ */
+OURO_API int ouro_task_spawn(ouro_task_function *function, void *arg, struct ouro_task **out_task)
+    OURO_MUST_CHECK;
+
+/*
+ * As ouro_task_spawn(), with options (NULL: the defaults), and into the runtime of @handle (NULL: the
+ * caller's).  OURO_WORKER_CURRENT outside of tasks is the next worker in turn.
+ *
+ * Owns:     as ouro_task_spawn(); @options is borrowed.
+ * Errors:   as ouro_task_spawn(); -EINVAL for a worker that does not exist or unknown options.
+ * Threads:  any.
+ * Since:    0.1
+ */
+OURO_API int ouro_task_spawn_with(struct ouro_handle *handle,
+                                  const struct ouro_task_options *options,
+                                  ouro_task_function *function, void *arg,
+                                  struct ouro_task **out_task) OURO_MUST_CHECK;
+
+/*
+ * Waits for the end of a task and releases it.  The wait and the task's result are two things: the
+ * return value says whether the task was joined, *out_result what its function returned.
+ *
+ * Suspends: until the task has ended.  A join that is cancelled, times out or meets a shutdown
+ *           releases nothing: join again, or detach.
+ * Owns:     on 0 the task is gone.  @out_result may be NULL.
+ * Errors:   those of every suspending call; -EDEADLK for joining oneself; -EINVAL for NULL.
+ * Since:    0.1
+ */
+OURO_API int ouro_task_join(struct ouro_task *task, int *out_result);
+
+/*
+ * Lets a task run on by itself; it is released when it ends.  NULL is ignored.
+ *
+ * Owns:     takes @task.
+ * Threads:  any.
+ * Since:    0.1
+ */
+OURO_API void ouro_task_detach(struct ouro_task *task);
+
+/*
+ * Asks a task to stop: the suspending call it is in, and every later one, returns -ECANCELED.  It
+ * ends when its function returns; join waits for that.  Asking twice is harmless.  A call that had
+ * already succeeded when the request arrived still reports its success.
+ *
+ * Errors:   -EINVAL for NULL.
+ * Threads:  any.
+ * Since:    0.1
+ */
+OURO_API int ouro_task_cancel(struct ouro_task *task);
+
+/*
+ * Whether the calling task has been cancelled; 0 outside of tasks.
+ *
+ * Since:    0.1
+ */
+OURO_API int ouro_task_is_cancelled(void);
+
+/*
+ * The calling task, borrowed; NULL outside of tasks.
+ *
+ * Owns:     the task remains its spawner's.
+ * Since:    0.1
+ */
+OURO_API struct ouro_task *ouro_task_current(void);
+
+/*
+ * A task's name.
+ *
+ * Owns:     constant text, valid as long as the task is.
+ * Since:    0.1
+ */
+OURO_API const char *ouro_task_name(const struct ouro_task *task);
+
+/*
+ * The most stack the calling task has used so far, in bytes, to the page.  0 outside of tasks.
+ *
+ * Since:    0.1
+ */
+OURO_API size_t ouro_task_stack_used_bytes(void);
+
+/*
+ * Lets the other ready tasks of this worker run first.
+ *
+ * Suspends: until they had their turn.
+ * Errors:   those of every suspending call.
+ * Since:    0.1
+ */
+OURO_API int ouro_yield(void);
+
+/*
+ * Runs @function(@arg) on a thread of the runtime's blocking pool and waits for it: for calls that
+ * would stop a worker, such as a library's blocking I/O.  The pool is bounded; more calls queue up.
+ *
+ * Suspends: until the function has returned.  When cancelled, past the deadline or at shutdown, a
+ *           function that has not begun is withdrawn; one that has begun cannot be stopped, and the
+ *           call waits for it, since @arg may lie on the caller's stack.
+ * Owns:     @arg is borrowed until the return.  @out_result may be NULL.
+ * Errors:   those of every suspending call; -EINVAL; -ENOMEM; -EAGAIN when no thread can be made.
+ * Since:    0.1
+ */
+OURO_API int ouro_blocking(ouro_task_function *function, void *arg, int *out_result)
+    OURO_MUST_CHECK;
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

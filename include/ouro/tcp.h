@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * TcpStream and TcpListener.
+ *
+ * A stream may be used by one reader and one writer at the same time, from different tasks or
+ * threads; a second reader, or a second writer, gets -EBUSY.  SIGPIPE is never raised.
+ */
+#ifndef OURO_TCP_H
+#define OURO_TCP_H
+
+#include <ouro/addr.h>
+#include <ouro/api.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct iovec;
+struct ouro_tcp_stream;
+struct ouro_tcp_listener;
+
+/* What became of one address of a connect. */
+struct ouro_connect_attempt {
+    struct ouro_socket_addr addr;
+    int error;           /* 0: connected; -ECANCELED: another address won; else why not */
+    int64_t start_ns;    /* since the call began trying addresses */
+    int64_t duration_ns; /* until its end */
+};
+
+#define OURO_CONNECT_F_NODELAY (1u << 0)   /* TCP_NODELAY */
+#define OURO_CONNECT_F_KEEPALIVE (1u << 1) /* SO_KEEPALIVE */
+#define OURO_CONNECT_F_RESET (1u << 2)     /* SO_LINGER 0: close resets, nothing stays in TIME_WAIT */
+#define OURO_CONNECT_F_SEQUENTIAL (1u << 3) /* one address after the other, in the order given */
+
+/* Start from OURO_TCP_CONNECT_OPTIONS_INIT; fields are only ever appended. */
+struct ouro_tcp_connect_options {
+    size_t size;                         /* sizeof(struct ouro_tcp_connect_options) */
+    uint32_t flags;                      /* OURO_CONNECT_F_... */
+    const struct ouro_socket_addr *bind; /* local address; port 0: any.  NULL: not bound */
+    int send_buffer_bytes;               /* SO_SNDBUF; 0: the system's */
+    int receive_buffer_bytes;            /* SO_RCVBUF; 0: the system's */
+    int64_t stagger_ns;                  /* head start of each address; 0: 250 ms (RFC 8305 section 5) */
+    struct ouro_connect_attempt *attempts; /* room for the report, or NULL */
+    size_t attempts_max;                 /* how many fit */
+    size_t *attempts_count;              /* how many were made; may exceed attempts_max */
+};
+
+#define OURO_TCP_CONNECT_OPTIONS_INIT                                                              \
+    {                                                                                              \
+        sizeof(struct ouro_tcp_connect_options), 0, NULL, 0, 0, 0, NULL, 0, NULL                   \
+    }
+
+/*
+ * Connects to the first address that accepts.  The families are interleaved and each next address
+ * starts when the one before has failed or 250 ms have passed (Happy Eyeballs, RFC 8305); the losers
+ * are cancelled, awaited and closed.
+ *
+ * Suspends: until connected, or all addresses have failed.
+ * Owns:     *out_stream is the caller's; release with ouro_tcp_stream_close().  @addrs is borrowed.
+ * Errors:   that of the address that came closest: refused or reset before timed out before
+ *           unreachable before unsupported; those of ouro_resolve(); -OURO_ENOADDRESS for an empty
+ *           list, and then no socket is made; -EMFILE, -ENFILE, -ENOMEM; -OURO_EIODISABLED; those of
+ *           every suspending call.
+ * Since:    0.1
+ */
+OURO_API int ouro_tcp_stream_connect(const struct ouro_to_socket_addrs *addrs,
+                                     struct ouro_tcp_stream **out_stream) OURO_MUST_CHECK;
+
+/*
+ * As ouro_tcp_stream_connect(), with options (NULL: the defaults).  The report is written whenever
+ * addresses were tried, whatever the outcome.
+ *
+ * Suspends: as ouro_tcp_stream_connect().
+ * Owns:     as ouro_tcp_stream_connect(); @options and what it points to are borrowed.
+ * Errors:   as ouro_tcp_stream_connect(); -EINVAL for unknown options; those of bind(2).
+ * Since:    0.1
+ */
+OURO_API int ouro_tcp_stream_connect_with(const struct ouro_to_socket_addrs *addrs,
+                                          const struct ouro_tcp_connect_options *options,
+                                          struct ouro_tcp_stream **out_stream) OURO_MUST_CHECK;
+
+/*
+ * Makes a stream of a connected TCP socket and takes it over; it becomes non-blocking.
+ *
+ * Owns:     on success @fd is the stream's; on failure it remains the caller's.
+ * Errors:   -ENOTSOCK, -EBADF; -EPROTOTYPE for another kind of socket; -ENOTCONN; -ENOMEM;
+ *           -OURO_EIODISABLED, -OURO_ENORUNTIME, -OURO_EFORKED, -OURO_ESHUTDOWN.
+ * Since:    0.1
+ */
+OURO_API int ouro_tcp_stream_from_fd(int fd, struct ouro_tcp_stream **out_stream) OURO_MUST_CHECK;
+
+/*
+ * Takes the socket out of the stream and releases the stream.  It stays non-blocking.
+ *
+ * Suspends: until nothing of the stream is in flight.
+ * Owns:     takes @stream, also on failure; the descriptor returned is the caller's.
+ * Errors:   the descriptor, or -EINVAL; -EBUSY with a call in progress, and then the stream stays.
+ * Since:    0.1
+ */
+OURO_API int ouro_tcp_stream_into_fd(struct ouro_tcp_stream *stream) OURO_MUST_CHECK;
+
+/*
+ * The socket, borrowed, for setsockopt(2) and the like.  Do not close it.
+ *
+ * Errors:   -EINVAL for NULL.
+ * Since:    0.1
+ */
+OURO_API int ouro_tcp_stream_fd(const struct ouro_tcp_stream *stream);
+
+/*
+ * Reads what is there, at most @size bytes.
+ *
+ * Suspends: until at least one byte, the end of the stream or an error.
+ * Errors:   0 is the end of the stream (also for @size 0); -ECONNRESET; -EBUSY when another reader
+ *           waits; -ECANCELED when the stream is closed meanwhile; -EINVAL; those of recv(2) and of
+ *           every suspending call.
+ * Since:    0.1
+ */
+OURO_API ssize_t ouro_tcp_stream_read(struct ouro_tcp_stream *stream, void *buffer, size_t size)
+    OURO_MUST_CHECK;
+
+/*
+ * Reads into several buffers, in order.
+ *
+ * Suspends: as ouro_tcp_stream_read().
+ * Errors:   as ouro_tcp_stream_read(); -EINVAL for a @count below 1 or over 1024 (IOV_MAX).
+ * Since:    0.1
+ */
+OURO_API ssize_t ouro_tcp_stream_readv(struct ouro_tcp_stream *stream, const struct iovec *vectors,
+                                       int count) OURO_MUST_CHECK;
+
+/*
+ * Reads without taking: the next read finds the same bytes.
+ *
+ * Suspends: as ouro_tcp_stream_read().
+ * Errors:   as ouro_tcp_stream_read().
+ * Since:    0.1
+ */
+OURO_API ssize_t ouro_tcp_stream_peek(struct ouro_tcp_stream *stream, void *buffer, size_t size)
+    OURO_MUST_CHECK;
+
+/*
+ * Writes some of the bytes, at least one.
+ *
+ * Suspends: until the socket took some.
+ * Errors:   a count, 0 only for @size 0; -EPIPE, -ECONNRESET; -EBUSY when another writer waits;
+ *           -ECANCELED when the stream is closed meanwhile; -EINVAL; those of send(2) and of every
+ *           suspending call.
+ * Since:    0.1
+ */
+OURO_API ssize_t ouro_tcp_stream_write(struct ouro_tcp_stream *stream, const void *buffer,
+                                       size_t size) OURO_MUST_CHECK;
+
+/*
+ * Writes from several buffers, in order.
+ *
+ * Suspends: as ouro_tcp_stream_write().
+ * Errors:   as ouro_tcp_stream_write(); -EINVAL for a @count below 1 or over 1024 (IOV_MAX).
+ * Since:    0.1
+ */
+OURO_API ssize_t ouro_tcp_stream_writev(struct ouro_tcp_stream *stream, const struct iovec *vectors,
+                                        int count) OURO_MUST_CHECK;
+
+/*
+ * Writes all of the bytes.
+ *
+ * Suspends: until the socket took all.
+ * Errors:   as ouro_tcp_stream_write(); after an error an unknown part has been sent.
+ * Since:    0.1
+ */
+OURO_API int ouro_tcp_stream_write_all(struct ouro_tcp_stream *stream, const void *buffer,
+                                       size_t size) OURO_MUST_CHECK;
+
+/* Which half to shut down. */
+enum ouro_shutdown { OURO_SHUTDOWN_READ = 0, OURO_SHUTDOWN_WRITE = 1, OURO_SHUTDOWN_BOTH = 2 };
+
+/*
+ * shutdown(2): after WRITE the peer reads the end of the stream; reading goes on.  Again is harmless,
+ * also when the peer has gone.
+ *
+ * Errors:   -EINVAL.
+ * Since:    0.1
+ */
+OURO_API int ouro_tcp_stream_shutdown(struct ouro_tcp_stream *stream, enum ouro_shutdown how);
+
+/*
+ * The address of this end.
+ *
+ * Errors:   -EINVAL; those of getsockname(2).
+ * Since:    0.1
+ */
+OURO_API int ouro_tcp_stream_local_addr(const struct ouro_tcp_stream *stream,
+                                        struct ouro_socket_addr *out_addr);
+
+/*
+ * The address of the other end.
+ *
+ * Errors:   -EINVAL; those of getpeername(2), -ENOTCONN after a reset.
+ * Since:    0.1
+ */
+OURO_API int ouro_tcp_stream_peer_addr(const struct ouro_tcp_stream *stream,
+                                       struct ouro_socket_addr *out_addr);
+
+/*
+ * Turns TCP_NODELAY on or off: small writes leave at once.
+ *
+ * Errors:   -EINVAL; those of setsockopt(2).
+ * Since:    0.1
+ */
+OURO_API int ouro_tcp_stream_set_nodelay(struct ouro_tcp_stream *stream, int on);
+
+/*
+ * Ends and releases the stream.  A reader or writer still in a call gets -ECANCELED, and is gone from
+ * the stream when close returns.  Cancellation, deadlines and shutdown do not interrupt it.
+ *
+ * Suspends: only while calls of others are being ended.
+ * Owns:     takes @stream, always; NULL is ignored.
+ * Errors:   none to act upon: the stream is released whatever is returned.
+ * Since:    0.1
+ */
+OURO_API int ouro_tcp_stream_close(struct ouro_tcp_stream *stream);
+
+#define OURO_LISTEN_F_REUSEPORT (1u << 0) /* SO_REUSEPORT: several listeners on one address */
+#define OURO_LISTEN_F_NODELAY (1u << 1)   /* accepted streams have TCP_NODELAY */
+#define OURO_LISTEN_F_V6ONLY (1u << 2)    /* IPV6_V6ONLY */
+
+/* Start from OURO_TCP_LISTEN_OPTIONS_INIT; fields are only ever appended. */
+struct ouro_tcp_listen_options {
+    size_t size;    /* sizeof(struct ouro_tcp_listen_options) */
+    uint32_t flags; /* OURO_LISTEN_F_... */
+    int backlog;    /* of listen(2); 0: 1024 */
+};
+
+#define OURO_TCP_LISTEN_OPTIONS_INIT                                                               \
+    {                                                                                              \
+        sizeof(struct ouro_tcp_listen_options), 0, 0                                               \
+    }
+
+/*
+ * Listens on the first of the addresses that can be bound; SO_REUSEADDR is set.
+ *
+ * Suspends: only to resolve a name.
+ * Owns:     *out_listener is the caller's; release with ouro_tcp_listener_close().  @options (NULL:
+ *           the defaults) is borrowed.
+ * Errors:   those of bind(2) for the last address, of ouro_resolve() and of
+ *           ouro_tcp_stream_from_fd().
+ * Since:    0.1
+ */
+OURO_API int ouro_tcp_listener_bind(const struct ouro_to_socket_addrs *addrs,
+                                    const struct ouro_tcp_listen_options *options,
+                                    struct ouro_tcp_listener **out_listener) OURO_MUST_CHECK;
+
+/*
+ * Takes the next connection.
+ *
+ * Suspends: until there is one.
+ * Owns:     *out_stream is the caller's; release with ouro_tcp_stream_close().  @out_peer may be NULL.
+ * Errors:   -EMFILE, -ENFILE, -ENOMEM: the connection stays in the backlog; -EBUSY when another task
+ *           waits in accept; -ECANCELED when the listener is closed meanwhile; those of accept(2) and
+ *           of every suspending call.
+ * Since:    0.1
+ */
+OURO_API int ouro_tcp_listener_accept(struct ouro_tcp_listener *listener,
+                                      struct ouro_tcp_stream **out_stream,
+                                      struct ouro_socket_addr *out_peer) OURO_MUST_CHECK;
+
+/*
+ * The address that is listened on, with the port the system chose for port 0.
+ *
+ * Errors:   -EINVAL; those of getsockname(2).
+ * Since:    0.1
+ */
+OURO_API int ouro_tcp_listener_local_addr(const struct ouro_tcp_listener *listener,
+                                          struct ouro_socket_addr *out_addr);
+
+/*
+ * Ends and releases the listener, as ouro_tcp_stream_close().
+ *
+ * Suspends: only while an accept of another task is being ended.
+ * Owns:     takes @listener, always; NULL is ignored.
+ * Errors:   none to act upon.
+ * Since:    0.1
+ */
+OURO_API int ouro_tcp_listener_close(struct ouro_tcp_listener *listener);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

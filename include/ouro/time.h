@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Sleeping, and deadlines that hold for everything called inside them.
+ *
+ *     struct ouro_deadline scope;
+ *     ouro_deadline_begin(&scope, 2 * OURO_SECOND);
+ *     rc = fetch_page(...);                  any suspending call in there: -ETIMEDOUT after 2 s
+ *     ouro_deadline_end(&scope);
+ *
+ * Scopes nest; the earliest deadline counts.  A scope belongs to the task (or thread) that began it
+ * and is inherited by nothing that outlives it: a spawned task starts without a deadline.
+ */
+#ifndef OURO_TIME_H
+#define OURO_TIME_H
+
+#include <ouro/api.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define OURO_MICROSECOND INT64_C(1000)
+#define OURO_MILLISECOND INT64_C(1000000)
+#define OURO_SECOND INT64_C(1000000000)
+
+/* A scope, in the caller's storage.  Its contents are ouro's. */
+struct ouro_deadline {
+    uint64_t opaque[4];
+};
+
+/*
+ * Nanoseconds on the clock that all of ouro's deadlines use, CLOCK_MONOTONIC.
+ *
+ * Threads: any.
+ * Since:   0.1
+ */
+OURO_API int64_t ouro_now_ns(void);
+
+/*
+ * Waits for @duration_ns nanoseconds; zero or less yields once.
+ *
+ * Suspends: for the duration, never shorter; resolution is about 1 ms.
+ * Errors:   those of every suspending call; -OURO_ETIMEDISABLED.
+ * Since:    0.1
+ */
+OURO_API int ouro_sleep(int64_t duration_ns);
+
+/*
+ * Begins a deadline scope @timeout_ns from now on the calling task or thread.  Zero or less is a
+ * deadline that has passed already; INT64_MAX is none at all.
+ *
+ * Owns:     *scope is the caller's and must stay where it is until ouro_deadline_end().
+ * Errors:   -EINVAL without a scope; -OURO_ENORUNTIME; -OURO_ETIMEDISABLED.  After an error the
+ *           scope needs no end, and ending it is harmless.
+ * Since:    0.1
+ */
+OURO_API int ouro_deadline_begin(struct ouro_deadline *scope, int64_t timeout_ns);
+
+/*
+ * Ends the scope; scopes end in the reverse order of their beginnings (a broken order aborts).
+ *
+ * Since:    0.1
+ */
+OURO_API void ouro_deadline_end(struct ouro_deadline *scope);
+
+/*
+ * Nanoseconds left until the earliest deadline of the caller's scopes: INT64_MAX when there is none,
+ * never negative.
+ *
+ * Since:    0.1
+ */
+OURO_API int64_t ouro_deadline_remaining_ns(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

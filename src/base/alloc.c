@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The one door to the heap, and under test the place where it runs out.
+ *
+ * Owns:    nothing; in testing builds three counters.
+ * Threads: any.
+ * Always:  in testing builds every block handed out is counted until it is released.
+ */
+#include "base/alloc.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#ifdef OURO_TESTING
+#include <stdatomic.h>
+
+static _Atomic int64_t live_blocks;
+static _Atomic uint64_t calls;
+static _Atomic uint64_t fail_at;
+
+/* Whether this allocation is the one that shall fail. */
+static int must_fail(void)
+{
+    uint64_t call = atomic_fetch_add_explicit(&calls, 1, memory_order_relaxed) + 1;
+    return call == atomic_load_explicit(&fail_at, memory_order_relaxed);
+}
+
+static void *counted(void *memory)
+{
+    if (memory != NULL)
+        atomic_fetch_add_explicit(&live_blocks, 1, memory_order_relaxed);
+    return memory;
+}
+
+static void uncounted(const void *memory)
+{
+    if (memory != NULL)
+        atomic_fetch_sub_explicit(&live_blocks, 1, memory_order_relaxed);
+}
+
+int64_t ouro__alloc_live_blocks(void)
+{
+    return atomic_load_explicit(&live_blocks, memory_order_relaxed);
+}
+
+uint64_t ouro__alloc_calls(void)
+{
+    return atomic_load_explicit(&calls, memory_order_relaxed);
+}
+
+void ouro__alloc_fail_at(uint64_t nth)
+{
+    uint64_t now = atomic_load_explicit(&calls, memory_order_relaxed);
+    atomic_store_explicit(&fail_at, nth == 0 ? 0 : now + nth, memory_order_relaxed);
+}
+#else
+#define must_fail() 0
+#define counted(memory) (memory)
+#define uncounted(memory) ((void)(memory))
+#endif
+
+void *ouro__alloc(size_t size)
+{
+    return must_fail() ? NULL : counted(malloc(size));
+}
+
+void *ouro__calloc(size_t count, size_t size)
+{
+    return must_fail() ? NULL : counted(calloc(count, size));
+}
+
+void *ouro__alloc_aligned(size_t alignment, size_t size)
+{
+    if (must_fail())
+        return NULL;
+    size_t rounded = (size + alignment - 1) & ~(alignment - 1);
+    void *memory = counted(aligned_alloc(alignment, rounded));
+    if (memory != NULL)
+        memset(memory, 0, rounded);
+    return memory;
+}
+
+char *ouro__strdup(const char *text)
+{
+    size_t size = strlen(text) + 1;
+    char *copy = ouro__alloc(size);
+    if (copy != NULL)
+        memcpy(copy, text, size);
+    return copy;
+}
+
+void ouro__free(void *memory)
+{
+    uncounted(memory);
+    free(memory);
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Waker: two words with which something can be woken, whatever it is.
+ *
+ * Owns:    what its vtable says; this file only calls it.
+ * Threads: any.
+ * Always:  an empty waker (no vtable) may be cloned, woken and dropped, and does nothing.
+ */
+#include <ouro/waker.h>
+
+struct ouro_waker ouro_waker_clone(const struct ouro_waker *waker)
+{
+    struct ouro_waker clone = *waker;
+    if (clone.vtable != NULL)
+        clone.data = clone.vtable->clone(clone.data);
+    return clone;
+}
+
+void ouro_waker_wake(const struct ouro_waker *waker)
+{
+    if (waker->vtable != NULL)
+        waker->vtable->wake(waker->data);
+}
+
+void ouro_waker_drop(struct ouro_waker *waker)
+{
+    struct ouro_waker last = *waker;
+    *waker = (struct ouro_waker){.vtable = NULL, .data = NULL};
+    if (last.vtable != NULL)
+        last.vtable->drop(last.data);
+}

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Completions on a readiness interface: an operation is tried, and either that was it, or it waits
+ * for the descriptor's next event and is tried again.
+ *
+ * A try is one system call, made when it has a chance: the first on a descriptor always; later ones
+ * when the readiness word has something for the direction.  What a try learns goes into the word:
+ * EAGAIN takes READABLE or WRITABLE out, and so does a read from a TCP connection that brought less
+ * than was asked for (the receive queue was empty when it ended, and whatever comes later makes a
+ * new edge).  So a request-response exchange costs one receive a message, not two.  Not so for
+ * other sockets, whose reads end at message, credential or urgent-data boundaries, and not for
+ * short writes: they save next to nothing, and a write cut short by a bad pointer brings no edge.
+ *
+ * A descriptor is added to the epoll at its first EAGAIN, for all directions at once,
+ * edge-triggered, and never touched again.  Edges that came before a system call said EAGAIN are
+ * still to be reported and adding reports the present state, so waiting after an EAGAIN never waits
+ * in vain.
+ *
+ * MSG_WAITALL on a stream goes on until everything is transferred, as on io_uring; the count so far
+ * stands in op->result.
+ *
+ * Owns:    the ops between submit and completion, on the list of tries or in their lanes.
+ * Threads: the driver's.
+ * Always:  an op is on the list at most once; nothing completes but in run_tries(), inside turn().
+ */
+#include "epoll/epoll.h"
+
+#include "base/fault.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+enum { REST_PARTS = 16 };
+
+/* EAGAIN or a short count with one of these says nothing about the data to come. */
+#define ASIDE_FLAGS ((uint32_t)(MSG_PEEK | MSG_OOB | MSG_ERRQUEUE))
+
+#define READ_CHANCE (OURO__READY_READ_SIDE | OURO_ERROR)
+#define WRITE_CHANCE OURO__READY_WRITE_SIDE
+
+void ouro__epoll_queue(struct ouro__epoll *epoll, struct ouro__op *op)
+{
+    if ((op->backend & OURO__EPOLL_OP_QUEUED) != 0)
+        return;
+    op->backend |= OURO__EPOLL_OP_QUEUED;
+    ouro__queue_push(&epoll->tries, &op->node);
+}
+
+static bool reads(const struct ouro__op *op)
+{
+    return op->lane != OURO__LANE_WRITE;
+}
+
+static bool is_message(const struct ouro__op *op)
+{
+    return op->code == OURO__OP_RECVMSG || op->code == OURO__OP_SENDMSG;
+}
+
+static uint32_t flags_of(const struct ouro__op *op)
+{
+    return is_message(op) ? op->arg.message.flags : op->arg.io.flags;
+}
+
+static size_t size_of(const struct ouro__op *op)
+{
+    if (!is_message(op))
+        return op->arg.io.size;
+    size_t size = 0;
+    for (size_t i = 0; i < op->arg.message.header->msg_iovlen; i++)
+        size += op->arg.message.header->msg_iov[i].iov_len;
+    return size;
+}
+
+static bool is_tcp(struct ouro__scheduled_io *sio)
+{
+    uint32_t flags = ouro__epoll_sio_flags(sio);
+    if ((flags & (OURO__EPOLL_SIO_TCP | OURO__EPOLL_SIO_OTHER)) != 0)
+        return (flags & OURO__EPOLL_SIO_TCP) != 0;
+    int protocol = 0;
+    socklen_t length = sizeof(protocol);
+    bool tcp = getsockopt(sio->fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &length) == 0 &&
+               protocol == IPPROTO_TCP;
+    ouro__epoll_sio_mark(sio, tcp ? OURO__EPOLL_SIO_TCP : OURO__EPOLL_SIO_OTHER);
+    return tcp;
+}
+
+static bool is_stream(struct ouro__scheduled_io *sio)
+{
+    int type = 0;
+    socklen_t length = sizeof(type);
+    return is_tcp(sio) || (getsockopt(sio->fd, SOL_SOCKET, SO_TYPE, &type, &length) == 0 &&
+                           (type == SOCK_STREAM || type == SOCK_SEQPACKET));
+}
+
+/* The message's buffers without the first @done bytes, as many as fit in @part. */
+static struct msghdr rest_of(const struct msghdr *header, size_t done,
+                             struct iovec part[REST_PARTS])
+{
+    struct msghdr rest = {.msg_iov = part, .msg_iovlen = 0};
+    for (size_t i = 0; i < header->msg_iovlen && rest.msg_iovlen < REST_PARTS; i++) {
+        struct iovec whole = header->msg_iov[i];
+        if (done >= whole.iov_len) {
+            done -= whole.iov_len;
+            continue;
+        }
+        part[rest.msg_iovlen++] = (struct iovec){.iov_base = (char *)whole.iov_base + done,
+                                                 .iov_len = whole.iov_len - done};
+        done = 0;
+    }
+    return rest;
+}
+
+static ssize_t call_message(const struct ouro__op *op, size_t done)
+{
+    struct iovec part[REST_PARTS];
+    struct msghdr rest;
+    struct msghdr *header = op->arg.message.header;
+    int flags = (int)op->arg.message.flags | MSG_DONTWAIT;
+    if (done > 0) {
+        rest = rest_of(header, done, part);
+        header = &rest;
+    }
+    return op->code == OURO__OP_RECVMSG ? recvmsg(op->sio->fd, header, flags | MSG_CMSG_CLOEXEC)
+                                        : sendmsg(op->sio->fd, header, flags | MSG_NOSIGNAL);
+}
+
+/* The system call, once: its result, or -errno. */
+static ssize_t call(const struct ouro__op *op)
+{
+    size_t done = (size_t)op->result;
+    int fd = op->sio->fd;
+    ssize_t n = 0;
+    switch (op->code) {
+    case OURO__OP_ACCEPT:
+        n = accept4(fd, op->arg.accept.addr, op->arg.accept.length, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        break;
+    case OURO__OP_RECV:
+        n = recv(fd, (char *)op->arg.io.buffer + done, op->arg.io.size - done,
+                 (int)op->arg.io.flags | MSG_DONTWAIT);
+        break;
+    case OURO__OP_SEND:
+        n = send(fd, (const char *)op->arg.io.buffer + done, op->arg.io.size - done,
+                 (int)op->arg.io.flags | MSG_DONTWAIT | MSG_NOSIGNAL);
+        break;
+    case OURO__OP_RECVMSG:
+    case OURO__OP_SENDMSG:
+        n = call_message(op, done);
+        break;
+    default:
+        OURO__PANIC("an operation that epoll does not emulate", op->code);
+    }
+    return n < 0 ? -errno : n;
+}
+
+/* What a result says about readiness: see the top of the file.  @snapshot is from before the call.
+ */
+static void learn(struct ouro__op *op, ssize_t n, size_t asked, uint64_t snapshot)
+{
+    struct ouro__scheduled_io *sio = op->sio;
+    if (op->code == OURO__OP_ACCEPT) {
+        if (n == -EAGAIN)
+            ouro__sio_clear(sio, snapshot, OURO_READABLE);
+        return;
+    }
+    if ((flags_of(op) & ASIDE_FLAGS) != 0)
+        return;
+    if (n == -EAGAIN) {
+        ouro__sio_clear(sio, snapshot, reads(op) ? OURO_READABLE : OURO_WRITABLE);
+        return;
+    }
+    if (!reads(op) || n < 0 || asked == 0)
+        return;
+    if (n == 0 && op->code == OURO__OP_RECV && is_stream(sio) &&
+        (ouro__readiness_ready(snapshot) & OURO_READ_CLOSED) == 0)
+        ouro__sio_hint(sio, OURO_READ_CLOSED);
+    uint32_t flags = ouro__epoll_sio_flags(sio);
+    if (n > 0 && (size_t)n < asked &&
+        (flags & (OURO__EPOLL_SIO_ARMED | OURO__EPOLL_SIO_URGENT)) == OURO__EPOLL_SIO_ARMED &&
+        is_tcp(sio))
+        ouro__sio_clear(sio, snapshot, OURO_READABLE);
+}
+
+/* Whether a transfer of which a part is done goes on. */
+static bool goes_on(const struct ouro__op *op, ssize_t n)
+{
+    uint32_t flags = op->code == OURO__OP_ACCEPT ? 0 : flags_of(op);
+    return n > 0 && (flags & MSG_WAITALL) != 0 && (flags & ASIDE_FLAGS) == 0 &&
+           (size_t)op->result < size_of(op) && is_stream(op->sio);
+}
+
+/* True: ended, with its result.  False: it must wait. */
+static bool transfer(struct ouro__op *op, int32_t *out_result)
+{
+    struct ouro__scheduled_io *sio = op->sio;
+    ssize_t n = 0;
+    do {
+        size_t asked = op->code == OURO__OP_ACCEPT ? 0 : size_of(op) - (size_t)op->result;
+        uint64_t snapshot = ouro__load(&sio->readiness, memory_order_acquire);
+        do {
+            n = call(op);
+        } while (n == -EINTR);
+        OURO__TRACE(sio->driver, .kind = OURO_TRACE_TRIED, .fd = sio->fd,
+                    .token = ouro__sio_token(sio, op->lane), .result = n,
+                    .name = ouro__op_name(op->code));
+        learn(op, n, asked, snapshot);
+        if (n == -EAGAIN)
+            return false;
+        if (n > 0)
+            op->result += (int32_t)n;
+    } while (goes_on(op, n));
+    *out_result = n < 0 && op->result == 0 ? (int32_t)n : op->result;
+    return true;
+}
+
+/* Whether the system call has a chance; if not, an event is bound to come. */
+static bool has_chance(const struct ouro__op *op)
+{
+    struct ouro__scheduled_io *sio = op->sio;
+    if ((op->backend & OURO__EPOLL_OP_EVENT) != 0 ||
+        (ouro__epoll_sio_flags(sio) & OURO__EPOLL_SIO_ARMED) == 0)
+        return true;
+    uint32_t ready = ouro__readiness_ready(ouro__load(&sio->readiness, memory_order_acquire));
+    return (ready & (reads(op) ? READ_CHANCE : WRITE_CHANCE)) != 0;
+}
+
+static bool try_once(struct ouro__op *op, int32_t *out_result)
+{
+    if (op->code != OURO__OP_CONNECT)
+        return has_chance(op) && transfer(op, out_result);
+    if ((op->backend & OURO__EPOLL_OP_BEGUN) == 0)
+        return ouro__epoll_connect_begin(op, out_result);
+    return ouro__epoll_connect_check(op, out_result);
+}
+
+/* Sees to it that the next event finds the descriptor.  0 or -errno. */
+static int arm(struct ouro__epoll *epoll, struct ouro__op *op)
+{
+    struct ouro__scheduled_io *sio = op->sio;
+    if ((ouro__epoll_sio_flags(sio) & OURO__EPOLL_SIO_ARMED) != 0)
+        return 0;
+    int rc = ouro__epoll_owners_add(epoll->owners, sio, OURO__EPOLL_EVENTS);
+    if (rc != 0)
+        return rc;
+    ouro__epoll_sio_mark(sio, OURO__EPOLL_SIO_ARMED);
+    OURO__TRACE(sio->driver, .kind = OURO_TRACE_ARMED, .fd = sio->fd,
+                .token = ouro__sio_token(sio, op->lane), .a = OURO__EPOLL_EVENTS);
+    return 0;
+}
+
+static void run(struct ouro__epoll *epoll, struct ouro__op *op)
+{
+    int32_t result = 0;
+    bool cancelled = (op->backend & OURO__EPOLL_OP_CANCELLED) != 0 ||
+                     (ouro__epoll_sio_flags(op->sio) & OURO__EPOLL_SIO_DETACHED) != 0;
+    op->backend &= (uint8_t)~OURO__EPOLL_OP_QUEUED;
+    if (cancelled) {
+        /* Of a transfer that goes on until all is done, what was done counts. */
+        ouro__driver_complete(&epoll->driver, op, op->result > 0 ? op->result : -ECANCELED);
+        return;
+    }
+    bool ended = try_once(op, &result);
+    op->backend &= (uint8_t)~OURO__EPOLL_OP_EVENT;
+    if (!ended) {
+        int rc = arm(epoll, op);
+        if (rc == 0) {
+            if (op->code == OURO__OP_CONNECT && ouro__fault(OURO__FAULT_EPOLL_SPURIOUS) != 0)
+                ouro__epoll_queue(epoll, op);
+            return;
+        }
+        result = op->result > 0 ? op->result : rc;
+    }
+    ouro__driver_complete(&epoll->driver, op, result);
+}
+
+void ouro__epoll_run_tries(struct ouro__epoll *epoll)
+{
+    struct ouro__queue due = epoll->tries;
+    epoll->tries = (struct ouro__queue){.head = NULL};
+    struct ouro__queue_node *node = NULL;
+    while ((node = ouro__queue_pop(&due)) != NULL)
+        run(epoll, OURO__CONTAINER_OF(node, struct ouro__op, node));
+}

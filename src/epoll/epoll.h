@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The epoll backend: the driver for kernels and sandboxes without io_uring.
+ *
+ *   epoll.c     open, close, turn; the table
+ *   emulate.c   an operation is tried, completes or goes on waiting
+ *   connect.c   the one operation that is begun first and asked about later
+ *   events.c    epoll_wait, and what an event means
+ *   owners.c    epoll_ctl, and who added which descriptor number
+ */
+#ifndef OURO_EPOLL_EPOLL_H
+#define OURO_EPOLL_EPOLL_H
+
+#include "registry/driver.h"
+
+#include <sys/epoll.h>
+
+extern const struct ouro__driver_ops ouro__epoll_ops;
+
+enum { OURO__EPOLL_BATCH = 256 };
+
+/* What operations wait for; one registration serves all lanes of a descriptor. */
+#define OURO__EPOLL_EVENTS ((uint32_t)(EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI) | EPOLLET)
+
+/* op->backend */
+enum {
+    OURO__EPOLL_OP_QUEUED = 1u << 0,    /* in the list of tries */
+    OURO__EPOLL_OP_CANCELLED = 1u << 1, /* ends with -ECANCELED when its turn comes */
+    OURO__EPOLL_OP_BEGUN = 1u << 2,     /* connect(2) has been called */
+    OURO__EPOLL_OP_EVENT = 1u << 3,     /* an event has come for it: try, whatever the word says */
+};
+
+/* sio->backend; DETACHED is set by any thread, so all go through the two functions below. */
+enum {
+    OURO__EPOLL_SIO_ARMED = 1u << 0,    /* added with OURO__EPOLL_EVENTS */
+    OURO__EPOLL_SIO_DETACHED = 1u << 1, /* its owner has gone: the descriptor may be another's */
+    OURO__EPOLL_SIO_TCP = 1u << 2,      /* a short read means that nothing is left */
+    OURO__EPOLL_SIO_OTHER = 1u << 3,    /* it does not */
+    OURO__EPOLL_SIO_URGENT = 1u << 4,   /* urgent data came: reads end at its mark */
+};
+
+/* handle->shared: lives as long as the handle, for registrations are dropped after close(), too. */
+struct ouro__epoll_owners {
+    struct ouro__mutex lock;
+    uint64_t *token; /* by descriptor number; 0: none */
+    size_t size;
+    int epoll_fd; /* -1: closed */
+};
+
+struct ouro__epoll {
+    struct ouro__driver driver;
+    struct ouro__epoll_owners *owners;
+    int epoll_fd;
+    struct ouro__queue tries; /* ops to be tried, or to be ended as cancelled */
+    uint32_t unwatched_turns; /* in a row that did not look for events */
+    bool lacks_pwait2;
+    struct epoll_event event[OURO__EPOLL_BATCH];
+};
+
+static inline uint32_t ouro__epoll_sio_flags(const struct ouro__scheduled_io *sio)
+{
+    return __atomic_load_n(&sio->backend, __ATOMIC_ACQUIRE);
+}
+
+static inline void ouro__epoll_sio_mark(struct ouro__scheduled_io *sio, uint32_t flags)
+{
+    (void)__atomic_fetch_or(&sio->backend, flags, __ATOMIC_ACQ_REL);
+}
+
+/* Puts @op on the list of tries unless it stands there. */
+OURO__DRIVER_THREAD void ouro__epoll_queue(struct ouro__epoll *epoll, struct ouro__op *op);
+
+/* Tries everything that is on the list now, and completes what ends. */
+OURO__DRIVER_THREAD void ouro__epoll_run_tries(struct ouro__epoll *epoll);
+
+/*
+ * connect.c: true when the connect has ended, with its result; false when an event must be waited
+ * for.  begin() makes the call, check() asks how it went.
+ */
+OURO__DRIVER_THREAD bool ouro__epoll_connect_begin(struct ouro__op *op, int32_t *out_result);
+OURO__DRIVER_THREAD bool ouro__epoll_connect_check(struct ouro__op *op, int32_t *out_result);
+
+/* events.c: waits at most @timeout_ns for events and queues the tries they call for.  0 or -errno.
+ */
+OURO__DRIVER_THREAD int ouro__epoll_collect(struct ouro__epoll *epoll, int64_t timeout_ns);
+
+/*
+ * owners.c: the table of @handle's driver, made on the first open and kept for the next; close()
+ * empties it.  Errors: -ENOMEM.
+ */
+int ouro__epoll_owners_open(struct ouro__driver_handle *handle, int epoll_fd,
+                            struct ouro__epoll_owners **out_owners);
+void ouro__epoll_owners_close(struct ouro__epoll_owners *owners);
+
+/*
+ * Adds sio->fd with @events, or changes what it was added with.  Any thread.
+ * Errors: -ECANCELED when @sio is detached; -EBADF when the driver is closed; -EEXIST when another
+ * live registration has added the descriptor; -ENOMEM; those of epoll_ctl(2).
+ */
+OURO__ANY_THREAD int ouro__epoll_owners_add(struct ouro__epoll_owners *owners,
+                                            struct ouro__scheduled_io *sio, uint32_t events);
+
+/* Takes sio->fd out if it is @sio that added it; @sio can add nothing any more.  Any thread. */
+OURO__ANY_THREAD void ouro__epoll_owners_remove(struct ouro__epoll_owners *owners,
+                                                struct ouro__scheduled_io *sio);
+
+#endif

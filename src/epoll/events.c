@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Events: waiting for them, and what they mean.
+ *
+ * An event does three things: it goes into the readiness word; the operations whose direction it
+ * concerns are put on the list of tries (an error or a hang-up concerns both); and if somebody
+ * waits for readiness, the driver is told, which wakes them when the turn has collected everything.
+ *
+ * A token that names nobody any more is a late event of a registration that ended, or of an open
+ * file that outlived its descriptor (owners.c): it is counted and dropped.
+ *
+ * epoll_pwait2(2) waits in nanoseconds; where it is missing (before Linux 5.11, some sandboxes) the
+ * time is rounded up to milliseconds, since rounding down would spin through the last one.
+ *
+ * Owns:    the batch of events, in struct ouro__epoll.
+ * Threads: the driver's.
+ * Always:  a closed bit is only ever set from an event of a descriptor that was connected or begun
+ * to connect before it was added.
+ */
+#include "epoll/epoll.h"
+
+#include "base/fault.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#if OURO__TSAN
+#include <sanitizer/tsan_interface.h>
+#endif
+
+#ifndef SYS_epoll_pwait2
+#define SYS_epoll_pwait2 441 /* on every architecture but alpha */
+#endif
+
+#define READ_EVENTS ((uint32_t)(EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+#define WRITE_EVENTS ((uint32_t)(EPOLLOUT | EPOLLHUP | EPOLLERR))
+
+static uint32_t ready_from_events(uint32_t events)
+{
+    uint32_t ready = 0;
+    if ((events & (EPOLLIN | EPOLLPRI)) != 0)
+        ready |= OURO_READABLE;
+    if ((events & EPOLLPRI) != 0)
+        ready |= OURO_PRIORITY;
+    if ((events & EPOLLOUT) != 0)
+        ready |= OURO_WRITABLE;
+    if ((events & EPOLLHUP) != 0)
+        ready |= OURO_READ_CLOSED | OURO_WRITE_CLOSED;
+    /* The other end has shut down its writing half; alone it would not be news of ours. */
+    if ((events & EPOLLIN) != 0 && (events & EPOLLRDHUP) != 0)
+        ready |= OURO_READ_CLOSED;
+    if ((events & EPOLLERR) != 0)
+        ready |= OURO_ERROR;
+    /* A pipe's reader has gone (with OUT or alone); with IN alone it is an error to be read. */
+    if ((events & EPOLLERR) != 0 && ((events & EPOLLOUT) != 0 || events == EPOLLERR))
+        ready |= OURO_WRITE_CLOSED;
+    return ready;
+}
+
+static void note(struct ouro__epoll *epoll, struct ouro__scheduled_io *sio, uint32_t ready)
+{
+    struct ouro__driver_handle *handle = epoll->driver.handle;
+    uint64_t before = ouro__load(&sio->readiness, memory_order_relaxed);
+    _Atomic uint64_t after = before;
+    (void)ouro__readiness_set(&after, ready);
+    if ((sio->flags & OURO__SIO_READINESS) != 0)
+        ouro__driver_ready(&epoll->driver, sio, ready);
+    else
+        ouro__sio_hint(sio, ready);
+    OURO__TRACE(handle, .kind = OURO_TRACE_READINESS, .fd = sio->fd,
+                .token = ouro__sio_token(sio, 0), .a = before,
+                .b = atomic_load_explicit(&after, memory_order_relaxed));
+}
+
+static void wake_lane(struct ouro__epoll *epoll, struct ouro__op *op)
+{
+    if (op == NULL)
+        return;
+    op->backend |= OURO__EPOLL_OP_EVENT;
+    ouro__epoll_queue(epoll, op);
+}
+
+static void take(struct ouro__epoll *epoll, const struct epoll_event *event)
+{
+    struct ouro__driver_handle *handle = epoll->driver.handle;
+    uint64_t token = event->data.u64;
+    uint32_t events = event->events;
+    if (token == ouro__token(0, 0, OURO__LANE_WAKE))
+        return;
+    struct ouro__scheduled_io *sio = ouro__registration_set_find(&handle->set, token);
+    if (sio == NULL) {
+        ouro__counter_add(&handle->counters.stale, 1);
+        return;
+    }
+#if OURO__TSAN
+    __tsan_acquire(sio); /* from who added it */
+#endif
+    OURO__TRACE(handle, .kind = OURO_TRACE_EVENT, .fd = sio->fd, .token = token, .a = events);
+    if ((events & EPOLLPRI) != 0)
+        ouro__epoll_sio_mark(sio, OURO__EPOLL_SIO_URGENT);
+    note(epoll, sio, ready_from_events(events));
+    if ((events & READ_EVENTS) != 0) {
+        wake_lane(epoll, sio->lane[OURO__LANE_READ]);
+        wake_lane(epoll, sio->lane[OURO__LANE_ACCEPT]);
+    }
+    if ((events & WRITE_EVENTS) != 0)
+        wake_lane(epoll, sio->lane[OURO__LANE_WRITE]);
+}
+
+/* The number of events, or -errno. */
+static int wait_for_events(struct ouro__epoll *epoll, int64_t timeout_ns)
+{
+    int epoll_fd = epoll->epoll_fd;
+    if (timeout_ns > 0 && !epoll->lacks_pwait2) {
+        struct timespec timeout = ouro__clock_to_timespec(timeout_ns);
+        long n = syscall(SYS_epoll_pwait2, epoll_fd, epoll->event, OURO__EPOLL_BATCH, &timeout,
+                         NULL, (size_t)0);
+        if (n >= 0)
+            return (int)n;
+        if (errno != ENOSYS && errno != EPERM)
+            return -errno;
+        epoll->lacks_pwait2 = true;
+    }
+    int timeout_ms = (int)(timeout_ns < 0 ? -1 : 0);
+    if (timeout_ns > 0) {
+        int64_t ms = timeout_ns / OURO__NS_PER_MS + (timeout_ns % OURO__NS_PER_MS != 0);
+        timeout_ms = ms > INT_MAX ? INT_MAX : (int)ms;
+    }
+    int n = epoll_wait(epoll_fd, epoll->event, OURO__EPOLL_BATCH, timeout_ms);
+    return n < 0 ? -errno : n;
+}
+
+int ouro__epoll_collect(struct ouro__epoll *epoll, int64_t timeout_ns)
+{
+    int n = ouro__fault(OURO__FAULT_EPOLL_WAIT);
+    if (n == 0)
+        n = wait_for_events(epoll, timeout_ns);
+    if (n == -EINTR)
+        return 0;
+    for (int i = 0; i < n; i++)
+        take(epoll, &epoll->event[i]);
+    return n < 0 ? n : 0;
+}

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Connect: which way a list of addresses is gone.
+ *
+ *   one address, or "sequential"     in the caller, one after the other
+ *   a runtime without time           the same, in RFC 8305's order: there is no stagger to wait for
+ *   several                          a race (net/connect_race.c), which needs a worker; a plain
+ *                                    thread sends a task that runs it, and waits for that
+ *
+ * Owns:    what ouro__connect() has made, until it is the caller's.
+ * Threads: the caller's.
+ * Always:  the report has one entry for each attempt begun, written when the attempt has ended.
+ */
+#include "net/connect.h"
+
+#include "net/address_order.h"
+#include "task/handle.h"
+#include "task/task.h"
+
+#include <errno.h>
+
+void ouro__connect_report(const struct ouro__connect *connect, size_t index,
+                          const struct ouro_socket_addr *addr, int error, int64_t start_ns)
+{
+    const struct ouro_tcp_connect_options *options = connect->options;
+    if (options->attempts == NULL || index >= options->attempts_max)
+        return;
+    options->attempts[index] = (struct ouro_connect_attempt){
+        .addr = *addr,
+        .error = error,
+        .start_ns = start_ns - connect->begin_ns,
+        .duration_ns = ouro__clock_now_ns() - start_ns,
+    };
+}
+
+int ouro__connect_in_turn(struct ouro__connect *connect)
+{
+    struct ouro__address_order order;
+    const struct ouro_socket_addr *addr = NULL;
+    bool as_given = (connect->options->flags & OURO_CONNECT_F_SEQUENTIAL) != 0;
+    ouro__address_order_init(&order, connect->list, connect->count, as_given);
+    while ((addr = ouro__address_order_next(&order)) != NULL) {
+        size_t index = connect->made++;
+        struct ouro__connect_target target = {
+            .addr = addr,
+            .options = connect->options,
+            .number = index + 1,
+            .count = connect->count,
+        };
+        int64_t start_ns = ouro__clock_now_ns();
+        int rc = ouro__connect_addr(connect->context, &target, &connect->stream);
+        ouro__connect_report(connect, index, addr, rc, start_ns);
+        if (rc == 0)
+            return 0;
+        int interrupted = ouro__context_interrupted(connect->context);
+        if (interrupted < 0)
+            return interrupted;
+        connect->error = ouro__address_error_closest(connect->error, rc);
+    }
+    return 0;
+}
+
+static int race_main(void *arg)
+{
+    struct ouro__connect *connect = arg;
+    connect->context = ouro__context_current();
+    return ouro__connect_race(connect);
+}
+
+/* After an interruption of the caller: what it did to the task is what it did to the attempts. */
+static void rename_cancelled(struct ouro__connect *connect, int reason)
+{
+    const struct ouro_tcp_connect_options *options = connect->options;
+    for (size_t i = 0; i < connect->made && i < options->attempts_max; i++) {
+        if (options->attempts != NULL && options->attempts[i].error == -ECANCELED)
+            options->attempts[i].error = reason;
+    }
+}
+
+/* A plain thread has no worker whose tasks could race: one of the runtime's runs it instead. */
+static int race_elsewhere(struct ouro__connect *connect)
+{
+    struct ouro__context *context = connect->context;
+    struct ouro_handle *handle = context->handle;
+    struct ouro_task_options options = OURO_TASK_OPTIONS_INIT;
+    options.name = "connect race";
+    struct ouro_task *task = NULL;
+    int result = 0;
+    int rc = ouro__task_new(handle, ouro__handle_next_worker(handle), &options, race_main, connect,
+                            true, &task);
+    if (rc < 0)
+        return rc;
+    int interrupted = ouro_task_join(task, &result);
+    if (interrupted < 0) {
+        (void)ouro_task_cancel(task);
+        ouro__task_join_through(task, &result);
+    }
+    if (interrupted < 0 && connect->stream == NULL) {
+        rename_cancelled(connect, interrupted);
+        result = interrupted;
+    }
+    return result;
+}
+
+int ouro__connect(struct ouro__context *context, const struct ouro_socket_addr *list, size_t count,
+                  const struct ouro_tcp_connect_options *options,
+                  struct ouro_tcp_stream **out_stream)
+{
+    int rc = ouro__context_interrupted(context);
+    if (rc < 0)
+        return rc;
+    struct ouro__connect connect = {
+        .context = context,
+        .list = list,
+        .count = count,
+        .options = options,
+        .begin_ns = ouro__clock_now_ns(),
+    };
+    bool has_time = (context->handle->config.flags & OURO_RUNTIME_F_NO_TIME) == 0;
+    if (count == 1 || !has_time || (options->flags & OURO_CONNECT_F_SEQUENTIAL) != 0)
+        rc = ouro__connect_in_turn(&connect);
+    else if (context->worker != NULL)
+        rc = ouro__connect_race(&connect);
+    else
+        rc = race_elsewhere(&connect);
+    if (options->attempts_count != NULL)
+        *options->attempts_count = connect.made;
+    if (connect.stream != NULL) {
+        *out_stream = connect.stream;
+        return 0;
+    }
+    return rc < 0 ? rc : connect.error;
+}

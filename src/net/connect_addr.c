@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ConnectAddr: one attempt, from socket(2) to a connected stream or to nothing at all.
+ *
+ *     socket -> options, bind -> register -> CONNECT -> stream
+ *
+ * The driver answers with the outcome: 0 is a socket that has a peer, and "in progress" is the
+ * driver's own business.
+ *
+ * One answer is a trap.  Who connects to a port of this machine on which nobody listens may be
+ * given that very port for this end, and TCP's simultaneous open then connects the socket to
+ * itself.  To the caller that is what it would have been with any other port: refused.
+ *
+ * Owns:    the stream and its descriptor, until it has succeeded.
+ * Threads: the caller's.
+ * Always:  after an error the descriptor is closed and deregistered; nobody else has ever seen it.
+ */
+#include "net/connect_addr.h"
+
+#include "base/alloc.h"
+#include "net/socket.h"
+
+#include <errno.h>
+#include <unistd.h>
+
+static int connect_registered(struct ouro__poll_evented *evented, struct ouro__context *context,
+                              const struct ouro_socket_addr *addr)
+{
+    struct ouro__op op = {
+        .code = OURO__OP_CONNECT,
+        .lane = OURO__LANE_WRITE,
+        .arg.connect = {.addr = ouro_socket_addr_sockaddr(addr), .length = addr->length},
+    };
+    int rc = ouro__poll_evented_await(evented, context, &op);
+    if (rc == 0 && ouro__socket_is_connected_to_itself(evented->fd, addr))
+        rc = -ECONNREFUSED;
+    return rc;
+}
+
+/* Takes @fd, and releases everything after an error. */
+static int connect_socket(struct ouro__context *context, const struct ouro__connect_target *target,
+                          int fd, struct ouro_tcp_stream **out_stream)
+{
+    struct ouro_tcp_stream *stream = ouro__alloc(sizeof(*stream));
+    if (stream == NULL) {
+        (void)close(fd);
+        return -ENOMEM;
+    }
+    struct ouro__poll_evented *evented = &stream->stream.evented;
+    ouro__poll_evented_init(evented, context->handle, fd);
+    int rc = connect_registered(evented, context, target->addr);
+    if (rc < 0) {
+        (void)ouro__stream_close(&stream->stream);
+        return rc;
+    }
+    *out_stream = stream;
+    return 0;
+}
+
+int ouro__connect_addr(struct ouro__context *context, const struct ouro__connect_target *target,
+                       struct ouro_tcp_stream **out_stream)
+{
+    struct ouro__driver_handle *trace = ouro__poll_evented_trace(context);
+    OURO__TRACE(trace, .kind = OURO_TRACE_ATTEMPT, .fd = -1, .a = target->number,
+                .b = target->count, .addr = target->addr);
+    int fd = -1;
+    int rc = ouro__socket_open_for_connect(target->addr, target->options, &fd);
+    if (rc == 0) {
+        OURO__TRACE(trace, .kind = OURO_TRACE_SOCKET, .fd = fd);
+        rc = connect_socket(context, target, fd, out_stream);
+    }
+    if (rc == 0)
+        OURO__TRACE(trace, .kind = OURO_TRACE_CONNECTED, .fd = fd, .a = target->number,
+                    .addr = target->addr);
+    else
+        OURO__TRACE(trace, .kind = OURO_TRACE_FAILED, .fd = -1, .a = target->number, .result = rc,
+                    .addr = target->addr);
+    return rc;
+}

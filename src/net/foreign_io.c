@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The public PollEvented: waiting for a descriptor that ouro did not make (ouro/poll_evented.h).
+ *
+ * Who waits links a node, which lies in his frame, and his waker into the ScheduledIo.  The node is
+ * unlinked by whoever wakes; a woken waiter may find that another one was faster and has cleared
+ * the readiness, and links himself again.
+ *
+ * ouro_poll_evented_free() may come from inside a wake, or while others wait.  Those hold a
+ * reference each, so the ScheduledIo stays theirs until the last has left; but free() ends the
+ * events at once, marks it and wakes all.  A waiter looks at the mark after he has linked himself:
+ * either he was linked in time to be woken, or he sees the mark.
+ *
+ * Owns:    the registration, one reference to the handle.
+ * Threads: any.
+ * Always:  the registration is dropped once, by the last reference.
+ */
+#include <ouro/poll_evented.h>
+
+#include "base/alloc.h"
+#include "base/atomic.h"
+#include "registry/registration.h"
+#include "task/fork.h"
+#include "task/handle.h"
+#include "task/wait.h"
+
+#include <ouro/error.h>
+
+#include <errno.h>
+
+struct ouro_poll_evented {
+    _Atomic uint32_t references; /* the owner's, and one for each call that waits */
+    _Atomic bool is_freed;
+    int fd;
+    struct ouro_handle *handle;
+    struct ouro__registration registration;
+};
+
+static bool is_interest(uint32_t interest)
+{
+    return interest != 0 && (interest & ~OURO__INTEREST_ALL) == 0;
+}
+
+static void ref(struct ouro_poll_evented *io)
+{
+    (void)ouro__fetch_add(&io->references, 1, memory_order_relaxed);
+}
+
+static void unref(struct ouro_poll_evented *io)
+{
+    if (ouro__fetch_sub(&io->references, 1, memory_order_acq_rel) != 1)
+        return;
+    if (!ouro__fork_is_child(io->handle->fork_generation)) {
+        ouro__registration_drop(&io->registration);
+        ouro_handle_unref(io->handle);
+    }
+    ouro__free(io);
+}
+
+int ouro_poll_evented_new(int fd, uint32_t interest, struct ouro_poll_evented **out_io)
+{
+    struct ouro__context *context = NULL;
+    struct ouro__driver_handle *driver = NULL;
+    if (out_io == NULL || !is_interest(interest))
+        return -EINVAL;
+    int rc = ouro__context_enter(&context);
+    if (rc == 0)
+        rc = ouro__handle_driver_for(context, &driver);
+    if (rc < 0)
+        return rc;
+    struct ouro_poll_evented *io = ouro__calloc(1, sizeof(*io));
+    if (io == NULL)
+        return -ENOMEM;
+    rc = ouro__registration_new(driver, fd, interest, &io->registration);
+    if (rc < 0) {
+        ouro__free(io);
+        return rc;
+    }
+    atomic_init(&io->references, 1);
+    atomic_init(&io->is_freed, false);
+    io->fd = fd;
+    io->handle = ouro_handle_ref(context->handle);
+    *out_io = io;
+    return 0;
+}
+
+void ouro_poll_evented_free(struct ouro_poll_evented *io)
+{
+    if (io == NULL)
+        return;
+    ouro__store(&io->is_freed, true, memory_order_seq_cst);
+    if (!ouro__fork_is_child(io->handle->fork_generation))
+        ouro__registration_end(&io->registration);
+    unref(io);
+}
+
+static struct ouro_ready_event event_of(uint64_t word, uint32_t interest)
+{
+    return (struct ouro_ready_event){
+        .ready = ouro__readiness_ready(word) & ouro__interest_mask(interest),
+        .snapshot = word,
+    };
+}
+
+struct waiting {
+    struct ouro_poll_evented *io;
+    struct ouro__context *context;
+    struct ouro__io_waiter node;
+    uint64_t word;
+    int rc; /* 1: ready; negative: never again */
+};
+
+/* Looks, and is linked if there is nothing. */
+static bool is_over(void *arg)
+{
+    struct waiting *waiting = arg;
+    struct ouro_poll_evented *io = waiting->io;
+    struct ouro__io_waiter *node = &waiting->node;
+    ouro__sio_unlink(io->registration.sio, node);
+    if (node->waker.vtable == NULL) {
+        int rc = ouro__context_waker(waiting->context, &node->waker);
+        if (rc < 0) {
+            waiting->rc = rc;
+            return true;
+        }
+    }
+    waiting->rc = ouro__registration_link(&io->registration, node, &waiting->word);
+    if (waiting->rc >= 0 && ouro__load(&io->is_freed, memory_order_seq_cst))
+        waiting->rc = -ECANCELED;
+    return waiting->rc != 0;
+}
+
+/* Waits; the caller holds a reference. */
+static int wait_ready(struct ouro__context *context, struct ouro_poll_evented *io,
+                      uint32_t interest, struct ouro_ready_event *out_event)
+{
+    struct waiting waiting = {.io = io, .context = context, .node = {.interest = interest}};
+    ouro__list_init(&waiting.node.link);
+    int rc = ouro__context_interrupted(context);
+    if (rc < 0)
+        return rc;
+    rc = ouro__wait(context, is_over, &waiting);
+    ouro__sio_unlink(io->registration.sio, &waiting.node);
+    ouro_waker_drop(&waiting.node.waker);
+    if (rc < 0)
+        return rc;
+    if (waiting.rc < 0)
+        return waiting.rc;
+    *out_event = event_of(waiting.word, interest);
+    return 0;
+}
+
+int ouro_poll_evented_ready(struct ouro_poll_evented *io, uint32_t interest,
+                            struct ouro_ready_event *out_event)
+{
+    struct ouro__context *context = NULL;
+    if (io == NULL || out_event == NULL || !is_interest(interest))
+        return -EINVAL;
+    int rc = ouro__context_enter(&context);
+    if (rc < 0)
+        return rc;
+    ref(io);
+    rc = wait_ready(context, io, interest, out_event);
+    unref(io);
+    ouro__context_spend(context);
+    return rc;
+}
+
+int ouro_poll_evented_poll_ready(struct ouro_poll_evented *io, uint32_t interest,
+                                 const struct ouro_waker *waker, struct ouro_ready_event *out_event)
+{
+    if (io == NULL || waker == NULL || waker->vtable == NULL || out_event == NULL ||
+        !is_interest(interest))
+        return -EINVAL;
+    if (ouro__fork_is_child(io->handle->fork_generation))
+        return -OURO_EFORKED;
+    uint64_t word = 0;
+    int rc = ouro__registration_poll(&io->registration, interest, waker, &word);
+    if (rc == OURO_POLL_READY)
+        *out_event = event_of(word, interest);
+    return rc;
+}
+
+void ouro_poll_evented_clear(struct ouro_poll_evented *io, const struct ouro_ready_event *event)
+{
+    if (io != NULL && event != NULL)
+        ouro__sio_clear(io->registration.sio, event->snapshot, event->ready);
+}
+
+static ssize_t call_until_done(struct ouro__context *context, struct ouro_poll_evented *io,
+                               uint32_t interest, ouro_io_function *function, void *arg)
+{
+    struct ouro_ready_event event;
+    int rc = ouro__context_interrupted(context);
+    if (rc < 0)
+        return rc;
+    ssize_t result = function(io->fd, arg);
+    while (result == -EAGAIN) {
+        rc = wait_ready(context, io, interest, &event);
+        if (rc < 0)
+            return rc;
+        result = function(io->fd, arg);
+        if (result == -EAGAIN)
+            ouro_poll_evented_clear(io, &event);
+    }
+    return result;
+}
+
+ssize_t ouro_poll_evented_io(struct ouro_poll_evented *io, uint32_t interest,
+                             ouro_io_function *function, void *arg)
+{
+    struct ouro__context *context = NULL;
+    if (io == NULL || function == NULL || !is_interest(interest))
+        return -EINVAL;
+    int rc = ouro__context_enter(&context);
+    if (rc < 0)
+        return rc;
+    ref(io);
+    ssize_t result = call_until_done(context, io, interest, function, arg);
+    unref(io);
+    ouro__context_spend(context);
+    return result;
+}

@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Look-ups: a name, a thread of the blocking pool, and somebody who may stop waiting.
+ *
+ * getaddrinfo(3) cannot be interrupted, and with a dead name server takes half a minute.  So a
+ * look-up lies on the heap and belongs to whoever lets go of it last.  One word decides:
+ *
+ *     WAITED --- the pool has the answer ---> DONE       the waiter releases it
+ *     WAITED --- the waiter goes ---> ABANDONED          the pool releases it
+ *
+ * The waiter's waker goes with the same word: in DONE the pool wakes and drops it, in ABANDONED the
+ * waiter takes it back, so that a thread which hangs in the resolver keeps no task or runtime
+ * alive.
+ *
+ * Owns:    its look-ups.
+ * Threads: waiters are fibers or entered threads; answers come from pool threads.
+ * Always:  a look-up touches nothing but itself.
+ */
+#include "net/resolve.h"
+
+#include <ouro/error.h>
+#include <ouro/waker.h>
+
+#include <errno.h>
+#include <netdb.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "base/alloc.h"
+#include "base/atomic.h"
+#include "task/blocking.h"
+#include "task/handle.h"
+#include "task/wait.h"
+
+enum lookup_state { LOOKUP_WAITED = 0, LOOKUP_DONE, LOOKUP_ABANDONED };
+
+struct lookup {
+    struct ouro__blocking_job job;
+    struct ouro__name_query query;
+    struct ouro_waker waker;
+    _Atomic uint32_t state;        /* enum lookup_state */
+    int error;                     /* 0: the list is the answer */
+    struct ouro_socket_addr *list; /* NULL or the look-up's own */
+    size_t count;
+};
+
+#ifdef OURO_TESTING
+static ouro__getaddrinfo_function *resolver = getaddrinfo;
+
+void ouro__resolve_use(ouro__getaddrinfo_function *function)
+{
+    resolver = function != NULL ? function : getaddrinfo;
+}
+#else
+#define resolver getaddrinfo
+#endif
+
+static void release(struct lookup *lookup)
+{
+    ouro__free(lookup->list);
+    ouro__free(lookup);
+}
+
+/*
+ * EAI_SYSTEM says "see errno".  What is about this process is worth passing on; the rest, ETIMEDOUT
+ * say, would be taken for a deadline of the caller's.
+ */
+static int error_of(int code, int system_error)
+{
+    if (code == EAI_MEMORY)
+        return -ENOMEM;
+    if (code == EAI_SYSTEM &&
+        (system_error == EMFILE || system_error == ENFILE || system_error == ENOMEM))
+        return -system_error;
+    return -(OURO_ERESOLVE + (code < 0 ? -code : code));
+}
+
+/* /etc/hosts may say the same thing twice; nobody wants to wait for the same address twice. */
+static bool is_known(const struct lookup *lookup, const struct ouro_socket_addr *addr)
+{
+    for (size_t i = 0; i < lookup->count; i++)
+        if (ouro_socket_addr_equal(&lookup->list[i], addr))
+            return true;
+    return false;
+}
+
+static void take_entry(struct lookup *lookup, const struct addrinfo *entry)
+{
+    struct ouro_socket_addr addr;
+
+    if (entry->ai_addr == NULL ||
+        ouro_socket_addr_from_sockaddr(entry->ai_addr, entry->ai_addrlen, &addr) < 0 ||
+        ouro_socket_addr_set_port(&addr, lookup->query.port) < 0)
+        return; /* neither IPv4 nor IPv6 */
+    if (!is_known(lookup, &addr))
+        lookup->list[lookup->count++] = addr;
+}
+
+static int take_answer(struct lookup *lookup, const struct addrinfo *answer)
+{
+    size_t count = 0;
+    for (const struct addrinfo *entry = answer; entry != NULL; entry = entry->ai_next)
+        count++;
+    if (count == 0)
+        return -OURO_ENOADDRESS;
+    lookup->list = ouro__calloc(count, sizeof(*lookup->list));
+    if (lookup->list == NULL)
+        return -ENOMEM;
+    for (const struct addrinfo *entry = answer; entry != NULL; entry = entry->ai_next)
+        take_entry(lookup, entry);
+    return lookup->count > 0 ? 0 : -OURO_ENOADDRESS;
+}
+
+/* Hands the look-up to its waiter, or releases it when there is none any more. */
+static void end_lookup(struct lookup *lookup, int error)
+{
+    struct ouro_waker waker = lookup->waker;
+    lookup->error = error;
+    if (ouro__exchange(&lookup->state, LOOKUP_DONE, memory_order_acq_rel) == LOOKUP_ABANDONED) {
+        release(lookup);
+        return;
+    }
+    ouro_waker_wake(&waker);
+    ouro_waker_drop(&waker);
+}
+
+static void run_lookup(struct ouro__blocking_job *job)
+{
+    struct lookup *lookup = OURO__CONTAINER_OF(job, struct lookup, job);
+    const struct addrinfo hints = {.ai_family = lookup->query.family, .ai_socktype = SOCK_STREAM};
+    struct addrinfo *answer = NULL;
+
+    int code = resolver(lookup->query.name, NULL, &hints, &answer);
+    if (code != 0) {
+        end_lookup(lookup, error_of(code, errno));
+        return;
+    }
+    int error = take_answer(lookup, answer);
+    if (answer != NULL)
+        freeaddrinfo(answer);
+    end_lookup(lookup, error);
+}
+
+static void refuse_lookup(struct ouro__blocking_job *job)
+{
+    end_lookup(OURO__CONTAINER_OF(job, struct lookup, job), -OURO_ESHUTDOWN);
+}
+
+static bool is_answered(void *arg)
+{
+    struct lookup *lookup = arg;
+    return ouro__load(&lookup->state, memory_order_acquire) == LOOKUP_DONE;
+}
+
+/* Whether the look-up could be left to itself; false: the answer has come meanwhile. */
+static bool abandon(struct ouro__blocking_pool *pool, struct lookup *lookup)
+{
+    struct ouro_waker waker = lookup->waker;
+    uint32_t expected = LOOKUP_WAITED;
+
+    if (ouro__blocking_withdraw(pool, &lookup->job))
+        release(lookup);
+    else if (!ouro__compare_exchange(&lookup->state, &expected, LOOKUP_ABANDONED,
+                                     memory_order_acq_rel))
+        return false;
+    ouro_waker_drop(&waker);
+    return true;
+}
+
+/* Submits the look-up and waits.  Unless it returns 0, the look-up is no longer the caller's. */
+static int await_answer(struct ouro__context *context, struct lookup *lookup)
+{
+    struct ouro__blocking_pool *pool = ouro__handle_blocking_pool(context->handle);
+
+    int rc = ouro__context_waker(context, &lookup->waker);
+    if (rc < 0) {
+        release(lookup);
+        return rc;
+    }
+    rc = ouro__blocking_submit(pool, &lookup->job);
+    if (rc < 0) {
+        ouro_waker_drop(&lookup->waker);
+        release(lookup);
+        return rc;
+    }
+    rc = ouro__wait(context, is_answered, lookup);
+    if (rc < 0 && abandon(pool, lookup))
+        return rc;
+    return 0;
+}
+
+static int ask(const struct ouro__name_query *query, struct ouro__addr_vec *vec)
+{
+    struct ouro__context *context = NULL;
+
+    int rc = ouro__context_enter(&context);
+    if (rc == 0)
+        rc = ouro__context_interrupted(context);
+    if (rc < 0)
+        return rc;
+    struct lookup *lookup = ouro__calloc(1, sizeof(*lookup));
+    if (lookup == NULL)
+        return -ENOMEM;
+    ouro__blocking_job_init(&lookup->job, OURO__BLOCKING_LOOKUP, run_lookup, refuse_lookup);
+    lookup->query = *query;
+    rc = await_answer(context, lookup);
+    if (rc < 0)
+        return rc;
+    rc = lookup->error;
+    if (rc == 0) {
+        ouro__addr_vec_adopt(vec, lookup->list, lookup->count);
+        lookup->list = NULL;
+    }
+    release(lookup);
+    return rc;
+}
+
+int ouro__resolve(const struct ouro_to_socket_addrs *from, struct ouro__addr_vec *vec)
+{
+    struct ouro__name_query query;
+
+    int rc = ouro__to_socket_addrs(from, vec, &query);
+    if (rc != OURO__ADDRS_QUESTION)
+        return rc;
+    rc = ask(&query, vec);
+    return rc < 0 ? rc : OURO__ADDRS_QUESTION;
+}
+
+int ouro_resolve(const struct ouro_to_socket_addrs *from, struct ouro_socket_addr **out_list,
+                 size_t *out_count)
+{
+    struct ouro__addr_vec vec;
+
+    if (out_list == NULL || out_count == NULL)
+        return -EINVAL;
+    ouro__addr_vec_init(&vec);
+    int rc = ouro__resolve(from, &vec);
+    if (rc >= 0) {
+        size_t count = vec.count;
+        struct ouro_socket_addr *list = ouro__addr_vec_release(&vec);
+        rc = list == NULL ? -ENOMEM : 0;
+        if (rc == 0) {
+            *out_list = list;
+            *out_count = count;
+        }
+    }
+    ouro__addr_vec_fini(&vec);
+    return rc;
+}
+
+void ouro_addr_list_free(struct ouro_socket_addr *list)
+{
+    ouro__free(list);
+}

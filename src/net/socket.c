@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Socket: the system calls around a connect, a listen and an adopted descriptor.
+ *
+ * Owns:    nothing; a function that fails has closed what it opened.
+ * Threads: any.
+ * Always:  a socket is close-on-exec and non-blocking before anybody else can see it.
+ */
+#include "net/socket.h"
+
+#include "base/fault.h"
+
+#include <ouro/tcp.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdbool.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#ifndef IP_BIND_ADDRESS_NO_PORT
+#define IP_BIND_ADDRESS_NO_PORT 24
+#endif
+
+int ouro__socket_open(int family, int *out_fd)
+{
+    int rc = ouro__fault(OURO__FAULT_SOCKET);
+    if (OURO__UNLIKELY(rc < 0))
+        return rc;
+    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -errno;
+    *out_fd = fd;
+    return 0;
+}
+
+int ouro__socket_set(int fd, int level, int name, int value)
+{
+    return setsockopt(fd, level, name, &value, sizeof(value)) == 0 ? 0 : -errno;
+}
+
+static int bind_to(int fd, const struct ouro_socket_addr *addr)
+{
+    const struct sockaddr *name = ouro_socket_addr_sockaddr(addr);
+    return bind(fd, name, (socklen_t)addr->length) == 0 ? 0 : -errno;
+}
+
+static bool is_internet(int family)
+{
+    return family == AF_INET || family == AF_INET6;
+}
+
+static int set_connect_options(int fd, const struct ouro_tcp_connect_options *options)
+{
+    int rc = 0;
+    if ((options->flags & OURO_CONNECT_F_NODELAY) != 0)
+        rc = ouro__socket_set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    if (rc == 0 && (options->flags & OURO_CONNECT_F_KEEPALIVE) != 0)
+        rc = ouro__socket_set(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+    if (rc == 0 && (options->flags & OURO_CONNECT_F_RESET) != 0) {
+        struct linger reset = {.l_onoff = 1, .l_linger = 0};
+        rc = setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)) == 0 ? 0 : -errno;
+    }
+    /* Before the connect: the window scale is agreed upon in the SYN. */
+    if (rc == 0 && options->send_buffer_bytes > 0)
+        rc = ouro__socket_set(fd, SOL_SOCKET, SO_SNDBUF, options->send_buffer_bytes);
+    if (rc == 0 && options->receive_buffer_bytes > 0)
+        rc = ouro__socket_set(fd, SOL_SOCKET, SO_RCVBUF, options->receive_buffer_bytes);
+    return rc;
+}
+
+static int bind_for_connect(int fd, int family, const struct ouro_socket_addr *local)
+{
+    if (ouro_socket_addr_family(local) != family)
+        return -EAFNOSUPPORT;
+    if (ouro_socket_addr_port(local) == 0) {
+        /* The port is then chosen at connect, by the whole four-tuple: binding alone would use up
+         * the ephemeral ports (ip(7)).  Where it is unknown, bind chooses. */
+        (void)ouro__socket_set(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
+    }
+    return bind_to(fd, local);
+}
+
+int ouro__socket_open_for_connect(const struct ouro_socket_addr *addr,
+                                  const struct ouro_tcp_connect_options *options, int *out_fd)
+{
+    int family = ouro_socket_addr_family(addr);
+    int fd = -1;
+    if (!is_internet(family))
+        return -EAFNOSUPPORT;
+    int rc = ouro__socket_open(family, &fd);
+    if (rc < 0)
+        return rc;
+    if (options != NULL) {
+        rc = set_connect_options(fd, options);
+        if (rc == 0 && options->bind != NULL)
+            rc = bind_for_connect(fd, family, options->bind);
+    }
+    if (rc < 0) {
+        (void)close(fd);
+        return rc;
+    }
+    *out_fd = fd;
+    return 0;
+}
+
+static int make_listening(int fd, const struct ouro_socket_addr *addr, uint32_t flags, int backlog)
+{
+    int family = ouro_socket_addr_family(addr);
+    int rc = ouro__socket_set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+    if (rc == 0 && (flags & OURO_LISTEN_F_REUSEPORT) != 0)
+        rc = ouro__socket_set(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+    if (rc == 0 && (flags & OURO_LISTEN_F_NODELAY) != 0) /* accepted sockets inherit it */
+        rc = ouro__socket_set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    if (rc == 0 && family == AF_INET6 && (flags & OURO_LISTEN_F_V6ONLY) != 0)
+        rc = ouro__socket_set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+    if (rc == 0)
+        rc = bind_to(fd, addr);
+    if (rc == 0 && listen(fd, backlog) != 0)
+        rc = -errno;
+    return rc;
+}
+
+int ouro__socket_open_listening(const struct ouro_socket_addr *addr, uint32_t flags, int backlog,
+                                int *out_fd)
+{
+    int family = ouro_socket_addr_family(addr);
+    int fd = -1;
+    if (!is_internet(family))
+        return -EAFNOSUPPORT;
+    int rc = ouro__socket_open(family, &fd);
+    if (rc < 0)
+        return rc;
+    rc = make_listening(fd, addr, flags, backlog);
+    if (rc < 0) {
+        (void)close(fd);
+        return rc;
+    }
+    *out_fd = fd;
+    return 0;
+}
+
+int ouro__socket_is_connected_to_itself(int fd, const struct ouro_socket_addr *peer)
+{
+    /* Below this no kernel chooses ports by default (ip_local_port_range, ip(7)): one system call
+     * saved for most connects. */
+    const uint16_t lowest_ephemeral_port = 32768;
+    struct ouro_socket_addr local;
+    return ouro_socket_addr_port(peer) >= lowest_ephemeral_port &&
+           ouro__socket_local_addr(fd, &local) == 0 && ouro_socket_addr_equal(&local, peer);
+}
+
+/* -EPROTOTYPE unless it is a connected or unconnected stream of one of the families. */
+static int check_kind(int fd, int family, int other_family)
+{
+    int type = 0;
+    int domain = 0;
+    socklen_t length = sizeof(type);
+    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) != 0)
+        return -errno;
+    length = sizeof(domain);
+    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) != 0)
+        return -errno;
+    bool fits = type == SOCK_STREAM && (domain == family || domain == other_family);
+    if (fits && domain != AF_UNIX) {
+        int protocol = 0;
+        length = sizeof(protocol);
+        if (getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &length) != 0)
+            return -errno;
+        fits = protocol == IPPROTO_TCP;
+    }
+    return fits ? 0 : -EPROTOTYPE;
+}
+
+int ouro__socket_adopt(int fd, int family, int other_family)
+{
+    struct stat status;
+    if (fstat(fd, &status) != 0)
+        return -errno;
+    if (!S_ISSOCK(status.st_mode))
+        return -ENOTSOCK;
+    int rc = check_kind(fd, family, other_family);
+    if (rc < 0)
+        return rc;
+    struct sockaddr_storage peer;
+    socklen_t length = sizeof(peer);
+    if (getpeername(fd, (struct sockaddr *)&peer, &length) != 0)
+        return -errno;
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0)
+        return -errno;
+    return 0;
+}
+
+int ouro__socket_local_addr(int fd, struct ouro_socket_addr *out_addr)
+{
+    struct sockaddr_storage name;
+    socklen_t length = sizeof(name);
+    if (getsockname(fd, (struct sockaddr *)&name, &length) != 0)
+        return -errno;
+    return ouro_socket_addr_from_sockaddr((const struct sockaddr *)&name, length, out_addr);
+}
+
+int ouro__socket_peer_addr(int fd, struct ouro_socket_addr *out_addr)
+{
+    struct sockaddr_storage name;
+    socklen_t length = sizeof(name);
+    if (getpeername(fd, (struct sockaddr *)&name, &length) != 0)
+        return -errno;
+    return ouro_socket_addr_from_sockaddr((const struct sockaddr *)&name, length, out_addr);
+}

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Socket: socket(2), its options, bind(2), and what may be asked of one.
+ */
+#ifndef OURO_NET_SOCKET_H
+#define OURO_NET_SOCKET_H
+
+#include <ouro/addr.h>
+
+struct ouro_tcp_connect_options;
+
+/* A stream socket, close-on-exec and non-blocking from the start.  Errors: those of socket(2). */
+int ouro__socket_open(int family, int *out_fd);
+
+/* setsockopt(2) of an int.  Errors: its. */
+int ouro__socket_set(int fd, int level, int name, int value);
+
+/* A TCP socket for a connect to @addr, with what @options (NULL: none) ask for.  Errors: those of
+ * socket(2), setsockopt(2) and bind(2); -EAFNOSUPPORT for an address that TCP does not know, or to
+ * be bound to one of another family. */
+int ouro__socket_open_for_connect(const struct ouro_socket_addr *addr,
+                                  const struct ouro_tcp_connect_options *options, int *out_fd);
+
+/* A TCP socket that listens on @addr; @flags are OURO_LISTEN_F_.  Errors: those of socket(2),
+ * setsockopt(2), bind(2) and listen(2); -EAFNOSUPPORT. */
+int ouro__socket_open_listening(const struct ouro_socket_addr *addr, uint32_t flags, int backlog,
+                                int *out_fd);
+
+/* Whether both ends of the connected socket are the same one: nobody listened, and the kernel chose
+ * @peer's port for this end. */
+int ouro__socket_is_connected_to_itself(int fd, const struct ouro_socket_addr *peer);
+
+/*
+ * Whether @fd is a connected stream socket of one of two families; it becomes non-blocking.
+ * Errors: -EBADF, -ENOTSOCK; -EPROTOTYPE for another kind of socket; -ENOTCONN.
+ */
+int ouro__socket_adopt(int fd, int family, int other_family);
+
+/* getsockname(2) and getpeername(2).  Errors: theirs. */
+int ouro__socket_local_addr(int fd, struct ouro_socket_addr *out_addr);
+int ouro__socket_peer_addr(int fd, struct ouro_socket_addr *out_addr);
+
+#endif

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * TcpListener: a listening socket and its accept.
+ *
+ * An accepted connection is registered nowhere until it is first read or written: it may go to
+ * another worker before that.  The memory of its stream is there before the connection is taken
+ * from the backlog, so that running out of it loses none.
+ *
+ * Owns:    the listening socket.
+ * Threads: any; one accept at a time.
+ * Always:  an accepted descriptor ends in a stream, or is closed.
+ */
+#include "base/alloc.h"
+#include "net/resolve.h"
+#include "net/socket.h"
+#include "net/stream.h"
+
+#include <ouro/tcp.h>
+
+#include <errno.h>
+#include <sys/socket.h>
+
+enum { BACKLOG_DEFAULT = 1024 };
+
+struct ouro_tcp_listener {
+    struct ouro__poll_evented evented;
+};
+
+static const struct ouro_tcp_listen_options default_options = OURO_TCP_LISTEN_OPTIONS_INIT;
+
+static int check_options(const struct ouro_tcp_listen_options *options)
+{
+    const uint32_t known = OURO_LISTEN_F_REUSEPORT | OURO_LISTEN_F_NODELAY | OURO_LISTEN_F_V6ONLY;
+    bool is_known = options->size == sizeof(*options) && (options->flags & ~known) == 0;
+    return is_known && options->backlog >= 0 ? 0 : -EINVAL;
+}
+
+/* The first of the addresses that can be listened on. */
+static int listen_on_first(struct ouro__addr_vec *vec,
+                           const struct ouro_tcp_listen_options *options, int *out_fd)
+{
+    const struct ouro_socket_addr *items = ouro__addr_vec_items(vec);
+    int backlog = options->backlog == 0 ? BACKLOG_DEFAULT : options->backlog;
+    int rc = -EINVAL;
+    for (size_t i = 0; i < vec->count; i++) {
+        rc = ouro__socket_open_listening(&items[i], options->flags, backlog, out_fd);
+        if (rc == 0)
+            break;
+    }
+    return rc;
+}
+
+static int open_listener(struct ouro__context *context, const struct ouro_to_socket_addrs *addrs,
+                         const struct ouro_tcp_listen_options *options,
+                         struct ouro_tcp_listener *listener)
+{
+    struct ouro__addr_vec vec;
+    int fd = -1;
+    ouro__addr_vec_init(&vec);
+    int rc = ouro__resolve(addrs, &vec);
+    if (rc >= 0)
+        rc = listen_on_first(&vec, options, &fd);
+    ouro__addr_vec_fini(&vec);
+    if (rc == 0)
+        ouro__poll_evented_init(&listener->evented, context->handle, fd);
+    return rc;
+}
+
+int ouro_tcp_listener_bind(const struct ouro_to_socket_addrs *addrs,
+                           const struct ouro_tcp_listen_options *options,
+                           struct ouro_tcp_listener **out_listener)
+{
+    struct ouro__context *context = NULL;
+    if (options == NULL)
+        options = &default_options;
+    int rc = addrs == NULL || out_listener == NULL ? -EINVAL : check_options(options);
+    if (rc == 0)
+        rc = ouro__context_enter(&context);
+    if (rc == 0)
+        rc = ouro__poll_evented_usable(context);
+    if (rc < 0)
+        return rc;
+    struct ouro_tcp_listener *listener = ouro__alloc(sizeof(*listener));
+    if (listener == NULL)
+        return -ENOMEM;
+    rc = open_listener(context, addrs, options, listener);
+    if (rc < 0) {
+        ouro__free(listener);
+        return rc;
+    }
+    *out_listener = listener;
+    return 0;
+}
+
+/* The descriptor of the next connection.  A connection that was reset while it waited in the
+ * backlog is nobody's error (accept(2), "Error handling"). */
+static int32_t accept_fd(struct ouro_tcp_listener *listener, struct ouro__context *context,
+                         struct sockaddr_storage *name, socklen_t *length)
+{
+    int32_t fd = 0;
+    do {
+        *length = sizeof(*name);
+        struct ouro__op op = {
+            .code = OURO__OP_ACCEPT,
+            .lane = OURO__LANE_ACCEPT,
+            .arg.accept = {.addr = (struct sockaddr *)name, .length = length},
+        };
+        fd = ouro__poll_evented_await(&listener->evented, context, &op);
+    } while (fd == -ECONNABORTED);
+    return fd;
+}
+
+int ouro_tcp_listener_accept(struct ouro_tcp_listener *listener,
+                             struct ouro_tcp_stream **out_stream, struct ouro_socket_addr *out_peer)
+{
+    struct ouro__context *context = NULL;
+    if (listener == NULL || out_stream == NULL)
+        return -EINVAL;
+    int rc = ouro__context_enter(&context);
+    if (rc == 0)
+        rc = ouro__poll_evented_enter(&listener->evented, OURO__LANE_ACCEPT);
+    if (rc < 0)
+        return rc;
+    struct sockaddr_storage name;
+    socklen_t length = 0;
+    struct ouro_tcp_stream *stream = ouro__alloc(sizeof(*stream));
+    int32_t fd = stream == NULL ? -ENOMEM : accept_fd(listener, context, &name, &length);
+    ouro__poll_evented_leave(&listener->evented, OURO__LANE_ACCEPT);
+    if (fd < 0) {
+        ouro__free(stream);
+        return fd;
+    }
+    ouro__poll_evented_init(&stream->stream.evented, context->handle, fd);
+    if (out_peer != NULL &&
+        ouro_socket_addr_from_sockaddr((const struct sockaddr *)&name, length, out_peer) < 0)
+        *out_peer = (struct ouro_socket_addr){.length = 0};
+    *out_stream = stream;
+    return 0;
+}
+
+int ouro_tcp_listener_local_addr(const struct ouro_tcp_listener *listener,
+                                 struct ouro_socket_addr *out_addr)
+{
+    if (listener == NULL || out_addr == NULL)
+        return -EINVAL;
+    return ouro__socket_local_addr(listener->evented.fd, out_addr);
+}
+
+int ouro_tcp_listener_close(struct ouro_tcp_listener *listener)
+{
+    if (listener == NULL)
+        return 0;
+    int rc = ouro__poll_evented_close(&listener->evented);
+    ouro__free(listener);
+    return rc;
+}

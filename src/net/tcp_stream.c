@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * TcpStream: the public calls.
+ *
+ * Connecting is: ToSocketAddrs (net/to_socket_addrs.c, net/resolve.c), the addresses in some order
+ * (net/connect.c, net/connect_race.c), each one attempt (net/connect_addr.c).  All the rest is what
+ * every stream does (net/stream.c).
+ *
+ * Owns:    what stream.c says.
+ * Threads: any.
+ * Always:  an empty or wrong list makes no socket.
+ */
+#include <ouro/tcp.h>
+
+#include "net/connect.h"
+#include "net/resolve.h"
+#include "net/socket.h"
+#include "net/socket_addr.h"
+#include "net/stream.h"
+#include "task/context.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+static const struct ouro_tcp_connect_options default_options = OURO_TCP_CONNECT_OPTIONS_INIT;
+
+static int check_options(const struct ouro_tcp_connect_options *options)
+{
+    const uint32_t known = OURO_CONNECT_F_NODELAY | OURO_CONNECT_F_KEEPALIVE |
+                           OURO_CONNECT_F_RESET | OURO_CONNECT_F_SEQUENTIAL;
+    if (options->size != sizeof(*options) || (options->flags & ~known) != 0)
+        return -EINVAL;
+    if (options->send_buffer_bytes < 0 || options->receive_buffer_bytes < 0 ||
+        options->stagger_ns < 0)
+        return -EINVAL;
+    if (options->bind != NULL && !ouro__socket_addr_is_valid(options->bind))
+        return -EINVAL;
+    return 0;
+}
+
+/* Where the addresses come from, for the trace. */
+static void trace_addresses(const struct ouro__context *context,
+                            const struct ouro_to_socket_addrs *from, int answer,
+                            struct ouro__addr_vec *vec)
+{
+    struct ouro__driver_handle *trace = ouro__poll_evented_trace(context);
+    if (OURO__LIKELY(trace->trace == NULL))
+        return;
+    const struct ouro_socket_addr *items = ouro__addr_vec_items(vec);
+    for (size_t i = 0; i < vec->count; i++) {
+        if (answer == OURO__ADDRS_QUESTION)
+            OURO__TRACE(trace, .kind = OURO_TRACE_RESOLVED, .fd = -1, .addr = &items[i], .a = i,
+                        .b = vec->count);
+        else if (from->kind != OURO_ADDRS_LIST)
+            OURO__TRACE(trace, .kind = OURO_TRACE_PARSED, .fd = -1, .addr = &items[i]);
+    }
+}
+
+static int resolve_and_connect(struct ouro__context *context,
+                               const struct ouro_to_socket_addrs *addrs,
+                               const struct ouro_tcp_connect_options *options,
+                               struct ouro_tcp_stream **out_stream)
+{
+    struct ouro__addr_vec vec;
+    ouro__addr_vec_init(&vec);
+    int rc = ouro__resolve(addrs, &vec);
+    if (rc >= 0) {
+        trace_addresses(context, addrs, rc, &vec);
+        rc = ouro__connect(context, ouro__addr_vec_items(&vec), vec.count, options, out_stream);
+    }
+    ouro__addr_vec_fini(&vec);
+    return rc;
+}
+
+int ouro_tcp_stream_connect_with(const struct ouro_to_socket_addrs *addrs,
+                                 const struct ouro_tcp_connect_options *options,
+                                 struct ouro_tcp_stream **out_stream)
+{
+    struct ouro__context *context = NULL;
+    struct ouro_tcp_stream *stream = NULL;
+    if (options == NULL)
+        options = &default_options;
+    int rc = addrs == NULL || out_stream == NULL ? -EINVAL : check_options(options);
+    if (rc == 0)
+        rc = ouro__context_enter(&context);
+    if (rc == 0)
+        rc = ouro__poll_evented_usable(context);
+    if (rc < 0)
+        return rc;
+    if (options->attempts_count != NULL)
+        *options->attempts_count = 0;
+    rc = resolve_and_connect(context, addrs, options, &stream);
+    if (rc < 0)
+        return rc;
+    if (OURO__UNLIKELY(ouro__poll_evented_trace(context)->trace != NULL)) {
+        struct ouro_socket_addr peer = {.length = 0};
+        int fd = stream->stream.evented.fd;
+        (void)ouro__socket_peer_addr(fd, &peer);
+        OURO__TRACE(ouro__poll_evented_trace(context), .kind = OURO_TRACE_CREATED, .fd = fd,
+                    .addr = &peer);
+    }
+    *out_stream = stream;
+    return 0;
+}
+
+int ouro_tcp_stream_connect(const struct ouro_to_socket_addrs *addrs,
+                            struct ouro_tcp_stream **out_stream)
+{
+    return ouro_tcp_stream_connect_with(addrs, NULL, out_stream);
+}
+
+int ouro_tcp_stream_from_fd(int fd, struct ouro_tcp_stream **out_stream)
+{
+    struct ouro__stream *stream = NULL;
+    if (out_stream == NULL)
+        return -EINVAL;
+    int rc = ouro__stream_from_fd(fd, AF_INET, AF_INET6, &stream);
+    if (rc == 0)
+        *out_stream = OURO__CONTAINER_OF(stream, struct ouro_tcp_stream, stream);
+    return rc;
+}
+
+int ouro_tcp_stream_into_fd(struct ouro_tcp_stream *stream)
+{
+    return ouro__stream_into_fd(stream == NULL ? NULL : &stream->stream);
+}
+
+int ouro_tcp_stream_fd(const struct ouro_tcp_stream *stream)
+{
+    return stream == NULL ? -EINVAL : stream->stream.evented.fd;
+}
+
+ssize_t ouro_tcp_stream_read(struct ouro_tcp_stream *stream, void *buffer, size_t size)
+{
+    return ouro__stream_read(stream == NULL ? NULL : &stream->stream, buffer, size, 0);
+}
+
+ssize_t ouro_tcp_stream_readv(struct ouro_tcp_stream *stream, const struct iovec *vectors,
+                              int count)
+{
+    return ouro__stream_readv(stream == NULL ? NULL : &stream->stream, vectors, count);
+}
+
+ssize_t ouro_tcp_stream_peek(struct ouro_tcp_stream *stream, void *buffer, size_t size)
+{
+    return ouro__stream_read(stream == NULL ? NULL : &stream->stream, buffer, size, MSG_PEEK);
+}
+
+ssize_t ouro_tcp_stream_write(struct ouro_tcp_stream *stream, const void *buffer, size_t size)
+{
+    return ouro__stream_write(stream == NULL ? NULL : &stream->stream, buffer, size);
+}
+
+ssize_t ouro_tcp_stream_writev(struct ouro_tcp_stream *stream, const struct iovec *vectors,
+                               int count)
+{
+    return ouro__stream_writev(stream == NULL ? NULL : &stream->stream, vectors, count);
+}
+
+int ouro_tcp_stream_write_all(struct ouro_tcp_stream *stream, const void *buffer, size_t size)
+{
+    return ouro__stream_write_all(stream == NULL ? NULL : &stream->stream, buffer, size);
+}
+
+int ouro_tcp_stream_shutdown(struct ouro_tcp_stream *stream, enum ouro_shutdown how)
+{
+    return ouro__stream_shutdown(stream == NULL ? NULL : &stream->stream, how);
+}
+
+int ouro_tcp_stream_local_addr(const struct ouro_tcp_stream *stream,
+                               struct ouro_socket_addr *out_addr)
+{
+    if (stream == NULL || out_addr == NULL)
+        return -EINVAL;
+    return ouro__socket_local_addr(stream->stream.evented.fd, out_addr);
+}
+
+int ouro_tcp_stream_peer_addr(const struct ouro_tcp_stream *stream,
+                              struct ouro_socket_addr *out_addr)
+{
+    if (stream == NULL || out_addr == NULL)
+        return -EINVAL;
+    return ouro__socket_peer_addr(stream->stream.evented.fd, out_addr);
+}
+
+int ouro_tcp_stream_set_nodelay(struct ouro_tcp_stream *stream, int on)
+{
+    if (stream == NULL)
+        return -EINVAL;
+    return ouro__socket_set(stream->stream.evented.fd, IPPROTO_TCP, TCP_NODELAY, on != 0);
+}
+
+int ouro_tcp_stream_close(struct ouro_tcp_stream *stream)
+{
+    return ouro__stream_close(stream == NULL ? NULL : &stream->stream);
+}

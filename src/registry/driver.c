@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The driver's wrappers: the one way in and out of a backend.
+ *
+ * They keep the life of an op (exactly one completion, and done() only from inside turn(), after
+ * everything was collected and with no lock held), one op a lane, the quiescing of a descriptor, the
+ * counters, and the trace points.
+ *
+ * Owns:    the ops between submit and done(); the handle's inbox, set and counters.
+ * Threads: as labelled in the header.
+ * Always:  driver->inflight is the number of ops that the backend holds; a lane's op is INFLIGHT.
+ */
+#include "registry/driver.h"
+
+#include "base/alloc.h"
+#include "base/fault.h"
+#include "registry/parker.h"
+#include "registry/registration.h"
+
+#include <ouro/error.h>
+
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+/* How long close() waits for the last completions before it says that something is wrong. */
+#define CLOSE_LIMIT_NS (60 * OURO__NS_PER_SEC)
+
+const char *ouro__op_name(unsigned code)
+{
+    static const char *const names[OURO__OP_CODES] = {"none",    "connect", "accept",
+                                                      "recv",    "send",    "recvmsg",
+                                                      "sendmsg", "poll",    "quiesce"};
+    return code < OURO__OP_CODES ? names[code] : "?";
+}
+
+_Thread_local char ouro__thread_here __attribute__((tls_model("initial-exec")));
+
+int ouro__driver_handle_init(struct ouro__driver_handle *handle,
+                             const struct ouro__driver_ops *ops)
+{
+    memset(handle, 0, sizeof(*handle));
+    handle->ops = ops;
+    handle->wake_fd = -1;
+    handle->backend_fd = -1;
+    return ouro__registration_set_init(&handle->set);
+}
+
+void ouro__driver_handle_fini(struct ouro__driver_handle *handle)
+{
+    /* Not earlier: an unpark that has seen the owner asleep may write to it after close(). */
+    if (handle->wake_fd >= 0)
+        (void)close(handle->wake_fd);
+    ouro__free(handle->shared); /* likewise: registrations may be dropped after close() */
+    ouro__registration_set_fini(&handle->set);
+}
+
+int ouro__driver_open(struct ouro__driver_handle *handle,
+                      const struct ouro__driver_config *config)
+{
+    handle->owner = ouro__thread_identity();
+    int rc = ouro__fault(OURO__FAULT_DRIVER_OPEN);
+    if (rc == 0)
+        rc = handle->ops->open(config, handle, &handle->driver);
+    return rc;
+}
+
+void ouro__driver_submit(struct ouro__driver *driver, struct ouro__op *op)
+{
+    struct ouro__driver_handle *handle = driver->handle;
+    struct ouro__scheduled_io *sio = op->sio;
+    OURO__ASSERT(op->state == OURO__OP_IDLE);
+    OURO__ASSERT(sio->driver == handle);
+    OURO__ASSERT(op->lane < OURO__LANES);
+
+    op->state = OURO__OP_INFLIGHT;
+    op->backend = 0;
+    ouro__counter_add(&handle->counters.submitted, 1);
+    if (OURO__UNLIKELY(sio->lane[op->lane] != NULL || sio->closing)) {
+        op->state = OURO__OP_COMPLETED;
+        op->result = sio->closing ? -ECANCELED : -EBUSY;
+        ouro__counter_add(&handle->counters.completed, 1);
+        ouro__queue_push(&driver->completed, &op->node);
+        return;
+    }
+    sio->lane[op->lane] = op;
+    if (op->lane == OURO__LANE_QUIESCE) {
+        sio->closing = true;
+        for (unsigned lane = 0; lane < OURO__LANE_QUIESCE; lane++) {
+            if (sio->lane[lane] != NULL)
+                ouro__driver_cancel(driver, sio->lane[lane]);
+        }
+        if (sio->inflight == 0)
+            ouro__driver_complete(driver, op, 0);
+        return;
+    }
+    sio->inflight++;
+    driver->inflight++;
+    handle->ops->submit(driver, op);
+}
+
+void ouro__driver_cancel(struct ouro__driver *driver, struct ouro__op *op)
+{
+    if (op->state != OURO__OP_INFLIGHT || op->lane == OURO__LANE_QUIESCE)
+        return;
+    ouro__counter_add(&driver->handle->counters.cancelled, 1);
+    driver->handle->ops->cancel(driver, op);
+}
+
+/* What a result tells about the descriptor's readiness, for backends that see only results. */
+static uint32_t readiness_of(const struct ouro__op *op, int32_t result)
+{
+    bool reads = op->lane == OURO__LANE_READ;
+    if (result == -ECONNRESET)
+        return OURO_READ_CLOSED | OURO_WRITE_CLOSED | OURO_ERROR;
+    if (result == -EPIPE)
+        return OURO_WRITE_CLOSED;
+    if (op->code == OURO__OP_CONNECT)
+        return result == 0 ? OURO_WRITABLE : 0;
+    if (op->code == OURO__OP_RECV && result == 0 && op->arg.io.size > 0)
+        return OURO_READ_CLOSED;
+    if (reads && result > 0)
+        return OURO_READABLE;
+    return 0;
+}
+
+static void hint(struct ouro__driver_handle *handle, struct ouro__op *op, int32_t result)
+{
+    struct ouro__scheduled_io *sio = op->sio;
+    uint32_t ready = readiness_of(op, result);
+    uint64_t before = atomic_load_explicit(&sio->readiness, memory_order_relaxed);
+    if ((ouro__readiness_ready(before) & ready) == ready)
+        return;
+    ouro__sio_hint(sio, ready);
+    OURO__TRACE(handle, .kind = OURO_TRACE_READINESS, .fd = sio->fd,
+                .token = ouro__sio_token(sio, op->lane), .a = before,
+                .b = atomic_load_explicit(&sio->readiness, memory_order_relaxed));
+}
+
+void ouro__driver_complete(struct ouro__driver *driver, struct ouro__op *op, int32_t result)
+{
+    struct ouro__driver_handle *handle = driver->handle;
+    struct ouro__scheduled_io *sio = op->sio;
+    OURO__ASSERT(op->state == OURO__OP_INFLIGHT);
+    OURO__ASSERT(sio->lane[op->lane] == op);
+
+    op->state = OURO__OP_COMPLETED;
+    op->result = result;
+    sio->lane[op->lane] = NULL;
+    ouro__counter_add(&handle->counters.completed, 1);
+    ouro__queue_push(&driver->completed, &op->node);
+    if (op->lane == OURO__LANE_QUIESCE)
+        return;
+    OURO__TRACE(handle, .kind = OURO_TRACE_COMPLETED, .fd = sio->fd,
+                .token = ouro__sio_token(sio, op->lane), .result = result,
+                .name = ouro__op_name(op->code));
+    if ((handle->ops->capabilities & OURO__DRIVER_ARMS_POLL) != 0)
+        hint(handle, op, result);
+    OURO__ASSERT(sio->inflight > 0 && driver->inflight > 0);
+    sio->inflight--;
+    driver->inflight--;
+    if (sio->inflight == 0 && sio->lane[OURO__LANE_QUIESCE] != NULL)
+        ouro__driver_complete(driver, sio->lane[OURO__LANE_QUIESCE], 0);
+}
+
+static void release_one(void *arg, struct ouro__scheduled_io *sio, bool freed)
+{
+    struct ouro__driver_handle *handle = arg;
+    if (freed) {
+        ouro__counter_add(&handle->counters.released, 1);
+        OURO__TRACE(handle, .kind = OURO_TRACE_RELEASED, .fd = -1, .token = ouro__sio_token(sio, 0));
+        ouro__registration_release(sio);
+        return;
+    }
+    for (unsigned lane = 0; lane < OURO__LANE_QUIESCE; lane++) {
+        if (sio->lane[lane] != NULL)
+            ouro__driver_cancel(handle->driver, sio->lane[lane]);
+    }
+}
+
+/* Runs the done() of everything collected so far, not of what these submit. */
+static void run_completed(struct ouro__driver *driver)
+{
+    struct ouro__queue due = driver->completed;
+    driver->completed = (struct ouro__queue){.head = NULL};
+    struct ouro__queue_node *node = NULL;
+    while ((node = ouro__queue_pop(&due)) != NULL) {
+        struct ouro__op *op = OURO__CONTAINER_OF(node, struct ouro__op, node);
+        op->done(op);
+    }
+}
+
+void ouro__driver_ready(struct ouro__driver *driver, struct ouro__scheduled_io *sio, uint32_t ready)
+{
+    if (sio->ready_pending == 0)
+        ouro__queue_push(&driver->ready, &sio->ready_node);
+    sio->ready_pending |= ready;
+}
+
+/* Wakes whom the readiness collected so far concerns. */
+static void run_ready(struct ouro__driver *driver)
+{
+    struct ouro__queue_node *node = NULL;
+    while ((node = ouro__queue_pop(&driver->ready)) != NULL) {
+        struct ouro__scheduled_io *sio =
+            OURO__CONTAINER_OF(node, struct ouro__scheduled_io, ready_node);
+        uint32_t ready = sio->ready_pending;
+        sio->ready_pending = 0;
+        ouro__counter_add(&driver->handle->counters.ready, 1);
+        ouro__sio_set_ready(sio, ready);
+    }
+}
+
+static void turn_backend(struct ouro__driver *driver, int64_t timeout_ns)
+{
+    struct ouro__driver_handle *handle = driver->handle;
+    bool idle = ouro__queue_is_empty(&driver->completed) && ouro__queue_is_empty(&driver->ready);
+    bool sleeps = timeout_ns != 0 && idle &&
+                  ouro__unpark_begin_sleep(&handle->unpark);
+    OURO__ASSERT(!driver->in_turn);
+    driver->in_turn = true;
+    int rc = handle->ops->turn(driver, sleeps ? timeout_ns : 0);
+    if (rc < 0)
+        OURO__PANIC("the driver is broken", rc);
+    driver->in_turn = false;
+    if (sleeps) {
+        ouro__unpark_end_sleep(&handle->unpark);
+        ouro__counter_add(&handle->counters.sleeps, 1);
+    }
+    ouro__counter_add(&handle->counters.turns, 1);
+}
+
+void ouro__driver_turn(struct ouro__driver_handle *handle, int64_t timeout_ns)
+{
+    if (ouro__inbox_drain(&handle->inbox) > 0)
+        timeout_ns = 0;
+    ouro__registration_set_release(&handle->set, release_one, handle);
+    turn_backend(handle->driver, timeout_ns);
+    run_completed(handle->driver);
+    run_ready(handle->driver);
+    ouro__inbox_drain(&handle->inbox);
+}
+
+void ouro__driver_unpark(struct ouro__driver_handle *handle)
+{
+    if (!ouro__unpark_notify(&handle->unpark))
+        return;
+    atomic_fetch_add_explicit(&handle->unparks, 1, memory_order_relaxed);
+    if (handle->ops != NULL)
+        handle->ops->unpark(handle);
+    else
+        ouro__parker_wake(&handle->unpark);
+}
+
+bool ouro__driver_send(struct ouro__driver_handle *handle, struct ouro__inbox_node *node)
+{
+    if (!ouro__inbox_push(&handle->inbox, node))
+        return false;
+    ouro__driver_unpark(handle);
+    return true;
+}
+
+static void cancel_all(void *arg, struct ouro__scheduled_io *sio)
+{
+    struct ouro__driver *driver = arg;
+    for (unsigned lane = 0; lane < OURO__LANE_QUIESCE; lane++) {
+        if (sio->lane[lane] != NULL)
+            ouro__driver_cancel(driver, sio->lane[lane]);
+    }
+}
+
+void ouro__driver_close(struct ouro__driver_handle *handle)
+{
+    struct ouro__driver *driver = handle->driver;
+    int64_t limit_ns = ouro__clock_now_ns() + CLOSE_LIMIT_NS;
+    while (driver->inflight > 0 || !ouro__queue_is_empty(&driver->completed) ||
+           !ouro__queue_is_empty(&driver->ready) ||
+           atomic_load_explicit(&handle->set.num_pending_release, memory_order_acquire) > 0 ||
+           !ouro__inbox_close(&handle->inbox)) {
+        ouro__registration_set_for_each(&handle->set, cancel_all, driver);
+        ouro__driver_turn(handle, driver->inflight > 0 ? OURO__NS_PER_MS : 0);
+        OURO__ASSERT(ouro__clock_now_ns() < limit_ns);
+    }
+    /* From here on an unpark finds nobody asleep and makes no call on a closed descriptor. */
+    atomic_store_explicit(&handle->unpark.state, OURO__UNPARK_RUNNING, memory_order_release);
+    handle->ops->close(driver);
+    handle->driver = NULL;
+}
+
+void ouro__driver_metrics(const struct ouro__driver_handle *handle,
+                          struct ouro_io_driver_metrics *out_metrics)
+{
+    const struct ouro__driver_counters *counters = &handle->counters;
+    struct ouro__registration_set *set = (struct ouro__registration_set *)(uintptr_t)&handle->set;
+    ouro__mutex_lock(&set->lock);
+    uint64_t registered = set->registered;
+    uint64_t deregistered = set->deregistered;
+    ouro__mutex_unlock(&set->lock);
+    *out_metrics = (struct ouro_io_driver_metrics){
+        .registered = registered,
+        .deregistered = deregistered,
+        .released = ouro__counter_read(&counters->released),
+        .ready = ouro__counter_read(&counters->ready),
+        .submitted = ouro__counter_read(&counters->submitted),
+        .completed = ouro__counter_read(&counters->completed),
+        .cancelled = ouro__counter_read(&counters->cancelled),
+        .stale = ouro__counter_read(&counters->stale),
+        .overflowed = ouro__counter_read(&counters->overflowed),
+        .turns = ouro__counter_read(&counters->turns),
+        .sleeps = ouro__counter_read(&counters->sleeps),
+        .unparks = atomic_load_explicit(&handle->unparks, memory_order_relaxed),
+    };
+}

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The driver: what io_uring and epoll both implement, and the shared half through which everybody
+ * else reaches one.
+ *
+ * The interface is completion-shaped: an operation is submitted and completes; epoll emulates that.
+ * (The other way round, completions under a readiness interface, is where libevent, h2o and redis
+ * got stuck.)  A backend is a constant table of eight calls.  Nobody calls the table but the thin
+ * wrappers in driver.c, which own the assertions, the counters, the trace points and, under test, the
+ * injected faults.
+ *
+ *   struct ouro__driver_handle   the shared half: inbox, unpark, set, counters.  Any thread.
+ *   struct ouro__driver          the owner's half: the backend embeds it as its first member.
+ *                                The owner's thread only.
+ */
+#ifndef OURO_REGISTRY_DRIVER_H
+#define OURO_REGISTRY_DRIVER_H
+
+#include "base/clock.h"
+#include "registry/inbox.h"
+#include "registry/op.h"
+#include "registry/registration_set.h"
+#include "registry/unpark.h"
+
+#include <ouro/metrics.h>
+#include <ouro/trace.h>
+
+struct ouro__driver;
+
+struct ouro__driver_config {
+    uint32_t ring_entries; /* submission queue; 0: 256 */
+    uint32_t spin_us;      /* as ouro_runtime_config.spin_us */
+    uint64_t features;     /* io_uring: optional features to use, OURO__FEATURE_ bits */
+    uint64_t quirks;       /* io_uring: quirks to work around */
+};
+
+/* What a backend can do, or wants. */
+#define OURO__DRIVER_ARMS_POLL (1u << 0) /* readiness comes from OURO__OP_POLL, not by itself */
+
+struct ouro__driver_ops {
+    const char *name; /* "io_uring", "epoll" */
+    uint32_t capabilities;
+    /* Owner's thread.  On an error nothing is left behind. */
+    int (*open)(const struct ouro__driver_config *config, struct ouro__driver_handle *handle,
+                struct ouro__driver **out_driver);
+    /* Owner's thread; nothing is in flight and nothing attached. */
+    void (*close)(struct ouro__driver *driver);
+    /*
+     * Any thread, so neither may touch a ring.  attach prepares sio->fd for events where that is
+     * wanted at once (OURO__SIO_READINESS); after an error nothing is left.  detach stops new events;
+     * it frees nothing and cannot fail.
+     */
+    int (*attach)(struct ouro__driver_handle *handle, struct ouro__scheduled_io *sio);
+    void (*detach)(struct ouro__driver_handle *handle, struct ouro__scheduled_io *sio);
+    /* Owner's thread.  Never completes the op before it returns; it cannot fail: what goes wrong is
+     * the op's result. */
+    void (*submit)(struct ouro__driver *driver, struct ouro__op *op);
+    /* Owner's thread.  A hint: op still completes once. */
+    void (*cancel)(struct ouro__driver *driver, struct ouro__op *op);
+    /* Owner's thread.  Hands everything submitted to the kernel, waits at most @timeout_ns (0: not
+     * at all, negative: for ever) if nothing has completed, and calls ouro__driver_complete() and
+     * ouro__sio_...() for what did.  0, or -errno when the driver is broken. */
+    int (*turn)(struct ouro__driver *driver, int64_t timeout_ns);
+    /* Any thread, signal handlers too: ends a wait of turn() that is going on. */
+    void (*unpark)(struct ouro__driver_handle *handle);
+};
+
+/* Counters that only the owner's thread writes. */
+struct ouro__driver_counters {
+    struct ouro__counter released, ready, submitted, completed, cancelled, stale, overflowed, turns,
+        sleeps;
+};
+
+struct ouro__driver_handle {
+    struct ouro__unpark unpark;
+    struct ouro__inbox inbox;
+    const struct ouro__driver_ops *ops; /* NULL: no I/O; then unpark.state is waited on */
+    struct ouro__driver *driver;        /* owner's thread only */
+    struct ouro__registration_set set;
+    struct ouro__driver_counters counters;
+    _Atomic uint64_t unparks;
+    int wake_fd;    /* what the backend's unpark writes to */
+    int backend_fd; /* epoll's descriptor: epoll_ctl(2) may be called from any thread */
+    void *shared;   /* the backend's part that other threads use; one block, freed in fini */
+    uint32_t index;    /* of the worker or driver thread, for people */
+    const void *owner; /* ouro__thread_identity() of the owner's thread */
+    ouro_trace_function *trace;
+    void *trace_arg;
+};
+
+struct ouro__driver {
+    struct ouro__driver_handle *handle;
+    struct ouro__queue completed; /* ops whose done() is due */
+    struct ouro__queue ready;     /* descriptors whose waiters are to be woken */
+    uint32_t inflight;
+    bool in_turn;
+};
+
+extern _Thread_local char ouro__thread_here __attribute__((tls_model("initial-exec")));
+
+/* A value that no other living thread has: the address of a variable of its own. */
+static inline const void *ouro__thread_identity(void)
+{
+    return &ouro__thread_here;
+}
+
+static inline bool ouro__driver_is_here(const struct ouro__driver_handle *handle)
+{
+    return handle->owner == ouro__thread_identity();
+}
+
+/* A handle; then a driver opened on the calling thread, which becomes its owner.  With a NULL @ops
+ * there is never a driver, only inbox and unpark.  Errors: the backend's, -ENOMEM. */
+int ouro__driver_handle_init(struct ouro__driver_handle *handle,
+                             const struct ouro__driver_ops *ops);
+int ouro__driver_open(struct ouro__driver_handle *handle,
+                      const struct ouro__driver_config *config);
+/* Owner's thread: closes the inbox, cancels and awaits what is in flight, then closes. */
+void ouro__driver_close(struct ouro__driver_handle *handle);
+void ouro__driver_handle_fini(struct ouro__driver_handle *handle);
+
+/* Owner's thread.  op->state is IDLE; code, lane, sio, done and arg are set.  A lane that is taken
+ * gives the result -EBUSY, a closing descriptor -ECANCELED. */
+OURO__DRIVER_THREAD void ouro__driver_submit(struct ouro__driver *driver, struct ouro__op *op);
+
+/* Owner's thread.  Again, or for an op that has completed, it does nothing. */
+OURO__DRIVER_THREAD void ouro__driver_cancel(struct ouro__driver *driver, struct ouro__op *op);
+
+/* Backends, inside turn(): @op has ended.  Its done() runs when turn() has collected everything. */
+OURO__DRIVER_THREAD void ouro__driver_complete(struct ouro__driver *driver, struct ouro__op *op,
+                                               int32_t result);
+
+/* Backends, inside turn(): @sio has become @ready.  Its waiters are woken when turn() has collected
+ * everything. */
+OURO__DRIVER_THREAD void ouro__driver_ready(struct ouro__driver *driver,
+                                            struct ouro__scheduled_io *sio, uint32_t ready);
+
+/*
+ * One turn: release what is pending, drain the inbox, submit, wait at most @timeout_ns (negative: for
+ * ever), collect, wake.  Does not wait when it was unparked since the last turn, or when something is
+ * ready already.  EINTR is an empty turn.
+ */
+OURO__DRIVER_THREAD void ouro__driver_turn(struct ouro__driver_handle *handle, int64_t timeout_ns);
+
+/* Any thread, signal handlers too.  Sticky. */
+OURO__ANY_THREAD void ouro__driver_unpark(struct ouro__driver_handle *handle);
+
+/* Any thread: @node->run is called on the owner's thread.  False: the owner has gone, and the node is
+ * still the caller's. */
+OURO__ANY_THREAD bool ouro__driver_send(struct ouro__driver_handle *handle,
+                                        struct ouro__inbox_node *node);
+
+/* Any thread. */
+OURO__ANY_THREAD void ouro__driver_metrics(const struct ouro__driver_handle *handle,
+                                           struct ouro_io_driver_metrics *out_metrics);
+
+/* A trace point.  The event's time is filled in. */
+void ouro__trace_emit(const struct ouro__driver_handle *handle, struct ouro_trace_event *event);
+
+#define OURO__TRACE(handle_, ...)                                                                  \
+    do {                                                                                           \
+        if (OURO__UNLIKELY((handle_)->trace != NULL)) \
+            ouro__trace_emit((handle_), &(struct ouro_trace_event){__VA_ARGS__});        \
+    } while (0)
+
+#endif

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * IoHandle: Enabled or Disabled.
+ *
+ * Owns:    the driver's shared half, and between open and close the driver.
+ * Threads: as labelled in the header.
+ * Always:  messages sent to either variant are run on the owner's thread.
+ */
+#include "registry/io_handle.h"
+
+#include "registry/parker.h"
+
+#include <ouro/error.h>
+
+int ouro__io_handle_init(struct ouro__io_handle *io, const struct ouro__driver_ops *ops)
+{
+    io->kind = ops == NULL ? OURO__IO_DISABLED : OURO__IO_ENABLED;
+    return ouro__driver_handle_init(&io->driver, ops);
+}
+
+void ouro__io_handle_fini(struct ouro__io_handle *io)
+{
+    ouro__driver_handle_fini(&io->driver);
+}
+
+int ouro__io_handle_open(struct ouro__io_handle *io, const struct ouro__driver_config *config)
+{
+    if (io->kind == OURO__IO_ENABLED)
+        return ouro__driver_open(&io->driver, config);
+    io->driver.owner = ouro__thread_identity();
+    return 0;
+}
+
+void ouro__io_handle_close(struct ouro__io_handle *io)
+{
+    if (io->driver.driver != NULL) {
+        ouro__driver_close(&io->driver);
+        return;
+    }
+    while (!ouro__inbox_close(&io->driver.inbox))
+        ouro__inbox_drain(&io->driver.inbox);
+}
+
+void ouro__io_handle_turn(struct ouro__io_handle *io, int64_t timeout_ns)
+{
+    if (io->kind == OURO__IO_ENABLED) {
+        ouro__driver_turn(&io->driver, timeout_ns);
+        return;
+    }
+    if (ouro__inbox_drain(&io->driver.inbox) > 0)
+        timeout_ns = 0;
+    ouro__parker_wait(&io->driver.unpark, timeout_ns);
+    ouro__inbox_drain(&io->driver.inbox);
+}
+
+int ouro__io_handle_driver(struct ouro__io_handle *io, struct ouro__driver_handle **out_driver)
+{
+    if (io->kind == OURO__IO_DISABLED)
+        return -OURO_EIODISABLED;
+    *out_driver = &io->driver;
+    return 0;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * IoHandle: a worker's I/O, Enabled (a driver) or Disabled (a place to park).  The same verbs hold
+ * for both, so "no I/O" is a variant and not a NULL check at every call.
+ */
+#ifndef OURO_REGISTRY_IO_HANDLE_H
+#define OURO_REGISTRY_IO_HANDLE_H
+
+#include "registry/driver.h"
+
+enum ouro__io_kind { OURO__IO_DISABLED = 0, OURO__IO_ENABLED = 1 };
+
+struct ouro__io_handle {
+    enum ouro__io_kind kind;
+    struct ouro__driver_handle driver; /* Disabled: only its inbox and unpark are used */
+};
+
+/* @ops NULL: Disabled.  Errors: -ENOMEM. */
+int ouro__io_handle_init(struct ouro__io_handle *io, const struct ouro__driver_ops *ops);
+void ouro__io_handle_fini(struct ouro__io_handle *io);
+
+/* On the thread that shall own it.  Errors: the backend's; none when Disabled. */
+int ouro__io_handle_open(struct ouro__io_handle *io, const struct ouro__driver_config *config);
+/* Owner's thread.  Ends what is in flight; the inbox is drained a last time. */
+void ouro__io_handle_close(struct ouro__io_handle *io);
+
+/* Owner's thread: one turn (registry/driver.h), or a wait for messages. */
+OURO__DRIVER_THREAD void ouro__io_handle_turn(struct ouro__io_handle *io, int64_t timeout_ns);
+
+/* Any thread: the driver's shared half.  Errors: -OURO_EIODISABLED. */
+OURO__ANY_THREAD int ouro__io_handle_driver(struct ouro__io_handle *io,
+                                            struct ouro__driver_handle **out_driver);
+
+#endif

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Registration: an owner's end of one registered descriptor.
+ */
+#ifndef OURO_REGISTRY_REGISTRATION_H
+#define OURO_REGISTRY_REGISTRATION_H
+
+#include "registry/driver.h"
+
+/* A value; sio NULL: not registered. */
+struct ouro__registration {
+    struct ouro__scheduled_io *sio;
+};
+
+/*
+ * Registers @fd with @driver.  @interest is that of a descriptor whose readiness will be waited for;
+ * 0 for one that only operations are submitted on.  Any thread.
+ * Errors: -OURO_ESHUTDOWN, -ENOMEM; with an interest -EBADF, -EPERM, -EEXIST too.  After an error
+ * nothing is registered.
+ */
+OURO__ANY_THREAD int ouro__registration_new(struct ouro__driver_handle *driver, int fd,
+                                            uint32_t interest,
+                                            struct ouro__registration *out_registration);
+
+/*
+ * Ends it: no more events; those who wait are woken; the driver frees the shared half when nothing of
+ * it is in flight.  Never waits.  Any thread, also from inside a wake.
+ */
+OURO__ANY_THREAD void ouro__registration_drop(struct ouro__registration *registration);
+
+/*
+ * The first half of it: no more events, those who wait are woken.  The shared half stays until the
+ * drop, for waiters who have not left yet.  Any thread, also from inside a wake.
+ */
+OURO__ANY_THREAD void ouro__registration_end(struct ouro__registration *registration);
+
+/* ouro__sio_poll() and ouro__sio_link(), and sees to it that the driver looks for @interest. */
+OURO__ANY_THREAD int ouro__registration_poll(struct ouro__registration *registration,
+                                             uint32_t interest, const struct ouro_waker *waker,
+                                             uint64_t *out_word);
+OURO__ANY_THREAD int ouro__registration_link(struct ouro__registration *registration,
+                                             struct ouro__io_waiter *node, uint64_t *out_word);
+
+/* The driver, when it frees @sio: releases what hangs on it. */
+OURO__DRIVER_THREAD void ouro__registration_release(struct ouro__scheduled_io *sio);
+
+#endif

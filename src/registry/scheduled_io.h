@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ScheduledIo: what the owner of a registered descriptor and its driver share.
+ */
+#ifndef OURO_REGISTRY_SCHEDULED_IO_H
+#define OURO_REGISTRY_SCHEDULED_IO_H
+
+#include "base/list.h"
+#include "base/mutex.h"
+#include "registry/op.h"
+#include "registry/readiness.h"
+
+#include <ouro/waker.h>
+
+struct ouro__driver_handle;
+
+/* Attached with ouro__registration_new() for a descriptor whose readiness is waited for. */
+#define OURO__SIO_READINESS (1u << 0)
+
+enum ouro__sio_state {
+    OURO__SIO_FREE = 0,         /* in the slab's free list */
+    OURO__SIO_LIVE = 1,         /* registered */
+    OURO__SIO_DEREGISTERED = 2, /* its owner has gone; freed when nothing is in flight */
+};
+
+/* A waiter in the list; lies in the waiter's frame.  Linked, or woken, never both. */
+struct ouro__io_waiter {
+    struct ouro__list link;
+    struct ouro_waker waker; /* owned by the node while it is linked */
+    uint32_t interest;
+    bool linked;             /* under the lock */
+};
+
+/* The four poll operations of a descriptor whose readiness is waited for on io_uring. */
+struct ouro__poll_lanes {
+    struct ouro__op op[4];
+    struct ouro__inbox_node arm_request; /* another thread's wish to have something armed */
+    _Atomic uint32_t wanted;             /* interests that somebody waits for */
+    _Atomic uint32_t requested;          /* 1: arm_request is in the inbox */
+};
+
+struct OURO__ALIGNED(OURO__CACHE_LINE) ouro__scheduled_io {
+    /* Shared, lock-free. */
+    _Atomic uint64_t readiness;
+
+    /* Shared, under the lock: who waits. */
+    struct ouro__mutex lock;
+    struct ouro_waker reader; /* poll_ready's two places; vtable NULL: empty */
+    struct ouro_waker writer;
+    uint32_t reader_interest;
+    uint32_t writer_interest;
+    struct ouro__list waiters; /* struct ouro__io_waiter */
+
+    /* Constant from attach to release. */
+    struct ouro__driver_handle *driver;
+    uint32_t index;
+    uint32_t generation;
+    int fd;
+    uint32_t flags;    /* OURO__SIO_... */
+    uint32_t interest; /* of a descriptor whose readiness is waited for */
+    struct ouro__poll_lanes *poll; /* with OURO__SIO_READINESS on a driver that must arm */
+
+    /* The driver's thread only. */
+    struct ouro__op *lane[OURO__LANES];
+    uint32_t inflight;    /* occupied lanes, QUIESCE not counted */
+    uint32_t backend;     /* the backend's own flags */
+    bool closing;         /* a QUIESCE has begun: new operations are refused */
+    uint32_t ready_pending; /* readiness collected in this turn, not yet told */
+    struct ouro__queue_node ready_node;
+
+    /* RegistrationSet's, under its lock. */
+    enum ouro__sio_state state;
+    struct ouro__list link;                /* live, or pending release */
+    struct ouro__scheduled_io *next_free;
+};
+
+static inline uint64_t ouro__sio_token(const struct ouro__scheduled_io *sio, unsigned lane)
+{
+    return ouro__token(sio->generation, sio->index, lane);
+}
+
+/* Once, when the slab makes the slot. */
+void ouro__sio_init(struct ouro__scheduled_io *sio, uint32_t index);
+void ouro__sio_fini(struct ouro__scheduled_io *sio);
+
+/*
+ * ORs @ready in and wakes everybody whom it concerns, with no lock held.
+ * Driver's thread.
+ */
+OURO__DRIVER_THREAD void ouro__sio_set_ready(struct ouro__scheduled_io *sio, uint32_t ready);
+
+/* As set_ready() without waking: for descriptors whose readiness nobody can wait for. */
+OURO__DRIVER_THREAD void ouro__sio_hint(struct ouro__scheduled_io *sio, uint32_t ready);
+
+/* Takes out what was seen in @snapshot unless newer has come.  Any thread. */
+OURO__ANY_THREAD void ouro__sio_clear(struct ouro__scheduled_io *sio, uint64_t snapshot,
+                                      uint32_t ready);
+
+/* Sets SHUTDOWN and wakes all.  Any thread. */
+OURO__ANY_THREAD void ouro__sio_shut_down(struct ouro__scheduled_io *sio);
+
+/* Wakes all, and drops the wakers that are stored.  Any thread. */
+OURO__ANY_THREAD void ouro__sio_wake_all(struct ouro__scheduled_io *sio);
+
+/*
+ * Looks; if nothing of @interest is ready, stores a clone of @waker in the reader's or the writer's
+ * place and looks again.  1: ready, *out_word is what was seen.  0: stored.  -OURO_ESHUTDOWN.
+ * Any thread.
+ */
+OURO__ANY_THREAD int ouro__sio_poll(struct ouro__scheduled_io *sio, uint32_t interest,
+                                    const struct ouro_waker *waker, uint64_t *out_word);
+
+/*
+ * Looks; if nothing of @interest is ready, links @node (whose waker it takes) and looks again.
+ * 1: ready, not linked.  0: linked; remove it with ouro__sio_unlink().  -OURO_ESHUTDOWN.
+ * After 1 or an error the waker is still the caller's.
+ * Any thread.
+ */
+OURO__ANY_THREAD int ouro__sio_link(struct ouro__scheduled_io *sio, struct ouro__io_waiter *node,
+                                    uint64_t *out_word);
+
+/* Unlinks a node that may have been woken meanwhile.  Its waker is the caller's again, or empty. */
+OURO__ANY_THREAD void ouro__sio_unlink(struct ouro__scheduled_io *sio,
+                                       struct ouro__io_waiter *node);
+
+#endif

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Token: the 64 bits by which the kernel names what it is talking about, io_uring's user_data and
+ * epoll's data alike.  Never a pointer: {generation, slab index, lane}.
+ *
+ *     63            32 31         8 7      0
+ *     +---------------+------------+--------+
+ *     |  generation   | slab index |  lane  |
+ *     +---------------+------------+--------+
+ *
+ * A slab slot's generation moves on each time it is released, so a late event for its last owner
+ * does not match and is dropped.
+ */
+#ifndef OURO_REGISTRY_TOKEN_H
+#define OURO_REGISTRY_TOKEN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/*
+ * At most one operation of each lane is in flight on a descriptor.  The four poll lanes stand in the
+ * order of the interest bits they serve.
+ */
+enum ouro__lane {
+    OURO__LANE_READ = 0,
+    OURO__LANE_WRITE = 1,
+    OURO__LANE_ACCEPT = 2, /* a lane of its own: its result is a descriptor to be disposed of */
+    OURO__LANE_POLL_READ = 3,
+    OURO__LANE_POLL_WRITE = 4,
+    OURO__LANE_POLL_PRIORITY = 5,
+    OURO__LANE_POLL_ERROR = 6,
+    OURO__LANE_QUIESCE = 7, /* never the kernel's: waits for the others to end */
+    OURO__LANES = 8,
+    /* Tokens of the driver itself have index and generation 0. */
+    OURO__LANE_WAKE = 0xf0,   /* the wake descriptor */
+    OURO__LANE_IGNORE = 0xf1, /* a cancellation's own result */
+};
+
+#define OURO__SLAB_INDEX_MAX 0xffffffu
+
+static inline uint64_t ouro__token(uint32_t generation, uint32_t index, unsigned lane)
+{
+    return (uint64_t)generation << 32 | (uint64_t)(index & OURO__SLAB_INDEX_MAX) << 8 |
+           (uint64_t)(lane & 0xffu);
+}
+
+static inline uint32_t ouro__token_generation(uint64_t token)
+{
+    return (uint32_t)(token >> 32);
+}
+
+static inline uint32_t ouro__token_index(uint64_t token)
+{
+    return (uint32_t)(token >> 8) & OURO__SLAB_INDEX_MAX;
+}
+
+static inline unsigned ouro__token_lane(uint64_t token)
+{
+    return (unsigned)(token & 0xffu);
+}
+
+#endif

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Trace points: stamped with the time and handed to whoever listens.
+ *
+ * Owns:    nothing.
+ * Threads: any.
+ * Always:  without a listener nothing of this runs.
+ */
+#include "base/clock.h"
+#include "registry/driver.h"
+#include "registry/readiness.h"
+
+#include <ouro/trace.h>
+
+void ouro__trace_emit(const struct ouro__driver_handle *handle, struct ouro_trace_event *event)
+{
+    event->time_ns = ouro__clock_now_ns();
+    handle->trace(handle->trace_arg, event);
+}
+
+const char *ouro_trace_kind_name(enum ouro_trace_kind kind)
+{
+    static const char *const names[] = {
+        [OURO_TRACE_PARSED] = "parsed",
+        [OURO_TRACE_RESOLVED] = "resolved",
+        [OURO_TRACE_ATTEMPT] = "attempt",
+        [OURO_TRACE_SOCKET] = "socket",
+        [OURO_TRACE_REGISTERED] = "registered",
+        [OURO_TRACE_SUBMITTED] = "submitted",
+        [OURO_TRACE_TRIED] = "tried",
+        [OURO_TRACE_ARMED] = "armed",
+        [OURO_TRACE_COMPLETED] = "completed",
+        [OURO_TRACE_EVENT] = "event",
+        [OURO_TRACE_READINESS] = "readiness",
+        [OURO_TRACE_WOKEN] = "woken",
+        [OURO_TRACE_CONNECTED] = "connected",
+        [OURO_TRACE_FAILED] = "failed",
+        [OURO_TRACE_CREATED] = "created",
+        [OURO_TRACE_DEREGISTERED] = "deregistered",
+        [OURO_TRACE_RELEASED] = "released",
+    };
+    unsigned index = (unsigned)kind;
+    return index < OURO__ARRAY_LEN(names) && names[index] != NULL ? names[index] : "?";
+}
+
+struct text {
+    char *at;
+    char *end; /* the terminator's last place */
+};
+
+static void put(struct text *text, const char *piece)
+{
+    while (*piece != '\0' && text->at < text->end)
+        *text->at++ = *piece++;
+    *text->at = '\0';
+}
+
+static void put_number(struct text *text, uint64_t number)
+{
+    char digits[24];
+    char *at = digits + sizeof(digits) - 1;
+    *at = '\0';
+    do {
+        *--at = (char)('0' + number % 10);
+        number /= 10;
+    } while (number != 0);
+    put(text, at);
+}
+
+void ouro_trace_format_readiness(uint64_t word, char *buffer, size_t size_bytes)
+{
+    static const char *const names[] = {"readable",     "writable", "read-closed",
+                                        "write-closed", "priority", "error"};
+    if (buffer == NULL || size_bytes == 0)
+        return;
+    struct text text = {.at = buffer, .end = buffer + size_bytes - 1};
+    *buffer = '\0';
+    for (unsigned bit = 0; bit < OURO__ARRAY_LEN(names); bit++) {
+        if ((word >> bit & 1) == 0)
+            continue;
+        if (text.at != buffer)
+            put(&text, "|");
+        put(&text, names[bit]);
+    }
+    if (text.at == buffer)
+        put(&text, "-");
+    if (ouro__readiness_is_shutdown(word))
+        put(&text, "|shutdown");
+    put(&text, " r");
+    put_number(&text, word >> OURO__READ_TICK_SHIFT & OURO__TICK_MASK);
+    put(&text, " w");
+    put_number(&text, word >> OURO__WRITE_TICK_SHIFT & OURO__TICK_MASK);
+}

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The probe: what the kernel offers, for people and for programs that want to decide themselves.
+ *
+ * It reads the same tables, and runs the same detection and self-tests, as the runtime's own choice
+ * and as ouro-ktest.
+ *
+ * Owns:    the report and its two lines.
+ * Threads: any.
+ * Always:  a kernel without io_uring is a result.
+ */
+#include "base/alloc.h"
+#include "uring/feature.h"
+#include "uring/quirk.h"
+#include "uring/uses.h"
+
+#include <ouro/probe.h>
+
+#include <errno.h>
+
+struct ouro_probe {
+    struct ouro__feature_report report;
+    int error;
+    char reason[256];
+    char remedy[256];
+};
+
+int ouro_probe_new(struct ouro_probe **out_probe)
+{
+    struct ouro_probe *probe = ouro__calloc(1, sizeof(*probe));
+    if (probe == NULL)
+        return -ENOMEM;
+    probe->error = ouro__feature_detect(&probe->report);
+    if (probe->error == 0)
+        (void)ouro__quirk_selftest(&probe->report, OURO__QUIRK_ALL);
+    else
+        ouro__feature_explain(&probe->report, probe->reason, sizeof(probe->reason),
+                              probe->remedy, sizeof(probe->remedy));
+    *out_probe = probe;
+    return 0;
+}
+
+void ouro_probe_free(struct ouro_probe *probe)
+{
+    ouro__free(probe);
+}
+
+int ouro_probe_uring_usable(const struct ouro_probe *probe)
+{
+    return probe->error == 0;
+}
+
+const char *ouro_probe_reason(const struct ouro_probe *probe)
+{
+    return probe->reason;
+}
+
+const char *ouro_probe_remedy(const struct ouro_probe *probe)
+{
+    return probe->remedy;
+}
+
+const char *ouro_probe_kernel(const struct ouro_probe *probe)
+{
+    return probe->report.kernel_release;
+}
+
+/* Why a feature that is there is not used. */
+static const char *why_not(const struct ouro_probe *probe, unsigned feature)
+{
+    uint64_t bit = OURO__FEATURE_BIT(feature);
+    if ((probe->report.present & bit) == 0)
+        return (probe->report.claimed & bit) != 0 ? "claimed, but it did not work when performed"
+                                                  : "";
+    const char *quirk = ouro__uring_distrusted_by(&probe->report, (enum ouro__feature)feature);
+    if (quirk[0] != '\0')
+        return quirk;
+    if ((ouro__uring_uses() & bit) == 0)
+        return "this version of ouro does not need it";
+    if (probe->error != 0 && feature != OURO__FEATURE_MADV_GUARD)
+        return "the driver is epoll";
+    return "";
+}
+
+int ouro_probe_feature(const struct ouro_probe *probe, uint32_t index,
+                       struct ouro_probe_item *out_item)
+{
+    if (index >= OURO__FEATURE_COUNT)
+        return -ENOENT;
+    const struct ouro__feature_info *info = &ouro__feature_table[index];
+    int present = ouro__feature_present(&probe->report, (enum ouro__feature)index);
+    const char *reason = why_not(probe, index);
+    const char *quirk = ouro__uring_distrusted_by(&probe->report, (enum ouro__feature)index);
+    *out_item = (struct ouro_probe_item){
+        .name = info->name,
+        .what = info->what,
+        .since = info->since,
+        .how = info->how,
+        .present = present,
+        .required = info->required,
+        .trusted = present && quirk[0] == '\0',
+        .used = present && reason[0] == '\0',
+        .why_not = reason,
+    };
+    return 0;
+}
+
+int ouro_probe_quirk(const struct ouro_probe *probe, uint32_t index,
+                     struct ouro_probe_item *out_item)
+{
+    if (index >= OURO__QUIRK_COUNT)
+        return -ENOENT;
+    const struct ouro__quirk_info *info = &ouro__quirk_table[index];
+    bool untested = (probe->report.quirks_untested & OURO__QUIRK_BIT(index)) != 0;
+    int present = ouro__quirk_set(&probe->report, (enum ouro__quirk)index);
+    *out_item = (struct ouro_probe_item){
+        .name = info->name,
+        .what = info->wrong,
+        .since = "",
+        .how = untested ? "not tested here" : "self-test",
+        .present = present,
+        .trusted = !untested,
+        .used = present,
+        .why_not = present ? info->instead : "",
+    };
+    return 0;
+}

@@ -1,0 +1,280 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Runtime: workers on their threads, and their end.
+ *
+ * A runtime is a ladder of things started one after the other; what fails undoes the rungs below.  In
+ * the current-thread flavour the calling thread opens worker 0 itself; every other worker opens its
+ * driver on its own thread, since a ring belongs to the thread that made it.
+ *
+ * Owns:    one reference to the handle, the workers' threads, the blocking pool.
+ * Threads: as documented in ouro/runtime.h.
+ * Always:  a worker's thread ends only when no task of it is alive.
+ */
+#include "runtime/runtime.h"
+
+#include "base/alloc.h"
+#include "runtime/choose.h"
+#include "runtime/threads.h"
+#include "task/blocking.h"
+#include "task/fork.h"
+#include "task/handle.h"
+#include "task/task.h"
+#include "task/wait.h"
+#include "task/worker.h"
+
+#include <ouro/error.h>
+
+#include <errno.h>
+#include <sched.h>
+#include <string.h>
+
+enum {
+    BLOCKING_THREADS_DEFAULT = 64,
+    WORKERS_MAX = 1024,
+    STACK_DEFAULT_BYTES = 64 * 1024,
+    STACK_SANITIZER_BYTES = 256 * 1024, /* reports of ASan and TSan are made on the fiber's stack */
+};
+#define FREE_GRACE_NS (10 * OURO__NS_PER_SEC)
+
+static uint32_t usable_cpus(void)
+{
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof(set), &set) != 0)
+        return 1;
+    int count = CPU_COUNT(&set);
+    return count > 0 ? (uint32_t)count : 1;
+}
+
+/* The caller's configuration with the defaults filled in. */
+static int fill_config(const struct ouro_runtime_config *from, struct ouro_runtime_config *to)
+{
+    const uint32_t known =
+        OURO_RUNTIME_F_NO_IO | OURO_RUNTIME_F_NO_TIME | OURO_RUNTIME_F_NO_OVERFLOW_REPORT;
+    *to = (struct ouro_runtime_config)OURO_RUNTIME_CONFIG_INIT;
+    if (from != NULL)
+        *to = *from;
+    bool multi = to->flavour == OURO_FLAVOUR_MULTI_THREAD;
+    if (to->size != sizeof(*to) || (to->flags & ~known) != 0)
+        return -EINVAL;
+    if (!multi && (to->flavour != OURO_FLAVOUR_CURRENT_THREAD || to->workers > 1))
+        return -EINVAL;
+    if ((unsigned)to->driver > OURO_DRIVER_EPOLL || to->stack_size_bytes > SIZE_MAX / 4)
+        return -EINVAL;
+    if (to->workers > WORKERS_MAX || to->driver_threads > WORKERS_MAX)
+        return -EINVAL;
+    if (to->workers == 0)
+        to->workers = multi ? usable_cpus() : 1;
+    if (to->stack_size_bytes == 0)
+        to->stack_size_bytes =
+            OURO__ASAN || OURO__TSAN ? STACK_SANITIZER_BYTES : STACK_DEFAULT_BYTES;
+    if (to->blocking_threads_max == 0)
+        to->blocking_threads_max = BLOCKING_THREADS_DEFAULT;
+    return 0;
+}
+
+static bool is_current_thread(const struct ouro_handle *handle)
+{
+    return handle->config.flavour == OURO_FLAVOUR_CURRENT_THREAD;
+}
+
+/* Worker 0 here, or all on threads of their own.  After an error none is left. */
+static int start_workers(struct ouro_handle *handle)
+{
+    uint32_t first_thread = 0;
+    if (is_current_thread(handle)) {
+        int rc = ouro__worker_open(&handle->worker[0]);
+        if (rc < 0)
+            return rc;
+        first_thread = 1;
+    }
+    int rc = ouro__threads_start(handle, first_thread);
+    if (rc < 0 && is_current_thread(handle))
+        ouro__worker_close(&handle->worker[0]);
+    return rc;
+}
+
+static int start(struct ouro_runtime *runtime, const struct ouro_runtime_config *config)
+{
+    struct ouro__choice choice;
+    int rc = ouro__choose_driver(config, &choice);
+    if (rc < 0)
+        return rc;
+    struct ouro_runtime_config chosen = *config;
+    chosen.feature_mask = ~choice.features;
+    chosen.quirk_mask = choice.quirks;
+    rc = ouro__handle_new(&chosen, choice.ops, &runtime->handle);
+    if (rc < 0)
+        return rc;
+    struct ouro_handle *handle = runtime->handle;
+    handle->driver_kind = choice.kind;
+    handle->use_madv_guard = choice.use_madv_guard;
+    memcpy(handle->driver_reason, choice.reason, sizeof(handle->driver_reason));
+    rc = ouro__blocking_pool_new(config->blocking_threads_max, &handle->blocking);
+    if (rc == 0) {
+        bool reports = (config->flags & OURO_RUNTIME_F_NO_OVERFLOW_REPORT) == 0;
+        rc = reports ? ouro__overflow_install() : 0;
+        if (rc == 0)
+            rc = start_workers(handle);
+        if (rc < 0 && reports)
+            ouro__overflow_uninstall();
+    }
+    if (rc < 0)
+        ouro_handle_unref(handle);
+    return rc;
+}
+
+int ouro_runtime_new(const struct ouro_runtime_config *config, struct ouro_runtime **out_runtime)
+{
+    struct ouro_runtime_config filled;
+    int rc = out_runtime == NULL ? -EINVAL : fill_config(config, &filled);
+    if (rc == 0)
+        rc = ouro__fork_watch();
+    if (rc < 0)
+        return rc;
+    struct ouro_runtime *runtime = ouro__calloc(1, sizeof(*runtime));
+    if (runtime == NULL)
+        return -ENOMEM;
+    rc = start(runtime, &filled);
+    if (rc < 0) {
+        ouro__free(runtime);
+        return rc;
+    }
+    *out_runtime = runtime;
+    return 0;
+}
+
+struct ouro_handle *ouro_runtime_handle(struct ouro_runtime *runtime)
+{
+    return runtime == NULL ? NULL : ouro_handle_ref(runtime->handle);
+}
+
+/* What block_on and shutdown must not be called from. */
+static int check_caller(const struct ouro_runtime *runtime)
+{
+    if (runtime == NULL)
+        return -EINVAL;
+    struct ouro_handle *handle = runtime->handle;
+    struct ouro__context *caller = ouro__context_current();
+    if (ouro__fork_is_child(handle->fork_generation))
+        return -OURO_EFORKED;
+    bool in_task = caller != NULL && caller->task != NULL;
+    /* A forked child is inside none of its parent's tasks. */
+    if (in_task && !ouro__fork_is_child(caller->fork_generation))
+        return -OURO_ENESTED;
+    if (ouro__blocking_is_own_thread(handle->blocking))
+        return -OURO_ENESTED;
+    if (!is_current_thread(handle))
+        return 0;
+    if (!ouro__worker_is_here(&handle->worker[0]))
+        return -OURO_EWRONGTHREAD;
+    return handle->worker[0].in_loop ? -OURO_ENESTED : 0;
+}
+
+int ouro_runtime_block_on(struct ouro_runtime *runtime, ouro_task_function *function, void *arg,
+                          int *out_result)
+{
+    int rc = check_caller(runtime);
+    if (rc == 0 && function == NULL)
+        rc = -EINVAL;
+    if (rc < 0)
+        return rc;
+    /* A thread that has entered no runtime, or another one, is inside this one for the call. */
+    struct ouro__context *before = ouro__context_current();
+    ouro__context_set_current(NULL);
+    rc = ouro_enter(runtime->handle);
+    if (rc < 0) {
+        ouro__context_set_current(before);
+        return rc;
+    }
+    struct ouro_task_options options = OURO_TASK_OPTIONS_INIT;
+    options.name = "main";
+    struct ouro_task *task = NULL;
+    rc = ouro_task_spawn_with(NULL, &options, function, arg, &task);
+    if (rc == 0)
+        ouro__task_join_through(task, out_result);
+    ouro_leave();
+    ouro__context_set_current(before);
+    return rc;
+}
+
+static void begin_shutdown(struct ouro_handle *handle)
+{
+    if (atomic_exchange_explicit(&handle->is_shutdown, true, memory_order_acq_rel))
+        return;
+    ouro__handle_wake_threads(handle);
+    if (is_current_thread(handle))
+        ouro__worker_shut_down(&handle->worker[0]);
+    ouro__threads_stop(handle, is_current_thread(handle) ? 1 : 0);
+}
+
+int ouro_runtime_shutdown(struct ouro_runtime *runtime, int64_t grace_ns)
+{
+    int rc = check_caller(runtime);
+    if (rc < 0)
+        return rc;
+    struct ouro_handle *handle = runtime->handle;
+    int64_t deadline_ns =
+        ouro__clock_add_ns(ouro__clock_now_ns(), grace_ns < 0 ? 0 : grace_ns);
+    begin_shutdown(handle);
+    bool empty = true;
+    if (is_current_thread(handle))
+        empty = ouro__worker_run_until_empty(&handle->worker[0], deadline_ns);
+    uint32_t threads = handle->worker_count - (is_current_thread(handle) ? 1 : 0);
+    if (!ouro__threads_await_end(handle, threads, deadline_ns))
+        empty = false;
+    int64_t left_ns = deadline_ns - ouro__clock_now_ns();
+    int pool_rc = ouro__blocking_pool_shutdown(handle->blocking, left_ns > 0 ? left_ns : 0);
+    return empty && pool_rc == 0 ? 0 : -ETIMEDOUT;
+}
+
+/* In a forked child there are no threads to stop, and the kernel objects are the parent's. */
+static void free_in_child(struct ouro_runtime *runtime)
+{
+    ouro__blocking_pool_free_in_child(runtime->handle->blocking);
+    ouro__free(runtime);
+}
+
+void ouro_runtime_free(struct ouro_runtime *runtime)
+{
+    if (runtime == NULL)
+        return;
+    struct ouro_handle *handle = runtime->handle;
+    if (ouro__fork_is_child(handle->fork_generation)) {
+        free_in_child(runtime);
+        return;
+    }
+    if (check_caller(runtime) < 0)
+        return;
+    (void)ouro_runtime_shutdown(runtime, FREE_GRACE_NS);
+    uint32_t first_thread = is_current_thread(handle) ? 1 : 0;
+    uint32_t threads = handle->worker_count - first_thread;
+    bool threads_ended = ouro__threads_await_end(handle, threads, 0);
+    bool worker_empty = !is_current_thread(handle) || handle->worker[0].live == 0;
+    if (!threads_ended || !worker_empty) {
+        /* Tasks that refuse to end keep what they stand on; it is left behind rather than pulled
+         * from under them. */
+        ouro__threads_detach(handle, first_thread);
+        ouro__free(runtime);
+        return;
+    }
+    ouro__threads_join(handle, first_thread);
+    if (is_current_thread(handle))
+        ouro__worker_close(&handle->worker[0]);
+    for (uint32_t i = 0; i < handle->worker_count; i++)
+        ouro__worker_fini(&handle->worker[i]);
+    if ((handle->config.flags & OURO_RUNTIME_F_NO_OVERFLOW_REPORT) == 0)
+        ouro__overflow_uninstall();
+    ouro_handle_unref(handle);
+    ouro__free(runtime);
+}
+
+int ouro_run(ouro_task_function *function, void *arg)
+{
+    struct ouro_runtime *runtime = NULL;
+    int result = 0;
+    int rc = ouro_runtime_new(NULL, &runtime);
+    if (rc == 0)
+        rc = ouro_runtime_block_on(runtime, function, arg, &result);
+    ouro_runtime_free(runtime);
+    return rc < 0 ? rc : result;
+}

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Runtime: the owner's end of a handle.
+ */
+#ifndef OURO_RUNTIME_RUNTIME_H
+#define OURO_RUNTIME_RUNTIME_H
+
+#include <ouro/runtime.h>
+
+struct ouro_runtime {
+    struct ouro_handle *handle;
+};
+
+#endif

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Threads: the workers that have a thread of their own.
+ *
+ * A worker's thread opens its driver first and reports; a runtime whose k-th worker cannot open stops
+ * the k - 1 before it.
+ *
+ * Owns:    nothing; the pthread_t lies in the worker.
+ * Threads: start, stop, join: the runtime's owner.
+ * Always:  all signals are blocked in a worker's thread but those of faults, so that a program's
+ *          handlers run on the program's own threads.
+ */
+#include "runtime/threads.h"
+
+#include "base/fault.h"
+#include "task/worker.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define NOT_YET 1
+
+static void futex_wake(_Atomic uint32_t *word)
+{
+    (void)syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
+}
+
+static void futex_wait(_Atomic uint32_t *word, uint32_t value, int64_t deadline_ns)
+{
+    struct timespec until = ouro__clock_to_timespec(deadline_ns < 0 ? 0 : deadline_ns);
+    (void)syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, value,
+                  deadline_ns == OURO__NEVER ? NULL : &until, NULL, FUTEX_BITSET_MATCH_ANY);
+}
+
+static void *worker_thread(void *arg)
+{
+    struct ouro__worker *worker = arg;
+    struct ouro_handle *handle = worker->handle;
+    int rc = ouro__worker_open(worker);
+    ouro__store(&worker->start_result, (uint32_t)-rc, memory_order_release);
+    futex_wake(&worker->start_result);
+    if (rc == 0) {
+        ouro__worker_run(worker);
+        ouro__worker_close(worker);
+    }
+    ouro__fetch_add(&handle->ended, 1, memory_order_acq_rel);
+    futex_wake(&handle->ended);
+    return NULL;
+}
+
+static int spawn_thread(struct ouro__worker *worker)
+{
+    int rc = ouro__fault(OURO__FAULT_THREAD);
+    if (rc < 0)
+        return rc;
+    sigset_t all, before;
+    (void)sigfillset(&all);
+    (void)sigdelset(&all, SIGSEGV);
+    (void)sigdelset(&all, SIGBUS);
+    (void)sigdelset(&all, SIGFPE);
+    (void)sigdelset(&all, SIGILL);
+    (void)sigdelset(&all, SIGABRT);
+    (void)sigdelset(&all, SIGTRAP);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    rc = pthread_create(&worker->thread, NULL, worker_thread, worker);
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (rc != 0)
+        return -rc;
+    (void)pthread_setname_np(worker->thread, worker->runs_tasks ? "ouro-worker" : "ouro-driver");
+    worker->on_own_thread = true;
+    return 0;
+}
+
+static int await_start(struct ouro__worker *worker)
+{
+    uint32_t result = 0;
+    while ((result = ouro__load(&worker->start_result, memory_order_acquire)) == NOT_YET)
+        futex_wait(&worker->start_result, NOT_YET, OURO__NEVER);
+    return -(int)result;
+}
+
+int ouro__threads_start(struct ouro_handle *handle, uint32_t first)
+{
+    int rc = 0;
+    for (uint32_t i = first; i < handle->worker_count && rc == 0; i++) {
+        struct ouro__worker *worker = &handle->worker[i];
+        ouro__store(&worker->start_result, NOT_YET, memory_order_relaxed);
+        rc = spawn_thread(worker);
+        if (rc == 0)
+            rc = await_start(worker);
+    }
+    if (rc < 0) {
+        atomic_store_explicit(&handle->is_shutdown, true, memory_order_release);
+        ouro__threads_stop(handle, first);
+        ouro__threads_join(handle, first);
+        for (uint32_t i = first; i < handle->worker_count; i++) {
+            if (handle->worker[i].is_open)
+                ouro__worker_fini(&handle->worker[i]);
+        }
+    }
+    return rc;
+}
+
+static void stop_message(struct ouro__inbox_node *node)
+{
+    ouro__worker_shut_down(OURO__CONTAINER_OF(node, struct ouro__worker, stop_message));
+}
+
+void ouro__threads_stop(struct ouro_handle *handle, uint32_t first)
+{
+    for (uint32_t i = first; i < handle->worker_count; i++) {
+        struct ouro__worker *worker = &handle->worker[i];
+        if (!worker->on_own_thread || !worker->is_open)
+            continue;
+        worker->stop_message.run = stop_message;
+        (void)ouro__driver_send(&worker->io.driver, &worker->stop_message);
+    }
+}
+
+bool ouro__threads_await_end(struct ouro_handle *handle, uint32_t count, int64_t deadline_ns)
+{
+    uint32_t ended = 0;
+    while ((ended = ouro__load(&handle->ended, memory_order_acquire)) < count) {
+        if (ouro__clock_now_ns() >= deadline_ns)
+            return false;
+        futex_wait(&handle->ended, ended, deadline_ns);
+    }
+    return true;
+}
+
+void ouro__threads_join(struct ouro_handle *handle, uint32_t first)
+{
+    for (uint32_t i = first; i < handle->worker_count; i++) {
+        struct ouro__worker *worker = &handle->worker[i];
+        if (worker->on_own_thread)
+            (void)pthread_join(worker->thread, NULL);
+        worker->on_own_thread = false;
+    }
+}
+
+void ouro__threads_detach(struct ouro_handle *handle, uint32_t first)
+{
+    for (uint32_t i = first; i < handle->worker_count; i++) {
+        struct ouro__worker *worker = &handle->worker[i];
+        if (worker->on_own_thread)
+            (void)pthread_detach(worker->thread);
+        worker->on_own_thread = false;
+    }
+}

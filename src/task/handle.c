@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Handle: the shared half of a runtime.
+ *
+ * Owns:    the workers' memory, the shared stacks; released with the last reference, when no worker
+ *          runs any more.
+ * Threads: any.
+ * Always:  whoever can still reach a worker's inbox or a descriptor's shared half holds a reference.
+ */
+#include "task/handle.h"
+
+#include "base/alloc.h"
+#include "task/blocking.h"
+#include "task/fork.h"
+#include "task/overflow.h"
+#include "task/task.h"
+#include "task/wake_ref.h"
+#include "task/worker.h"
+
+#include <ouro/error.h>
+
+#include <errno.h>
+
+static void init_worker(struct ouro_handle *handle, uint32_t index)
+{
+    struct ouro__worker *worker = &handle->worker[index];
+    worker->handle = handle;
+    worker->index = index;
+    worker->runs_tasks = index < handle->task_workers;
+    worker->io.driver.index = index;
+    worker->io.driver.trace = handle->config.trace;
+    worker->io.driver.trace_arg = handle->config.trace_arg;
+    ouro__list_init(&worker->tasks);
+    ouro__context_init(&worker->main, handle, worker, NULL);
+}
+
+int ouro__handle_new(const struct ouro_runtime_config *config, const struct ouro__driver_ops *ops,
+                     struct ouro_handle **out_handle)
+{
+    struct ouro_handle *handle = ouro__calloc(1, sizeof(*handle));
+    if (handle == NULL)
+        return -ENOMEM;
+    atomic_init(&handle->references, 1);
+    handle->config = *config;
+    handle->fork_generation = ouro__fork_count;
+    handle->task_workers =
+        config->flavour == OURO_FLAVOUR_CURRENT_THREAD ? 1 : config->workers;
+    handle->worker_count = handle->task_workers + config->driver_threads;
+    ouro__mutex_init(&handle->lock);
+    ouro__list_init(&handle->threads);
+    handle->worker =
+        ouro__alloc_aligned(OURO__CACHE_LINE, handle->worker_count * sizeof(*handle->worker));
+    uint32_t made = 0;
+    int rc = handle->worker == NULL ? -ENOMEM : 0;
+    for (; rc == 0 && made < handle->worker_count; made++)
+        rc = ouro__io_handle_init(&handle->worker[made].io, ops);
+    if (rc < 0) {
+        /* The one that failed counts as made above, and left nothing behind. */
+        while (made > 1)
+            ouro__io_handle_fini(&handle->worker[--made - 1].io);
+        ouro__free(handle->worker);
+        ouro__mutex_fini(&handle->lock);
+        ouro__free(handle);
+        return rc;
+    }
+    for (uint32_t i = 0; i < handle->worker_count; i++)
+        init_worker(handle, i);
+    *out_handle = handle;
+    return 0;
+}
+
+static void destroy(struct ouro_handle *handle)
+{
+    ouro__blocking_pool_free(handle->blocking);
+    while (handle->shared_stacks != NULL) {
+        struct ouro__shared_stacks *shared = handle->shared_stacks;
+        handle->shared_stacks = shared->next;
+        ouro__stack_pool_abandon(&shared->pool);
+        ouro__overflow_pool_remove(&shared->pool);
+        ouro__stack_pool_fini(&shared->pool);
+        ouro__mutex_fini(&shared->lock);
+        ouro__free(shared);
+    }
+    for (uint32_t i = 0; i < handle->worker_count; i++)
+        ouro__io_handle_fini(&handle->worker[i].io);
+    ouro__free(handle->worker);
+    ouro__mutex_fini(&handle->lock);
+    ouro__free(handle);
+}
+
+struct ouro_handle *ouro_handle_ref(struct ouro_handle *handle)
+{
+    atomic_fetch_add_explicit(&handle->references, 1, memory_order_relaxed);
+    return handle;
+}
+
+void ouro_handle_unref(struct ouro_handle *handle)
+{
+    if (handle == NULL)
+        return;
+    if (atomic_fetch_sub_explicit(&handle->references, 1, memory_order_acq_rel) == 1)
+        destroy(handle);
+}
+
+struct ouro_handle *ouro_handle_current(void)
+{
+    struct ouro__context *context = ouro__context_current();
+    return context == NULL ? NULL : ouro_handle_ref(context->handle);
+}
+
+struct ouro__worker *ouro__handle_next_worker(struct ouro_handle *handle)
+{
+    if (handle->task_workers == 1)
+        return &handle->worker[0];
+    uint32_t turn = atomic_fetch_add_explicit(&handle->next_worker, 1, memory_order_relaxed);
+    return &handle->worker[turn % handle->task_workers];
+}
+
+int ouro__handle_driver_for(struct ouro__context *context,
+                            struct ouro__driver_handle **out_driver)
+{
+    struct ouro_handle *handle = context->handle;
+    struct ouro__worker *worker = context->worker;
+    if (worker == NULL) {
+        uint32_t dedicated = handle->worker_count - handle->task_workers;
+        uint32_t first = dedicated > 0 ? handle->task_workers : 0;
+        uint32_t choice = dedicated > 0 ? dedicated : handle->task_workers;
+        uint32_t turn = atomic_fetch_add_explicit(&handle->next_driver, 1, memory_order_relaxed);
+        worker = &handle->worker[first + turn % choice];
+    }
+    return ouro__io_handle_driver(&worker->io, out_driver);
+}
+
+static struct ouro__shared_stacks *find_locked(struct ouro_handle *handle, size_t size_bytes)
+{
+    struct ouro__shared_stacks *shared = handle->shared_stacks;
+    while (shared != NULL && shared->size_bytes != size_bytes)
+        shared = shared->next;
+    return shared;
+}
+
+static struct ouro__shared_stacks *make_locked(struct ouro_handle *handle, size_t size_bytes)
+{
+    struct ouro__shared_stacks *shared = ouro__calloc(1, sizeof(*shared));
+    if (shared == NULL)
+        return NULL;
+    struct ouro__stack_pool_config config = {
+        .usable_size_bytes = size_bytes,
+        .header_size_bytes = OURO__TASK_HEADER_BYTES,
+        .use_madv_guard = handle->use_madv_guard,
+    };
+    if (ouro__stack_pool_init(&shared->pool, &config) < 0) {
+        ouro__free(shared);
+        return NULL;
+    }
+    ouro__mutex_init(&shared->lock);
+    shared->size_bytes = size_bytes;
+    shared->next = handle->shared_stacks;
+    handle->shared_stacks = shared;
+    if ((handle->config.flags & OURO_RUNTIME_F_NO_OVERFLOW_REPORT) == 0)
+        ouro__overflow_pool_add(&shared->pool, ouro__task_name_of);
+    return shared;
+}
+
+struct ouro__shared_stacks *ouro__handle_shared_stacks(struct ouro_handle *handle,
+                                                       size_t size_bytes)
+{
+    ouro__mutex_lock(&handle->lock);
+    struct ouro__shared_stacks *shared = find_locked(handle, size_bytes);
+    if (shared == NULL)
+        shared = make_locked(handle, size_bytes);
+    ouro__mutex_unlock(&handle->lock);
+    return shared;
+}
+
+void ouro__handle_wake_threads(struct ouro_handle *handle)
+{
+    ouro__mutex_lock(&handle->lock);
+    for (struct ouro__list *at = handle->threads.next; at != &handle->threads; at = at->next) {
+        struct ouro__context *context = OURO__CONTAINER_OF(at, struct ouro__context, link);
+        ouro__wake_ref_wake(context->wake_ref);
+    }
+    ouro__mutex_unlock(&handle->lock);
+}
+
+enum ouro_driver_kind ouro_handle_driver(const struct ouro_handle *handle)
+{
+    return handle->driver_kind;
+}
+
+const char *ouro_handle_driver_reason(const struct ouro_handle *handle)
+{
+    return handle->driver_reason;
+}
+
+static void add_metrics(struct ouro_io_driver_metrics *sum,
+                        const struct ouro_io_driver_metrics *one)
+{
+    sum->registered += one->registered;
+    sum->deregistered += one->deregistered;
+    sum->released += one->released;
+    sum->ready += one->ready;
+    sum->submitted += one->submitted;
+    sum->completed += one->completed;
+    sum->cancelled += one->cancelled;
+    sum->stale += one->stale;
+    sum->overflowed += one->overflowed;
+    sum->turns += one->turns;
+    sum->sleeps += one->sleeps;
+    sum->unparks += one->unparks;
+}
+
+int ouro_handle_metrics(const struct ouro_handle *handle,
+                        struct ouro_io_driver_metrics *out_metrics)
+{
+    if (handle == NULL || out_metrics == NULL)
+        return -EINVAL;
+    if (handle->driver_kind == OURO_DRIVER_AUTO)
+        return -OURO_EIODISABLED;
+    struct ouro_io_driver_metrics sum = {.registered = 0};
+    for (uint32_t i = 0; i < handle->worker_count; i++) {
+        struct ouro_io_driver_metrics one;
+        ouro__driver_metrics(&handle->worker[i].io.driver, &one);
+        add_metrics(&sum, &one);
+    }
+    *out_metrics = sum;
+    return 0;
+}

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Handle: the shared half of a runtime, what every task, thread, stream and waker of it may need.
+ *
+ * It outlives the runtime for as long as somebody holds a reference; then its calls say
+ * -OURO_ESHUTDOWN.
+ */
+#ifndef OURO_TASK_HANDLE_H
+#define OURO_TASK_HANDLE_H
+
+#include "base/atomic.h"
+#include "base/mutex.h"
+#include "registry/io_handle.h"
+#include "task/context.h"
+#include "task/stack.h"
+
+#include <ouro/runtime.h>
+
+struct ouro__blocking_pool;
+
+/* A pool of stacks of one size that any thread may use. */
+struct ouro__shared_stacks {
+    struct ouro__shared_stacks *next;
+    struct ouro__mutex lock;
+    struct ouro__stack_pool pool;
+    size_t size_bytes; /* usable */
+};
+
+struct ouro_handle {
+    _Atomic uint32_t references;
+    _Atomic bool is_shutdown;
+    uint32_t fork_generation;
+    struct ouro_runtime_config config; /* defaults filled in */
+    enum ouro_driver_kind driver_kind; /* AUTO: no I/O */
+    char driver_reason[256];
+    bool use_madv_guard; /* stacks may be guarded by MADV_GUARD_INSTALL */
+
+    struct ouro__worker *worker; /* worker_count of them, the last driver_threads run no tasks */
+    uint32_t worker_count;       /* all */
+    uint32_t task_workers;       /* those that run tasks */
+    _Atomic uint32_t next_worker;
+    _Atomic uint32_t next_driver;
+
+    _Atomic uint64_t tasks_live; /* kept only when config.tasks_max is set */
+    _Atomic uint32_t ended;      /* workers that have ended; a futex */
+
+    struct ouro__mutex lock;         /* guards what follows */
+    struct ouro__list threads;       /* contexts of plain threads that have entered */
+    struct ouro__shared_stacks *shared_stacks;
+
+    struct ouro__blocking_pool *blocking;
+};
+
+/* One reference.  The workers' array is made, nothing is started.  Errors: -ENOMEM. */
+int ouro__handle_new(const struct ouro_runtime_config *config, const struct ouro__driver_ops *ops,
+                     struct ouro_handle **out_handle);
+
+static inline bool ouro__handle_is_shutdown(const struct ouro_handle *handle)
+{
+    return atomic_load_explicit(&handle->is_shutdown, memory_order_acquire);
+}
+
+static inline struct ouro__blocking_pool *ouro__handle_blocking_pool(struct ouro_handle *handle)
+{
+    return handle->blocking;
+}
+
+/* The next worker in turn that runs tasks. */
+struct ouro__worker *ouro__handle_next_worker(struct ouro_handle *handle);
+
+/*
+ * The driver that a descriptor first used by @context belongs to: its worker's own; for plain threads
+ * the next in turn.  Errors: -OURO_EIODISABLED.
+ */
+int ouro__handle_driver_for(struct ouro__context *context,
+                            struct ouro__driver_handle **out_driver);
+
+/* The pool for stacks of @size_bytes that no worker keeps.  NULL: out of memory. */
+struct ouro__shared_stacks *ouro__handle_shared_stacks(struct ouro_handle *handle,
+                                                       size_t size_bytes);
+
+/* Every plain thread that has entered looks again. */
+void ouro__handle_wake_threads(struct ouro_handle *handle);
+
+#endif

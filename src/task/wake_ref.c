@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * WakeRef: what a context's wakers hold on to, and how a wake gets to another thread.
+ *
+ * For a context with a worker a wake from elsewhere is a message to the worker, this object being the
+ * message; while it is on its way it holds a reference to itself, and further wakes ride along.  The
+ * context is looked at on the worker's thread only, which is also where it ends, so no lock is needed
+ * to find out whether it is still there.  For a plain thread the word is a futex.
+ *
+ * Owns:    a reference to the runtime's handle, whose workers' inboxes it may use.
+ * Threads: any, but forget() and the context pointer: the context's own.
+ * Always:  a message is in the inbox at most once; a wake before the park is not lost.
+ */
+#include "task/wake_ref.h"
+
+#include "base/alloc.h"
+#include "base/atomic.h"
+#include "task/handle.h"
+#include "task/worker.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+struct ouro__wake_ref {
+    struct ouro__inbox_node message;
+    _Atomic uint32_t references;
+    _Atomic uint32_t word; /* worker: 1: the message is on its way.  Plain thread: 1: woken */
+    struct ouro_handle *handle;
+    struct ouro__worker *worker;    /* NULL: a plain thread's */
+    struct ouro__context *context; /* NULL: it has ended */
+};
+
+static void message_arrived(struct ouro__inbox_node *node)
+{
+    struct ouro__wake_ref *ref = OURO__CONTAINER_OF(node, struct ouro__wake_ref, message);
+    ouro__store(&ref->word, 0, memory_order_release);
+    if (ref->context != NULL)
+        ouro__context_wake_here(ref->context);
+    ouro__wake_ref_unref(ref);
+}
+
+struct ouro__wake_ref *ouro__wake_ref_new(struct ouro__context *context)
+{
+    struct ouro__wake_ref *ref = ouro__calloc(1, sizeof(*ref));
+    if (ref == NULL)
+        return NULL;
+    ref->message.run = message_arrived;
+    atomic_init(&ref->references, 1);
+    ref->handle = ouro_handle_ref(context->handle);
+    ref->worker = context->worker;
+    ref->context = context;
+    return ref;
+}
+
+void ouro__wake_ref_forget(struct ouro__wake_ref *ref)
+{
+    ref->context = NULL;
+    ouro__wake_ref_unref(ref);
+}
+
+void ouro__wake_ref_ref(struct ouro__wake_ref *ref)
+{
+    atomic_fetch_add_explicit(&ref->references, 1, memory_order_relaxed);
+}
+
+void ouro__wake_ref_unref(struct ouro__wake_ref *ref)
+{
+    if (atomic_fetch_sub_explicit(&ref->references, 1, memory_order_acq_rel) != 1)
+        return;
+    ouro_handle_unref(ref->handle);
+    ouro__free(ref);
+}
+
+static void send_message(struct ouro__wake_ref *ref)
+{
+    ouro__wake_ref_ref(ref);
+    if (ouro__driver_send(&ref->worker->io.driver, &ref->message))
+        return;
+    ouro__wake_ref_unref(ref); /* the worker has ended, and its tasks with it */
+}
+
+void ouro__wake_ref_wake(struct ouro__wake_ref *ref)
+{
+    if (ref->worker != NULL && ouro__worker_is_here(ref->worker)) {
+        if (ref->context != NULL)
+            ouro__context_wake_here(ref->context);
+        return;
+    }
+    if (ouro__exchange(&ref->word, 1, memory_order_acq_rel) != 0)
+        return;
+    if (ref->worker != NULL)
+        send_message(ref);
+    else
+        (void)syscall(SYS_futex, &ref->word, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
+}
+
+void ouro__wake_ref_park(struct ouro__wake_ref *ref, int64_t deadline_ns)
+{
+    struct timespec until = ouro__clock_to_timespec(deadline_ns < 0 ? 0 : deadline_ns);
+    /* FUTEX_WAIT_BITSET takes an absolute CLOCK_MONOTONIC time (futex(2)). */
+    if (ouro__load(&ref->word, memory_order_acquire) == 0)
+        (void)syscall(SYS_futex, &ref->word, FUTEX_WAIT_BITSET_PRIVATE, 0,
+                      deadline_ns == OURO__NEVER ? NULL : &until, NULL, FUTEX_BITSET_MATCH_ANY);
+    /* An exchange, so that what was done before the wake is seen by who looks next. */
+    (void)ouro__exchange(&ref->word, 0, memory_order_acq_rel);
+}

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Worker: a thread's run queue, timer wheel and driver.
+ *
+ * The loop: run what is ready, look at the timers, turn the driver; wait there when nothing is
+ * ready.  A task that parks switches straight to the next ready one, without a detour through the
+ * loop; after OURO__SLICE such switches the loop gets its turn, so that busy tasks do not keep the
+ * driver from being heard.
+ *
+ * A task cannot release the stack it stands on, so one that ends is left in `ended`, and whoever
+ * runs next releases it.
+ *
+ * Owns:    its driver, timers, stacks and run queue.
+ * Threads: its own, for everything; others send messages (registry/inbox.h).
+ * Always:  a task is running, in the run queue once, or parked.
+ */
+#include "task/worker.h"
+
+#include "task/handle.h"
+#include "task/task.h"
+
+#include <errno.h>
+
+int ouro__worker_open(struct ouro__worker *worker)
+{
+    const struct ouro_runtime_config *config = &worker->handle->config;
+    bool use_madv_guard = worker->handle->use_madv_guard;
+    struct ouro__stack_pool_config stacks = {
+        .usable_size_bytes = config->stack_size_bytes,
+        .header_size_bytes = OURO__TASK_HEADER_BYTES,
+        .use_madv_guard = use_madv_guard,
+    };
+    int rc = ouro__stack_pool_init(&worker->stacks, &stacks);
+    if (rc < 0)
+        return rc;
+    struct ouro__driver_config driver = {
+        .ring_entries = config->ring_entries,
+        .spin_us = config->spin_us,
+        .features = ~config->feature_mask,
+        .quirks = config->quirk_mask,
+    };
+    rc = ouro__io_handle_open(&worker->io, &driver);
+    if (rc < 0) {
+        ouro__stack_pool_fini(&worker->stacks);
+        return rc;
+    }
+    ouro__timer_wheel_init(&worker->timers, ouro__clock_now_ns());
+    ouro__switch_adopt_thread(&worker->loop);
+    if ((config->flags & OURO_RUNTIME_F_NO_OVERFLOW_REPORT) == 0) {
+        ouro__overflow_pool_add(&worker->stacks, ouro__task_name_of);
+        (void)ouro__overflow_thread_start(&worker->overflow); /* without it: a bare SIGSEGV */
+    }
+    worker->is_open = true;
+    return 0;
+}
+
+void ouro__worker_close(struct ouro__worker *worker)
+{
+    OURO__ASSERT(worker->live == 0);
+    ouro__io_handle_close(&worker->io);
+    if ((worker->handle->config.flags & OURO_RUNTIME_F_NO_OVERFLOW_REPORT) == 0)
+        ouro__overflow_thread_stop(&worker->overflow);
+    ouro__context_fini(&worker->main);
+    ouro__switch_fini(&worker->loop);
+}
+
+void ouro__worker_fini(struct ouro__worker *worker)
+{
+    /* What is left are tasks that have ended and that nobody joined or detached: their handles are
+     * void from here on. */
+    ouro__stack_pool_abandon(&worker->stacks);
+    ouro__overflow_pool_remove(&worker->stacks);
+    ouro__stack_pool_fini(&worker->stacks);
+}
+
+void ouro__worker_make_ready(struct ouro__worker *worker, struct ouro_task *task)
+{
+    ouro__queue_push(&worker->ready, &task->ready);
+}
+
+/* The next ready task, or NULL when there is none or the loop must have its turn. */
+static inline struct ouro_task *next_ready(struct ouro__worker *worker)
+{
+    if (OURO__UNLIKELY(worker->slice == 0))
+        return NULL;
+    struct ouro__queue_node *node = ouro__queue_pop(&worker->ready);
+    if (node == NULL)
+        return NULL;
+    worker->slice--;
+    return OURO__CONTAINER_OF(node, struct ouro_task, ready);
+}
+
+/* After every switch, by whoever runs now. */
+static inline void arrived(struct ouro__worker *worker)
+{
+    if (worker->ended != NULL) {
+        struct ouro_task *task = worker->ended;
+        worker->ended = NULL;
+        ouro__task_reap(task);
+    }
+}
+
+/* Makes @next (NULL: the loop) the one that runs; returns the context to switch to. */
+static inline struct ouro__switch *enter(struct ouro__worker *worker, struct ouro_task *next)
+{
+    worker->running = next;
+    if (next == NULL) {
+        ouro__context_set_current(worker->outside);
+        return &worker->loop;
+    }
+    ouro__context_set_current(&next->context);
+    return &next->fiber;
+}
+
+/* Leaves the running task for @next (NULL: the loop); returns when somebody switches back. */
+static OURO__ALWAYS_INLINE void leave_for(struct ouro__worker *worker, struct ouro_task *task,
+                                          struct ouro_task *next)
+{
+    if (next == task)
+        return; /* woken before it had left, or the only one to yield to */
+    struct ouro__switch *to = enter(worker, next);
+    ouro__switch_to(&task->fiber, to);
+    arrived(worker);
+}
+
+void ouro__worker_switch_out(struct ouro__worker *worker)
+{
+    leave_for(worker, worker->running, next_ready(worker));
+}
+
+void ouro__worker_yield(struct ouro__worker *worker)
+{
+    struct ouro_task *task = worker->running;
+    ouro__queue_push(&worker->ready, &task->ready);
+    leave_for(worker, task, next_ready(worker));
+}
+
+void ouro__worker_switch_out_for_good(struct ouro__worker *worker)
+{
+    struct ouro_task *task = worker->running;
+    struct ouro__switch *to = enter(worker, next_ready(worker));
+    worker->ended = task;
+    ouro__switch_exit_to(&task->fiber, to);
+}
+
+static void run_ready(struct ouro__worker *worker)
+{
+    worker->slice = OURO__SLICE;
+    struct ouro_task *task = next_ready(worker);
+    if (task == NULL)
+        return;
+    struct ouro__switch *to = enter(worker, task);
+    ouro__switch_to(&worker->loop, to);
+    arrived(worker);
+}
+
+/* How long the driver may wait. */
+static int64_t turn_timeout_ns(struct ouro__worker *worker, int64_t deadline_ns)
+{
+    if (!ouro__queue_is_empty(&worker->ready))
+        return 0;
+    int64_t next_ns = ouro__timer_wheel_next_ns(&worker->timers);
+    if (next_ns > deadline_ns)
+        next_ns = deadline_ns;
+    if (next_ns == OURO__NEVER)
+        return -1;
+    int64_t now_ns = ouro__clock_now_ns();
+    return next_ns > now_ns ? next_ns - now_ns : 0;
+}
+
+/* One round of the loop.  @may_wait false: somebody is to be looked after at once. */
+static void step(struct ouro__worker *worker, bool may_wait, int64_t deadline_ns)
+{
+    int64_t timeout_ns = may_wait ? turn_timeout_ns(worker, deadline_ns) : 0;
+    ouro__io_handle_turn(&worker->io, timeout_ns);
+    if (worker->timers.count > 0)
+        ouro__timer_wheel_advance(&worker->timers, ouro__clock_now_ns());
+    run_ready(worker);
+}
+
+void ouro__worker_run_until_woken(struct ouro__worker *worker, struct ouro__context *context)
+{
+    OURO__ASSERT(worker->running == NULL && !worker->in_loop);
+    worker->in_loop = true;
+    worker->outside = ouro__context_current();
+    run_ready(worker);
+    while (context->park != OURO__PARK_NOTIFIED)
+        step(worker, true, OURO__NEVER);
+    worker->in_loop = false;
+}
+
+bool ouro__worker_run_until_empty(struct ouro__worker *worker, int64_t deadline_ns)
+{
+    OURO__ASSERT(worker->running == NULL && !worker->in_loop);
+    worker->in_loop = true;
+    worker->outside = ouro__context_current();
+    ouro__inbox_drain(&worker->io.driver.inbox);
+    run_ready(worker);
+    while (worker->live > 0 && ouro__clock_now_ns() < deadline_ns)
+        step(worker, true, deadline_ns);
+    worker->in_loop = false;
+    return worker->live == 0;
+}
+
+void ouro__worker_run(struct ouro__worker *worker)
+{
+    worker->in_loop = true;
+    while (!worker->is_stopping || worker->live > 0)
+        step(worker, true, OURO__NEVER);
+    worker->in_loop = false;
+}
+
+void ouro__worker_shut_down(struct ouro__worker *worker)
+{
+    worker->is_stopping = true;
+    if (worker->io.kind == OURO__IO_ENABLED)
+        ouro__registration_set_shut_down(&worker->io.driver.set);
+    ouro__context_interrupt(&worker->main, OURO__INTERRUPT_SHUTDOWN);
+    struct ouro__list *next = NULL;
+    for (struct ouro__list *at = worker->tasks.next; at != &worker->tasks; at = next) {
+        next = at->next;
+        struct ouro_task *task = OURO__CONTAINER_OF(at, struct ouro_task, link);
+        if (!ouro__task_has_ended(task))
+            ouro__context_interrupt(&task->context, OURO__INTERRUPT_SHUTDOWN);
+    }
+}

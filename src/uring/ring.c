@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The ring itself: how it is made, how it ends, and the one place that enters the kernel.
+ *
+ * Made for one thread that waits in it: SINGLE_ISSUER and DEFER_TASKRUN (completions are worked out
+ * when their owner asks, not by interrupting it), TASKRUN_FLAG (so that the owner sees in memory
+ * that asking is worth a call), SUBMIT_ALL (a bad SQE does not hold up those behind it).  The
+ * descriptor is close-on-exec by nature, and the mappings are kept out of forked children: a
+ * child's SQEs would run in the parent's ring.
+ *
+ * Memory of rings counts against RLIMIT_MEMLOCK, and that of rings closed a moment ago still does,
+ * for the kernel takes them apart in the background.  So -ENOMEM is answered by waiting a little,
+ * and then by a smaller ring.
+ *
+ * Owns:    the ring, from open() to close().  The wake descriptor it only makes: that is closed
+ * with the handle, since an unpark that has seen the owner asleep may write to it after close().
+ * Threads: the owner's.
+ * Always:  SQEs are handed over in the order in which they were filled.
+ */
+#include "uring/ring.h"
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "uring/abi.h"
+#include "uring/feature.h"
+#include "uring/sanitize.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+enum {
+    SQ_ENTRIES_DEFAULT = 256,
+    SQ_ENTRIES_MAX = 32768,
+    CQ_PER_SQ = 8,
+    CQ_ENTRIES_MIN = 1024,
+    RETRIES_PER_SIZE = 3,
+};
+
+/* Smaller rings, tried in turn when there is no memory for the one that was asked for. */
+static const uint32_t sq_entries_fallback[] = {64, 16};
+
+static int make_ring(struct ouro__uring *uring, uint32_t sq_entries, uint32_t cq_entries)
+{
+    struct io_uring_params params = {
+        .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
+                 IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE |
+                 IORING_SETUP_CLAMP,
+        .cq_entries = cq_entries,
+    };
+    return io_uring_queue_init_params(sq_entries, &uring->ring, &params);
+}
+
+/* Tries again while the rings of a moment ago are being taken apart: 10, 20, then 30 ms. */
+static int make_ring_patiently(struct ouro__uring *uring, uint32_t sq_entries, uint32_t cq_entries)
+{
+    int rc = make_ring(uring, sq_entries, cq_entries);
+    for (int64_t retry = 1; rc == -ENOMEM && retry <= RETRIES_PER_SIZE; retry++) {
+        struct timespec pause = ouro__clock_to_timespec(retry * 10 * OURO__NS_PER_MS);
+        (void)clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
+        rc = make_ring(uring, sq_entries, cq_entries);
+    }
+    return rc;
+}
+
+static int make_some_ring(struct ouro__uring *uring, uint32_t wanted)
+{
+    uint32_t sq_entries = wanted == 0 ? SQ_ENTRIES_DEFAULT : wanted;
+    if (sq_entries > SQ_ENTRIES_MAX)
+        sq_entries = SQ_ENTRIES_MAX;
+    uint32_t cq_entries = sq_entries * CQ_PER_SQ;
+    if (cq_entries < CQ_ENTRIES_MIN)
+        cq_entries = CQ_ENTRIES_MIN;
+    int rc = make_ring_patiently(uring, sq_entries, cq_entries);
+    for (size_t i = 0; rc == -ENOMEM && i < OURO__ARRAY_LEN(sq_entries_fallback); i++) {
+        uint32_t smaller = sq_entries_fallback[i];
+        if (smaller < sq_entries)
+            rc = make_ring_patiently(uring, smaller, smaller * CQ_PER_SQ);
+    }
+    return rc;
+}
+
+int ouro__uring_open(const struct ouro__driver_config *config, struct ouro__driver_handle *handle,
+                     struct ouro__driver **out_driver)
+{
+    /* Kept when a handle is opened again.  Blocking mode: the ring's read of it shall wait. Writers
+     * never do, for the unpark word says who writes, so its count stays far from its limit. */
+    bool reuses = handle->wake_fd >= 0;
+    int wake_fd = reuses ? handle->wake_fd : eventfd(0, EFD_CLOEXEC);
+    if (wake_fd < 0)
+        return -errno;
+    int rc = -ENOMEM;
+    struct ouro__uring *uring = ouro__calloc(1, sizeof(*uring));
+    if (uring != NULL)
+        rc = make_some_ring(uring, config->ring_entries);
+    if (rc < 0) {
+        ouro__free(uring);
+        if (!reuses)
+            (void)close(wake_fd);
+        return rc;
+    }
+    /* Neither call is needed for the ring to work: a registered descriptor saves a look-up for each
+     * enter, and a forked child is refused by SINGLE_ISSUER anyway. */
+    (void)io_uring_ring_dontfork(&uring->ring);
+    if ((config->features & OURO__FEATURE_BIT(OURO__FEATURE_RING_FD)) != 0 &&
+        io_uring_register_ring_fd(&uring->ring) == 1)
+        uring->enter_flags = IORING_ENTER_REGISTERED_RING;
+    /* A wait for the network is not a wait for the disk: keep it out of the system's iowait time.
+     */
+    if ((config->features & OURO__FEATURE_BIT(OURO__FEATURE_NO_IOWAIT)) != 0)
+        uring->wait_flags = OURO__ENTER_NO_IOWAIT;
+    ouro__uring_spin_init(&uring->spin, config->spin_us);
+    ouro__sanitize_init();
+    uring->driver.handle = handle;
+    handle->wake_fd = wake_fd;
+    *out_driver = &uring->driver;
+    return 0;
+}
+
+void ouro__uring_close(struct ouro__driver *driver)
+{
+    struct ouro__uring *uring = ouro__uring_of(driver);
+    OURO__ASSERT(driver->inflight == 0);
+    OURO__ASSERT(ouro__queue_is_empty(&uring->backlog));
+    OURO__ASSERT(ouro__queue_is_empty(&uring->cancels));
+    OURO__ASSERT(ouro__queue_is_empty(&uring->withdrawn));
+    /* The read of the wake descriptor may still be in flight; its buffer outlives every ring. */
+    io_uring_queue_exit(&uring->ring);
+    ouro__free(uring);
+}
+
+static int enter(struct ouro__uring *uring, unsigned to_submit, unsigned flags, unsigned wait_for,
+                 int64_t timeout_ns)
+{
+    int rc = ouro__fault(OURO__FAULT_RING_ENTER);
+    if (OURO__UNLIKELY(rc != 0))
+        return rc;
+    unsigned fd = (unsigned)uring->ring.enter_ring_fd;
+    flags |= uring->enter_flags;
+    uring->enters++;
+    if (wait_for == 0)
+        return io_uring_enter2(fd, to_submit, 0, flags, NULL, _NSIG / 8);
+
+    flags |= uring->wait_flags;
+    if (timeout_ns < 0)
+        return io_uring_enter2(fd, to_submit, wait_for, flags, NULL, _NSIG / 8);
+    struct __kernel_timespec timeout = {.tv_sec = timeout_ns / OURO__NS_PER_SEC,
+                                        .tv_nsec = timeout_ns % OURO__NS_PER_SEC};
+    struct ouro__getevents_arg arg = {.ts = (uint64_t)(uintptr_t)&timeout};
+    return io_uring_enter2(fd, to_submit, wait_for, flags | IORING_ENTER_EXT_ARG, (sigset_t *)&arg,
+                           sizeof(arg));
+}
+
+int ouro__uring_submit(struct ouro__uring *uring, unsigned flags, unsigned wait_for,
+                       int64_t timeout_ns)
+{
+    struct io_uring_sq *sq = &uring->ring.sq;
+    io_uring_smp_store_release(sq->ktail, sq->sqe_tail);
+    sq->sqe_head = sq->sqe_tail;
+    return enter(uring, ouro__uring_unsubmitted(uring), flags, wait_for, timeout_ns);
+}
+
+int ouro__uring_collect(struct ouro__uring *uring, unsigned wait_for, int64_t timeout_ns)
+{
+    return enter(uring, 0, IORING_ENTER_GETEVENTS, wait_for, timeout_ns);
+}

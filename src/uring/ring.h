@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The ring of one driver, and how the files of this folder share it:
+ *
+ *   ring.c      opens and closes it; the one io_uring_enter(2)
+ *   prepare.c   an operation becomes an SQE
+ *   complete.c  a CQE becomes an operation's result
+ *   spin.c      looking at the ring before sleeping
+ *   turn.c      one turn: place, submit, wait, reap
+ *   uring.c     submit, cancel, unpark and the table
+ *   sanitize.c  what the memory checkers are told
+ *
+ * Everything here is the owner's thread's.
+ */
+#ifndef OURO_URING_RING_H
+#define OURO_URING_RING_H
+
+#include "base/fault.h"
+#include "registry/driver.h"
+#include "uring/uring.h"
+
+#include <liburing.h>
+
+/*
+ * op->backend.  An operation is in exactly one place: in the backlog, on the list of the withdrawn,
+ * or in the ring (its SQE, or the kernel).
+ */
+#define OURO__URING_BACKLOG (1u << 0)       /* waits for an SQE */
+#define OURO__URING_WITHDRAWN (1u << 1)     /* never reached the kernel; ends in the coming turn */
+#define OURO__URING_CANCEL_QUEUED (1u << 2) /* its cancellation waits for an SQE */
+#define OURO__URING_CANCELLED (1u << 3)     /* a cancellation was asked for */
+#define OURO__URING_CONNECT_POLL (1u << 4)  /* CONNECT said "in progress": polls for its end */
+#define OURO__URING_STAMP_SHIFT 5           /* three bits: the turn in which it was cancelled */
+
+/* The tokens that are the driver's own. */
+#define OURO__URING_WAKE ouro__token(0, 0, OURO__LANE_WAKE)
+#define OURO__URING_IGNORE ouro__token(0, 0, OURO__LANE_IGNORE)
+
+/* Looking before sleeping; see spin.c. */
+struct ouro__uring_spin {
+    int64_t budget_ns;          /* 0: never */
+    bool always;                /* the user named a time: no learning */
+    uint32_t credit;            /* fruitless spins that are still allowed */
+    struct ouro__counter tried; /* how often it looked, */
+    struct ouro__counter found; /* and saw something */
+};
+
+struct ouro__uring {
+    struct ouro__driver driver; /* first */
+    struct io_uring ring;
+    unsigned enter_flags;         /* IORING_ENTER_REGISTERED_RING or 0 */
+    unsigned wait_flags;          /* added when the call may block */
+    struct ouro__queue backlog;   /* ops that found no SQE, in order */
+    struct ouro__queue cancels;   /* ops whose cancellation found none */
+    struct ouro__queue withdrawn; /* ops that end with -ECANCELED in the coming turn */
+    struct ouro__uring_spin spin;
+    uint32_t turns;
+    bool wake_armed; /* the read of the wake descriptor has its SQE */
+    int broken;      /* -errno that turn() must return */
+    uint64_t enters; /* io_uring_enter(2) calls */
+};
+
+static inline struct ouro__uring *ouro__uring_of(struct ouro__driver *driver)
+{
+    return OURO__CONTAINER_OF(driver, struct ouro__uring, driver);
+}
+
+/* ring.c */
+int ouro__uring_open(const struct ouro__driver_config *config, struct ouro__driver_handle *handle,
+                     struct ouro__driver **out_driver);
+void ouro__uring_close(struct ouro__driver *driver);
+
+/*
+ * Hands over every SQE there is.  With IORING_ENTER_GETEVENTS in @flags completions come in too,
+ * until @wait_for of them are there or @timeout_ns has passed (negative: for ever).
+ * Returns how many SQEs the kernel took, or -errno.
+ */
+int ouro__uring_submit(struct ouro__uring *uring, unsigned flags, unsigned wait_for,
+                       int64_t timeout_ns);
+
+/* As above, handing over nothing. */
+int ouro__uring_collect(struct ouro__uring *uring, unsigned wait_for, int64_t timeout_ns);
+
+/* SQEs that the kernel has not taken yet. */
+static inline unsigned ouro__uring_unsubmitted(const struct ouro__uring *uring)
+{
+    const struct io_uring_sq *sq = &uring->ring.sq;
+    return sq->sqe_tail - IO_URING_READ_ONCE(*sq->khead);
+}
+
+static inline bool ouro__uring_has_cqe(const struct ouro__uring *uring)
+{
+    const struct io_uring_cq *cq = &uring->ring.cq;
+    return io_uring_smp_load_acquire(cq->ktail) != *cq->khead;
+}
+
+/* Whether the kernel has work that only an enter with GETEVENTS turns into completions. */
+static inline bool ouro__uring_has_task_work(const struct ouro__uring *uring)
+{
+    return (IO_URING_READ_ONCE(*uring->ring.sq.kflags) &
+            (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
+}
+
+/* Takes @node, which is in it, out of @queue. */
+static inline void ouro__uring_unlink(struct ouro__queue *queue, struct ouro__queue_node *node)
+{
+    struct ouro__queue_node *before = NULL;
+    struct ouro__queue_node *at = queue->head;
+    while (at != node) {
+        before = at;
+        at = at->next;
+    }
+    if (before == NULL)
+        queue->head = node->next;
+    else
+        before->next = node->next;
+    if (queue->tail == node)
+        queue->tail = before;
+}
+
+/* prepare.c.  An SQE, if need be after handing over those before it; NULL: not now. */
+struct io_uring_sqe *ouro__uring_sqe(struct ouro__uring *uring);
+void ouro__uring_prepare(struct ouro__uring *uring, struct io_uring_sqe *sqe, struct ouro__op *op);
+void ouro__uring_prepare_cancel(struct io_uring_sqe *sqe, const struct ouro__op *op);
+void ouro__uring_prepare_wake(struct ouro__uring *uring, struct io_uring_sqe *sqe);
+/* Takes the SQE named @token back, if the kernel has not seen it yet. */
+bool ouro__uring_withdraw(struct ouro__uring *uring, uint64_t token);
+
+/* complete.c.  Turns every CQE that is there into a result.  0, or -errno: broken. */
+int ouro__uring_reap(struct ouro__uring *uring);
+
+/* spin.c */
+void ouro__uring_spin_init(struct ouro__uring_spin *spin, uint32_t spin_us);
+bool ouro__uring_spin_wanted(const struct ouro__uring_spin *spin);
+/*
+ * Looks until there is something to do (true) or the budget or *@timeout_ns is used up (false).
+ * Takes the time it used off *@timeout_ns.
+ */
+bool ouro__uring_spin(struct ouro__uring *uring, int64_t *timeout_ns);
+/* A sleep has taken @slept_ns. */
+void ouro__uring_spin_learn(struct ouro__uring_spin *spin, int64_t slept_ns);
+
+/* turn.c */
+int ouro__uring_turn(struct ouro__driver *driver, int64_t timeout_ns);
+
+#endif

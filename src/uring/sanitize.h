@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What memory checkers are told about operations.  They see neither the kernel write into a buffer
+ * nor that what one thread sends another receives; without these two calls a buffer freed while the
+ * kernel still fills it goes unnoticed, and honest hand-overs look like races.
+ */
+#ifndef OURO_URING_SANITIZE_H
+#define OURO_URING_SANITIZE_H
+
+#include "base/compiler.h"
+#include "registry/op.h"
+
+#if defined(__has_include)
+#if __has_include(<valgrind/memcheck.h>)
+#define OURO__URING_VALGRIND 1
+#endif
+#endif
+#ifndef OURO__URING_VALGRIND
+#define OURO__URING_VALGRIND 0
+#endif
+
+/* Set by ouro__sanitize_init(): a checker is there. */
+extern bool ouro__sanitize_on;
+
+void ouro__sanitize_init(void);
+OURO__COLD void ouro__sanitize_submit_slow(const struct ouro__op *op);
+OURO__COLD void ouro__sanitize_complete_slow(const struct ouro__op *op, int32_t result);
+
+/* The kernel is about to get what @op names: it must all be addressable. */
+static inline void ouro__sanitize_submit(const struct ouro__op *op)
+{
+    if (OURO__UNLIKELY(ouro__sanitize_on))
+        ouro__sanitize_submit_slow(op);
+}
+
+/* It has ended: it must all still be addressable, and what the kernel wrote is defined. */
+static inline void ouro__sanitize_complete(const struct ouro__op *op, int32_t result)
+{
+    if (OURO__UNLIKELY(ouro__sanitize_on))
+        ouro__sanitize_complete_slow(op, result);
+}
+
+#endif

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Turn: place what waits for an SQE, hand everything over, wait, reap.
+ *
+ * One io_uring_enter(2) does all three in the usual case, and none is made where there is nothing
+ * to submit, nothing to collect, and no wish to wait.
+ *
+ * What a failed call means:
+ *   -EINTR, -ETIME             an empty turn;
+ *   -EAGAIN, -EBUSY, -ENOMEM   the kernel is short of something: SQEs it did not take stay in the
+ *                              queue, in order, and go with a later turn.  What has completed is
+ *                              reaped, which is what frees the kernel's memory; when there is
+ * nothing to reap the turn waits for a moment, so that trying again does not become a busy loop;
+ *   anything else              the ring is broken (-EBADR: the kernel had to drop a completion;
+ *                              -EEXIST: not the thread that opened it; -EBADF, -EFAULT, -EINVAL,
+ *                              -EOPNOTSUPP, -ENXIO: no usable ring), which turn() returns, for the
+ *                              rule that every operation completes can not be kept any more.
+ *
+ * Owns:    nothing.
+ * Threads: the owner's.
+ * Always:  before a wait of unlimited length the read of the wake descriptor is in flight, or goes
+ *          with the same call.
+ */
+#include "base/assert.h"
+#include "uring/ring.h"
+
+#include <errno.h>
+#include <poll.h>
+
+/* How long a turn waits while the kernel refuses SQEs. */
+#define STRAINED_WAIT_NS OURO__NS_PER_MS
+
+static bool is_strained(int rc)
+{
+    return rc == -EAGAIN || rc == -EBUSY || rc == -ENOMEM;
+}
+
+/* 0 for what turn() lives with, else @rc. */
+static int judge(int rc)
+{
+    return rc >= 0 || rc == -EINTR || rc == -ETIME || is_strained(rc) ? 0 : rc;
+}
+
+static struct ouro__op *pop_op(struct ouro__queue *queue)
+{
+    struct ouro__queue_node *node = ouro__queue_pop(queue);
+    return node == NULL ? NULL : OURO__CONTAINER_OF(node, struct ouro__op, node);
+}
+
+/* Those the kernel never saw. */
+static bool complete_withdrawn(struct ouro__uring *uring)
+{
+    if (OURO__LIKELY(ouro__queue_is_empty(&uring->withdrawn)))
+        return false;
+    struct ouro__op *op = NULL;
+    while ((op = pop_op(&uring->withdrawn)) != NULL)
+        ouro__driver_complete(&uring->driver, op, -ECANCELED);
+    return true;
+}
+
+/* Cancellations first: they make room. */
+static void place_waiting(struct ouro__uring *uring)
+{
+    struct io_uring_sqe *sqe = NULL;
+    while (!ouro__queue_is_empty(&uring->cancels) && (sqe = ouro__uring_sqe(uring)) != NULL) {
+        struct ouro__op *op = pop_op(&uring->cancels);
+        op->backend &= (uint8_t)~OURO__URING_CANCEL_QUEUED;
+        ouro__uring_prepare_cancel(sqe, op);
+    }
+    while (!ouro__queue_is_empty(&uring->backlog) && (sqe = ouro__uring_sqe(uring)) != NULL) {
+        struct ouro__op *op = pop_op(&uring->backlog);
+        op->backend &= (uint8_t)~OURO__URING_BACKLOG;
+        ouro__uring_prepare(uring, sqe, op);
+    }
+}
+
+/* Sees to it that an unpark ends the wait.  False: there was no SQE for it. */
+static bool arm_wake(struct ouro__uring *uring)
+{
+    if (OURO__LIKELY(uring->wake_armed))
+        return true;
+    struct io_uring_sqe *sqe = ouro__uring_sqe(uring);
+    if (sqe == NULL)
+        return false;
+    ouro__uring_prepare_wake(uring, sqe);
+    uring->wake_armed = true;
+    return true;
+}
+
+/* Submits and collects without waiting, where there is anything to do that for. */
+static int enter_now(struct ouro__uring *uring)
+{
+    if (ouro__uring_unsubmitted(uring) == 0 && !ouro__uring_has_task_work(uring))
+        return 0;
+    return ouro__uring_submit(uring, IORING_ENTER_GETEVENTS, 0, 0);
+}
+
+/* The kernel took nothing and there is nothing to reap: a short wait, in the ring if that can be.
+ */
+static int wait_strained(struct ouro__uring *uring, int64_t timeout_ns)
+{
+    if (timeout_ns < 0 || timeout_ns > STRAINED_WAIT_NS)
+        timeout_ns = STRAINED_WAIT_NS;
+    int rc = ouro__uring_collect(uring, 1, timeout_ns);
+    if (!is_strained(rc))
+        return rc;
+    struct pollfd wake = {.fd = uring->driver.handle->wake_fd, .events = POLLIN};
+    struct timespec timeout = ouro__clock_to_timespec(timeout_ns);
+    (void)ppoll(&wake, 1, &timeout, NULL);
+    return 0;
+}
+
+static int sleep_in_kernel(struct ouro__uring *uring, int64_t timeout_ns)
+{
+    bool learns = uring->spin.budget_ns > 0;
+    int64_t begun_ns = learns ? ouro__clock_now_ns() : 0;
+    int rc = ouro__uring_submit(uring, IORING_ENTER_GETEVENTS, 1, timeout_ns);
+    if (learns && rc >= 0)
+        ouro__uring_spin_learn(&uring->spin, ouro__clock_now_ns() - begun_ns);
+    return rc;
+}
+
+static int wait_for_work(struct ouro__uring *uring, int64_t timeout_ns)
+{
+    if (!arm_wake(uring))
+        return wait_strained(uring, timeout_ns);
+    int rc = 0;
+    if (ouro__uring_spin_wanted(&uring->spin)) {
+        rc = enter_now(uring);
+        if (rc >= 0 && !ouro__uring_has_cqe(uring) && ouro__uring_spin(uring, &timeout_ns))
+            return enter_now(uring);
+    }
+    if (rc >= 0 && timeout_ns != 0 && !ouro__uring_has_cqe(uring))
+        rc = sleep_in_kernel(uring, timeout_ns);
+    if (OURO__UNLIKELY(is_strained(rc)) && !ouro__uring_has_cqe(uring))
+        rc = wait_strained(uring, timeout_ns);
+    return rc;
+}
+
+int ouro__uring_turn(struct ouro__driver *driver, int64_t timeout_ns)
+{
+    struct ouro__uring *uring = ouro__uring_of(driver);
+    uring->turns++;
+    bool has_results = complete_withdrawn(uring);
+    place_waiting(uring);
+    int rc = 0;
+    if (timeout_ns == 0 || has_results || ouro__uring_has_cqe(uring))
+        rc = enter_now(uring);
+    else
+        rc = wait_for_work(uring, timeout_ns);
+    rc = judge(rc);
+    int reap_rc = ouro__uring_reap(uring);
+    return rc < 0 ? rc : reap_rc;
+}

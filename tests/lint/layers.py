@@ -1,0 +1,69 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""A folder includes only what stands below it; system interfaces stay in their folder."""
+import re
+
+from lint import Lint, code_only, line_of
+
+BELOW = {
+    "base": "",
+    "registry": "base",
+    "uring": "base registry",
+    "epoll": "base registry",
+    "sim": "base registry",
+    "task": "base registry",
+    "time": "base registry task",
+    "sync": "base registry task",
+    "net": "base registry task time sync",
+    "fs": "base registry task time sync",
+    # Where a program's parts are put together: the only folder that names the backends.
+    "runtime": "base registry task time sync net fs uring epoll sim",
+    "tls": "",
+}
+FEATURE_TABLE = ("uring/abi.h", "uring/feature.h", "uring/quirk.h")
+HOME = [  # who may include a system's header
+    (re.compile(r"liburing|linux/io_uring"),
+     ("src/uring/", "tools/ktest/", "tools/bench/", "tests/")),
+    # A self-test of the kernel asks how a ring looks to somebody else's epoll.
+    (re.compile(r"sys/epoll\.h"),
+     ("src/epoll/", "src/uring/quirk", "tools/ktest/",
+     "tools/bench/", "tests/")),
+    (re.compile(r"openssl/"), ("src/tls/", "tests/tls/")),
+]
+
+
+def allowed(path, included):
+    """Whether @path may include the project's header @included."""
+    if included.startswith("ouro/") or "/" not in included:
+        return True
+    if path.startswith("src/"):
+        folder = path.split("/")[1]
+        return included.split("/")[0] in [folder] + BELOW.get(folder, "").split()
+    if path.startswith("tools/ktest/"):
+        return included in FEATURE_TABLE
+    if path.startswith(("tools/bench/", "tests/")):
+        return True
+    return included.split("/")[0] not in BELOW
+
+
+def main():
+    lint = Lint("layers")
+    for path in lint.files("src", "include", "tools", "examples", "tests", ends=(".c", ".h", ".S")):
+        if path.startswith("tools/kernel-matrix"):
+            continue
+        code = code_only(lint.read(path), keep_strings=True)
+        if path.startswith("src/") and path.split("/")[1] not in BELOW:
+            lint.report(path, 1, "unknown layer; give it a place in tests/lint/layers.py")
+        for match in re.finditer(r'^\s*#\s*include\s*(["<][^">]+)[">]', code, re.M):
+            included = match.group(1)[1:]
+            line = line_of(code, match.start(1))
+            if match.group(1)[0] == '"' and not allowed(path, included):
+                lint.report(path, line, f"may not include {included}; move what you need down, "
+                            "or reach it through a table or a waker")
+            for pattern, homes in HOME:
+                if pattern.search(included) and not path.startswith(homes):
+                    lint.report(path, line, f"<{included}> belongs in {homes[0]} only")
+    lint.finish()
+
+
+main()

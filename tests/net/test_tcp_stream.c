@@ -1,0 +1,665 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Streams: what goes in comes out, in the right order and to the last byte; how they end; who may
+ * use them at once.  The peers are plain sockets.
+ */
+#include "everywhere.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include "ouro/error.h"
+#include "ouro/tcp.h"
+#include "ouro/time.h"
+#include "support/peer.h"
+#include "support/sockets.h"
+
+/* One end an ouro stream, the other a plain socket. */
+struct pair {
+    struct ouro_tcp_stream *stream;
+    int peer;
+};
+
+static struct pair connected(void)
+{
+    struct pair pair;
+    uint16_t port = 0;
+    char text[OURO_TEST_ADDRESS_SIZE];
+    int listener = ouro_test_listen(AF_INET, 1, &port);
+    ck_assert_int_eq(
+        ouro_tcp_stream_connect(OURO_ADDRS(ouro_test_address(AF_INET, port, text)), &pair.stream),
+        0);
+    pair.peer = ouro_test_accept(listener);
+    (void)close(listener);
+    return pair;
+}
+
+static void disconnect(struct pair *pair)
+{
+    ck_assert_int_eq(ouro_tcp_stream_close(pair->stream), 0);
+    (void)close(pair->peer);
+}
+
+/* The byte at a position of the test's endless data. */
+static unsigned char byte_at(uint64_t position)
+{
+    return (unsigned char)(position * 31 + (position >> 8) * 7 + 1);
+}
+
+static void fill(unsigned char *buffer, size_t size, uint64_t position)
+{
+    for (size_t i = 0; i < size; i++)
+        buffer[i] = byte_at(position + i);
+}
+
+static void check_bytes(const unsigned char *buffer, size_t size, uint64_t position)
+{
+    for (size_t i = 0; i < size; i++)
+        ck_assert_msg(buffer[i] == byte_at(position + i), "byte %llu differs",
+                      (unsigned long long)(position + i));
+}
+
+/* A thread that sends or takes `total` bytes in pieces of many sizes. */
+struct pump {
+    int fd;
+    uint64_t total;
+    pthread_t thread;
+};
+
+static void *pump_in(void *arg)
+{
+    struct pump *pump = arg;
+    static __thread unsigned char buffer[70000];
+    size_t size = 1;
+    for (uint64_t done = 0; done < pump->total; done += size) {
+        size = (size * 7 + 13) % sizeof(buffer) + 1;
+        if (size > pump->total - done)
+            size = (size_t)(pump->total - done);
+        fill(buffer, size, done);
+        ouro_test_write_exactly(pump->fd, buffer, size);
+    }
+    ck_assert_int_eq(shutdown(pump->fd, SHUT_WR), 0);
+    return NULL;
+}
+
+static void *pump_out(void *arg)
+{
+    struct pump *pump = arg;
+    static __thread unsigned char buffer[50000];
+    uint64_t done = 0;
+    for (;;) {
+        ck_assert(ouro_test_poll(pump->fd, POLLIN, 10 * OURO_TEST_SECOND) != 0);
+        ssize_t n = recv(pump->fd, buffer, (size_t)(done * 11 % sizeof(buffer)) + 1, 0);
+        ck_assert_msg(n >= 0, "recv: %m");
+        if (n == 0)
+            break;
+        check_bytes(buffer, (size_t)n, done);
+        done += (uint64_t)n;
+    }
+    ck_assert_uint_eq(done, pump->total);
+    return NULL;
+}
+
+enum { TOTAL = 3000000 };
+
+static int drain(void *arg)
+{
+    struct pair pair = connected();
+    struct pump pump = {.fd = pair.peer, .total = TOTAL};
+    static __thread unsigned char buffer[40000];
+    uint64_t done = 0;
+    ssize_t n = 0;
+    bool vectored = arg != NULL;
+
+    ck_assert_int_eq(pthread_create(&pump.thread, NULL, pump_in, &pump), 0);
+    do {
+        size_t size = (size_t)(done * 17 % sizeof(buffer)) + 1;
+        struct iovec parts[3] = {
+            {.iov_base = buffer, .iov_len = size / 3},
+            {.iov_base = buffer + size / 3, .iov_len = 0},
+            {.iov_base = buffer + size / 3, .iov_len = size - size / 3},
+        };
+        n = vectored ? ouro_tcp_stream_readv(pair.stream, parts, 3)
+                     : ouro_tcp_stream_read(pair.stream, buffer, size);
+        ck_assert_msg(n >= 0, "read: %zd", n);
+        ck_assert_uint_le((size_t)n, size);
+        check_bytes(buffer, (size_t)n, done);
+        done += (uint64_t)n;
+    } while (n > 0);
+    ck_assert_uint_eq(done, TOTAL);
+    ck_assert_int_eq(ouro_tcp_stream_read(pair.stream, buffer, 1), 0); /* the end stays the end */
+    ck_assert_int_eq(pthread_join(pump.thread, NULL), 0);
+    disconnect(&pair);
+    return 0;
+}
+
+OURO_TEST(what_comes_in_is_read_to_the_last_byte)
+{
+    everywhere(drain, NULL);
+}
+
+OURO_TEST(what_comes_in_is_read_by_vectors)
+{
+    everywhere(drain, (void *)1);
+}
+
+enum how { WRITE, WRITEV, WRITE_ALL };
+
+static ssize_t write_some(struct ouro_tcp_stream *stream, enum how how, unsigned char *buffer,
+                          size_t size)
+{
+    struct iovec parts[3] = {
+        {.iov_base = buffer, .iov_len = size / 2},
+        {.iov_base = NULL, .iov_len = 0},
+        {.iov_base = buffer + size / 2, .iov_len = size - size / 2},
+    };
+    if (how == WRITE)
+        return ouro_tcp_stream_write(stream, buffer, size);
+    if (how == WRITEV)
+        return ouro_tcp_stream_writev(stream, parts, 3);
+    int rc = ouro_tcp_stream_write_all(stream, buffer, size);
+    return rc < 0 ? rc : (ssize_t)size;
+}
+
+static int feed(void *arg)
+{
+    enum how how = *(enum how *)arg;
+    struct pair pair = connected();
+    struct pump pump = {.fd = pair.peer, .total = TOTAL};
+    unsigned char *buffer = malloc(600000);
+    uint64_t done = 0;
+
+    ck_assert_int_eq(pthread_create(&pump.thread, NULL, pump_out, &pump), 0);
+    while (done < TOTAL) {
+        size_t size = (size_t)(done * 13 % 600000) + 1;
+        if (size > TOTAL - done)
+            size = (size_t)(TOTAL - done);
+        fill(buffer, size, done);
+        ssize_t n = write_some(pair.stream, how, buffer, size);
+        ck_assert_msg(n > 0 && (size_t)n <= size, "write: %zd of %zu", n, size);
+        done += (uint64_t)n;
+    }
+    ck_assert_int_eq(ouro_tcp_stream_shutdown(pair.stream, OURO_SHUTDOWN_WRITE), 0);
+    ck_assert_int_eq(pthread_join(pump.thread, NULL), 0);
+    free(buffer);
+    disconnect(&pair);
+    return 0;
+}
+
+OURO_TEST(what_is_written_arrives_to_the_last_byte)
+{
+    enum how how = WRITE;
+    everywhere(feed, &how);
+}
+
+OURO_TEST(what_is_written_by_vectors_arrives)
+{
+    enum how how = WRITEV;
+    everywhere(feed, &how);
+}
+
+OURO_TEST(write_all_writes_all)
+{
+    enum how how = WRITE_ALL;
+    everywhere(feed, &how);
+}
+
+static int read_data_with_fin(void *arg)
+{
+    struct pair pair = connected();
+    char buffer[64];
+    (void)arg;
+    ouro_test_write_exactly(pair.peer, "last words", 10);
+    ck_assert_int_eq(shutdown(pair.peer, SHUT_WR), 0);
+    ck_assert_int_eq(ouro_tcp_stream_read(pair.stream, buffer, 4), 4);
+    ck_assert_int_eq(ouro_tcp_stream_read(pair.stream, buffer + 4, 60), 6);
+    ck_assert_mem_eq(buffer, "last words", 10);
+    ck_assert_int_eq(ouro_tcp_stream_read(pair.stream, buffer, 64), 0);
+    /* The other direction goes on. */
+    ck_assert_int_eq(ouro_tcp_stream_write_all(pair.stream, "reply", 5), 0);
+    ouro_test_read_exactly(pair.peer, buffer, 5);
+    ck_assert_mem_eq(buffer, "reply", 5);
+    disconnect(&pair);
+    return 0;
+}
+
+OURO_TEST(data_and_fin_together_are_data_then_the_end)
+{
+    everywhere(read_data_with_fin, NULL);
+}
+
+static int half_close(void *arg)
+{
+    struct pair pair = connected();
+    char buffer[16];
+    (void)arg;
+    ck_assert_int_eq(ouro_tcp_stream_write_all(pair.stream, "question", 8), 0);
+    ck_assert_int_eq(ouro_tcp_stream_shutdown(pair.stream, OURO_SHUTDOWN_WRITE), 0);
+    ck_assert_int_eq(ouro_tcp_stream_shutdown(pair.stream, OURO_SHUTDOWN_WRITE), 0);
+    ouro_test_read_exactly(pair.peer, buffer, 8);
+    ck_assert(ouro_test_poll(pair.peer, POLLIN, OURO_TEST_SECOND) != 0);
+    ck_assert_int_eq(recv(pair.peer, buffer, 1, 0), 0);
+    ouro_test_write_exactly(pair.peer, "answer", 6);
+    ck_assert_int_eq(ouro_tcp_stream_read(pair.stream, buffer, 16), 6);
+    ck_assert_int_eq(ouro_tcp_stream_write(pair.stream, "x", 1), -EPIPE);
+    ck_assert_int_eq(ouro_tcp_stream_shutdown(pair.stream, (enum ouro_shutdown)3), -EINVAL);
+    disconnect(&pair);
+    return 0;
+}
+
+OURO_TEST(half_close_keeps_the_other_direction)
+{
+    everywhere(half_close, NULL);
+}
+
+static int shutdown_after_the_peer_has_gone(void *arg)
+{
+    struct pair pair = connected();
+    char byte = 0;
+    (void)arg;
+    ouro_test_reset(pair.peer);
+    ck_assert_int_eq(ouro_tcp_stream_read(pair.stream, &byte, 1), -ECONNRESET);
+    for (int i = 0; i < 2; i++) {
+        ck_assert_int_eq(ouro_tcp_stream_shutdown(pair.stream, OURO_SHUTDOWN_WRITE), 0);
+        ck_assert_int_eq(ouro_tcp_stream_shutdown(pair.stream, OURO_SHUTDOWN_BOTH), 0);
+    }
+    ck_assert_int_eq(ouro_tcp_stream_close(pair.stream), 0);
+    return 0;
+}
+
+OURO_TEST(shutdown_again_is_harmless)
+{
+    everywhere(shutdown_after_the_peer_has_gone, NULL);
+}
+
+static void *reset_when_read_from(void *arg)
+{
+    char byte = 0;
+    ouro_test_read_exactly(*(int *)arg, &byte, 1);
+    ouro_test_reset(*(int *)arg);
+    return NULL;
+}
+
+static int read_until_reset(void *arg)
+{
+    struct pair pair = connected();
+    pthread_t thread;
+    char byte = 'x';
+    (void)arg;
+    ck_assert_int_eq(pthread_create(&thread, NULL, reset_when_read_from, &pair.peer), 0);
+    ck_assert_int_eq(ouro_tcp_stream_write_all(pair.stream, &byte, 1), 0);
+    ck_assert_int_eq(ouro_tcp_stream_read(pair.stream, &byte, 1), -ECONNRESET);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    ck_assert_int_eq(ouro_tcp_stream_close(pair.stream), 0);
+    return 0;
+}
+
+OURO_TEST(a_reset_fails_the_pending_read)
+{
+    everywhere(read_until_reset, NULL);
+}
+
+static volatile sig_atomic_t sigpipes;
+
+static void count_sigpipe(int signal)
+{
+    (void)signal;
+    sigpipes++;
+}
+
+static int write_to_nobody(void *arg)
+{
+    struct pair pair = connected();
+    char data[1000] = {0};
+    struct iovec vector = {.iov_base = data, .iov_len = sizeof(data)};
+    (void)arg;
+    (void)close(pair.peer);
+    ssize_t n = 0;
+    while (n >= 0) /* the first may still be taken */
+        n = ouro_tcp_stream_write(pair.stream, data, sizeof(data));
+    ck_assert_msg(n == -EPIPE || n == -ECONNRESET, "%zd", n);
+    ck_assert_int_eq(ouro_tcp_stream_write_all(pair.stream, data, sizeof(data)), -EPIPE);
+    ck_assert_int_eq(ouro_tcp_stream_writev(pair.stream, &vector, 1), -EPIPE);
+    ck_assert_int_eq(ouro_tcp_stream_close(pair.stream), 0);
+    return 0;
+}
+
+OURO_TEST(sigpipe_is_never_raised)
+{
+    struct sigaction counting = {.sa_handler = count_sigpipe};
+    ck_assert_int_eq(sigaction(SIGPIPE, &counting, NULL), 0);
+    everywhere(write_to_nobody, NULL);
+    ck_assert_int_eq(sigpipes, 0);
+}
+
+static int peek_then_read(void *arg)
+{
+    struct pair pair = connected();
+    char buffer[8] = "";
+    (void)arg;
+    ouro_test_write_exactly(pair.peer, "abcdef", 6);
+    ck_assert_int_eq(ouro_tcp_stream_peek(pair.stream, buffer, 3), 3);
+    ck_assert_int_eq(ouro_tcp_stream_peek(pair.stream, buffer, 8), 6);
+    ck_assert_mem_eq(buffer, "abcdef", 6);
+    ck_assert_int_eq(ouro_tcp_stream_read(pair.stream, buffer, 8), 6);
+    ck_assert_mem_eq(buffer, "abcdef", 6);
+    disconnect(&pair);
+    return 0;
+}
+
+OURO_TEST(peek_takes_nothing)
+{
+    everywhere(peek_then_read, NULL);
+}
+
+static int call_wrongly(void *arg)
+{
+    struct pair pair = connected();
+    char byte = 0;
+    struct iovec empty[2] = {{.iov_base = NULL, .iov_len = 0}, {.iov_base = NULL, .iov_len = 0}};
+    (void)arg;
+    ck_assert_int_eq(ouro_tcp_stream_read(pair.stream, NULL, 0), 0);
+    ck_assert_int_eq(ouro_tcp_stream_write(pair.stream, NULL, 0), 0);
+    ck_assert_int_eq(ouro_tcp_stream_write_all(pair.stream, NULL, 0), 0);
+    ck_assert_int_eq(ouro_tcp_stream_readv(pair.stream, empty, 2), 0);
+    ck_assert_int_eq(ouro_tcp_stream_writev(pair.stream, empty, 2), 0);
+    ck_assert_int_eq(ouro_tcp_stream_read(pair.stream, NULL, 1), -EINVAL);
+    ck_assert_int_eq(ouro_tcp_stream_read(NULL, &byte, 1), -EINVAL);
+    ck_assert_int_eq(ouro_tcp_stream_peek(NULL, &byte, 1), -EINVAL);
+    ck_assert_int_eq(ouro_tcp_stream_write(NULL, &byte, 1), -EINVAL);
+    ck_assert_int_eq(ouro_tcp_stream_write_all(NULL, &byte, 1), -EINVAL);
+    ck_assert_int_eq(ouro_tcp_stream_readv(pair.stream, empty, 0), -EINVAL);
+    ck_assert_int_eq(ouro_tcp_stream_writev(pair.stream, empty, IOV_MAX + 1), -EINVAL);
+    ck_assert_int_eq(ouro_tcp_stream_writev(pair.stream, NULL, 1), -EINVAL);
+    ck_assert_int_eq(ouro_tcp_stream_shutdown(NULL, OURO_SHUTDOWN_READ), -EINVAL);
+    ck_assert_int_eq(ouro_tcp_stream_local_addr(pair.stream, NULL), -EINVAL);
+    ck_assert_int_eq(ouro_tcp_stream_peer_addr(NULL, NULL), -EINVAL);
+    ck_assert_int_eq(ouro_tcp_stream_set_nodelay(NULL, 1), -EINVAL);
+    ck_assert_int_eq(ouro_tcp_stream_fd(NULL), -EINVAL);
+    ck_assert_int_eq(ouro_tcp_stream_into_fd(NULL), -EINVAL);
+    ck_assert_int_eq(ouro_tcp_stream_close(NULL), 0);
+    disconnect(&pair);
+    return 0;
+}
+
+OURO_TEST(wrong_arguments_are_errors_and_nothing_is_no_wait)
+{
+    everywhere(call_wrongly, NULL);
+}
+
+/* The most vectors there may be, and a buffer larger than an int can say. */
+static int call_with_much(void *arg)
+{
+    struct pair pair = connected();
+    static struct iovec vectors[IOV_MAX];
+    static unsigned char bytes[IOV_MAX];
+    (void)arg;
+    fill(bytes, IOV_MAX, 0);
+    for (int i = 0; i < IOV_MAX; i++)
+        vectors[i] = (struct iovec){.iov_base = &bytes[i], .iov_len = 1};
+    ck_assert_int_eq(ouro_tcp_stream_writev(pair.stream, vectors, IOV_MAX), IOV_MAX);
+    memset(bytes, 0, sizeof(bytes));
+    ouro_test_read_exactly(pair.peer, bytes, IOV_MAX);
+    check_bytes(bytes, IOV_MAX, 0);
+    ouro_test_write_exactly(pair.peer, bytes, 5);
+    void *huge = mmap(NULL, (size_t)3 << 30, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    ck_assert_ptr_ne(huge, MAP_FAILED);
+    ck_assert_int_eq(ouro_tcp_stream_read(pair.stream, huge, (size_t)3 << 30), 5);
+    ck_assert_int_eq(munmap(huge, (size_t)3 << 30), 0);
+    disconnect(&pair);
+    return 0;
+}
+
+OURO_TEST(the_largest_calls_work)
+{
+    everywhere(call_with_much, NULL);
+}
+
+static int set_nodelay(void *arg)
+{
+    struct pair pair = connected();
+    int fd = ouro_tcp_stream_fd(pair.stream);
+    (void)arg;
+    for (int on = 1; on >= 0; on--) {
+        int now = -1;
+        socklen_t length = sizeof(now);
+        ck_assert_int_eq(ouro_tcp_stream_set_nodelay(pair.stream, on * 5), 0);
+        ck_assert_int_eq(getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &now, &length), 0);
+        ck_assert_int_eq(now, on);
+    }
+    disconnect(&pair);
+    return 0;
+}
+
+OURO_TEST(nodelay_can_be_switched)
+{
+    everywhere(set_nodelay, NULL);
+}
+
+/* A reader and a writer task on one stream, against an echo. */
+struct duplex {
+    struct ouro_tcp_stream *stream;
+    uint64_t total;
+};
+
+static int duplex_writer(void *arg)
+{
+    struct duplex *duplex = arg;
+    unsigned char buffer[5000];
+    for (uint64_t done = 0; done < duplex->total; done += sizeof(buffer)) {
+        fill(buffer, sizeof(buffer), done);
+        int rc = ouro_tcp_stream_write_all(duplex->stream, buffer, sizeof(buffer));
+        if (rc < 0)
+            return rc;
+    }
+    return ouro_tcp_stream_shutdown(duplex->stream, OURO_SHUTDOWN_WRITE);
+}
+
+static int duplex_reader(void *arg)
+{
+    struct duplex *duplex = arg;
+    unsigned char buffer[7000];
+    uint64_t done = 0;
+    ssize_t n = 0;
+    while ((n = ouro_tcp_stream_read(duplex->stream, buffer, sizeof(buffer))) > 0) {
+        check_bytes(buffer, (size_t)n, done);
+        done += (uint64_t)n;
+    }
+    return n < 0 ? (int)n : done == duplex->total ? 0 : -EIO;
+}
+
+static int use_both_directions(void *arg)
+{
+    struct ouro_test_peer peer;
+    struct duplex duplex = {.total = 2000000};
+    struct ouro_task *reader = NULL;
+    char text[OURO_TEST_ADDRESS_SIZE];
+    int result = -1;
+    (void)arg;
+    ouro_test_peer_start(&peer, AF_INET, OURO_TEST_PEER_ECHO);
+    ck_assert_int_eq(ouro_tcp_stream_connect(
+                         OURO_ADDRS(ouro_test_address(AF_INET, peer.port, text)), &duplex.stream),
+                     0);
+    /* With two workers the reader is on either of them. */
+    ck_assert_int_eq(ouro_task_spawn(duplex_reader, &duplex, &reader), 0);
+    ck_assert_int_eq(duplex_writer(&duplex), 0);
+    ck_assert_int_eq(ouro_task_join(reader, &result), 0);
+    ck_assert_int_eq(result, 0);
+    ck_assert_int_eq(ouro_tcp_stream_close(duplex.stream), 0);
+    ouro_test_peer_stop(&peer);
+    return 0;
+}
+
+OURO_TEST(a_reader_and_a_writer_at_once)
+{
+    for (int round = 0; round < 4; round++)
+        everywhere(use_both_directions, NULL);
+}
+
+/* A task that reads one byte, and says when it is about to. */
+struct reader {
+    struct ouro_tcp_stream *stream;
+    _Atomic bool begun;
+    ssize_t result;
+};
+
+static int read_one(void *arg)
+{
+    struct reader *reader = arg;
+    char byte = 0;
+    atomic_store(&reader->begun, true);
+    reader->result = ouro_tcp_stream_read(reader->stream, &byte, 1);
+    return 0;
+}
+
+static int read_at_once(void *arg)
+{
+    struct pair pair = connected();
+    struct reader reader = {.stream = pair.stream};
+    struct ouro_task *task = NULL;
+    char byte = 0;
+    ssize_t n = 0;
+    (void)arg;
+    ck_assert_int_eq(ouro_task_spawn(read_one, &reader, &task), 0);
+    /* As long as the other does not read yet, this one would: then it must not wait for long. */
+    do {
+        struct ouro_deadline scope;
+        ck_assert_int_eq(ouro_deadline_begin(&scope, 2 * OURO_TEST_MS), 0);
+        n = ouro_tcp_stream_read(pair.stream, &byte, 1);
+        ouro_deadline_end(&scope);
+    } while (n == -ETIMEDOUT);
+    ck_assert_int_eq(n, -EBUSY);
+    ck_assert(atomic_load(&reader.begun));
+    ck_assert_int_eq(ouro_tcp_stream_into_fd(pair.stream), -EBUSY);
+    ck_assert_int_eq(ouro_tcp_stream_write(pair.stream, "w", 1), 1); /* writing is another matter */
+    ouro_test_write_exactly(pair.peer, "r", 1);
+    ck_assert_int_eq(ouro_task_join(task, NULL), 0);
+    /* The first of the two to come reads; that may have been this one. */
+    ck_assert_msg(reader.result == 1 || reader.result == -EBUSY, "%zd", reader.result);
+    disconnect(&pair);
+    return 0;
+}
+
+OURO_TEST(a_second_reader_is_busy)
+{
+    everywhere(read_at_once, NULL);
+}
+
+static int read_until_deadline(void *arg)
+{
+    struct pair pair = connected();
+    struct ouro_deadline scope;
+    char buffer[4] = "old";
+    (void)arg;
+    ck_assert_int_eq(ouro_deadline_begin(&scope, 20 * OURO_TEST_MS), 0);
+    ck_assert_int_eq(ouro_tcp_stream_read(pair.stream, buffer, 4), -ETIMEDOUT);
+    ouro_deadline_end(&scope);
+    /* Nothing is in flight any more: what comes now is not written to the old buffer. */
+    ouro_test_write_exactly(pair.peer, "new", 3);
+    char other[4] = "";
+    ck_assert_int_eq(ouro_tcp_stream_read(pair.stream, other, 4), 3);
+    ck_assert_str_eq(buffer, "old");
+    ck_assert_mem_eq(other, "new", 3);
+    disconnect(&pair);
+    return 0;
+}
+
+OURO_TEST(a_read_past_its_deadline_writes_nothing)
+{
+    everywhere(read_until_deadline, NULL);
+}
+
+static int write_until_deadline(void *arg)
+{
+    struct pair pair = connected();
+    struct ouro_deadline scope;
+    size_t size = 64 << 20;
+    char *much = calloc(1, size);
+    (void)arg;
+    ck_assert_int_eq(ouro_deadline_begin(&scope, 20 * OURO_TEST_MS), 0);
+    ck_assert_int_eq(ouro_tcp_stream_write_all(pair.stream, much, size), -ETIMEDOUT);
+    ouro_deadline_end(&scope);
+    free(much);
+    disconnect(&pair);
+    return 0;
+}
+
+OURO_TEST(a_write_ends_at_its_deadline)
+{
+    everywhere(write_until_deadline, NULL);
+}
+
+static int pass_through_raw(void *arg)
+{
+    struct pair pair = connected();
+    char byte = 0;
+    (void)arg;
+    ouro_test_write_exactly(pair.peer, "ab", 2);
+    ck_assert_int_eq(ouro_tcp_stream_read(pair.stream, &byte, 1), 1);
+    int fd = ouro_tcp_stream_into_fd(pair.stream);
+    ck_assert_int_ge(fd, 0);
+    ck_assert(fcntl(fd, F_GETFL) & O_NONBLOCK);
+    ck_assert_int_eq(recv(fd, &byte, 1, MSG_DONTWAIT), 1);
+    ck_assert_int_eq(byte, 'b');
+    ck_assert_int_eq(fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK), 0);
+    ck_assert_int_eq(ouro_tcp_stream_from_fd(fd, &pair.stream), 0);
+    ck_assert_int_eq(ouro_tcp_stream_fd(pair.stream), fd);
+    ck_assert(fcntl(fd, F_GETFL) & O_NONBLOCK);
+    ouro_test_write_exactly(pair.peer, "c", 1);
+    ck_assert_int_eq(ouro_tcp_stream_read(pair.stream, &byte, 1), 1);
+    ck_assert_int_eq(byte, 'c');
+    disconnect(&pair);
+    return 0;
+}
+
+OURO_TEST(a_stream_turns_into_a_descriptor_and_back)
+{
+    everywhere(pass_through_raw, NULL);
+}
+
+static void refuses(int fd, int error)
+{
+    struct ouro_tcp_stream *stream = NULL;
+    ck_assert_int_eq(ouro_tcp_stream_from_fd(fd, &stream), error);
+    ck_assert_ptr_null(stream);
+}
+
+static int adopt_the_wrong(void *arg)
+{
+    int pipes[2];
+    int locals[2];
+    (void)arg;
+    ck_assert_int_eq(pipe2(pipes, O_CLOEXEC), 0);
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, locals), 0);
+    int datagram = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    int fresh = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    refuses(-1, -EBADF);
+    refuses(pipes[0], -ENOTSOCK);
+    refuses(locals[0], -EPROTOTYPE);
+    refuses(datagram, -EPROTOTYPE);
+    refuses(fresh, -ENOTCONN);
+    ck_assert_int_eq(ouro_tcp_stream_from_fd(fresh, NULL), -EINVAL);
+    ck_assert_int_eq(fcntl(fresh, F_GETFL) & O_NONBLOCK, 0); /* as it was */
+    int all[] = {pipes[0], pipes[1], locals[0], locals[1], datagram, fresh};
+    for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+        ck_assert_int_eq(close(all[i]), 0);
+    return 0;
+}
+
+OURO_TEST(only_connected_tcp_sockets_are_adopted)
+{
+    everywhere(adopt_the_wrong, NULL);
+}

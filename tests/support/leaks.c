@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Leak accounting by what the kernel says of us: /proc/self/fd, /task and /maps; and by ouro's own
+ * count of heap blocks.
+ *
+ * Descriptors, threads, blocks and ring mappings must come back exactly.  Of anonymous memory
+ * MAPS_TOLERANCE_BYTES may remain: libc keeps what it once mapped for itself (the loader's TLS
+ * blocks, stdio and resolver buffers), at most a few pages each, while the smallest thing ouro
+ * maps, a slab of stacks, is over a MiB.  support/main.c turns libc's larger hoards off (a heap
+ * arena and a cached stack per thread).  Sanitizers map shadow and quarantine as they like: there
+ * only descriptors, threads, blocks and rings are compared.
+ *
+ * Owns:    nothing.
+ * Threads: the main thread, between cases.
+ * Always:  what is missing is named, with where each descriptor left open points to.
+ */
+#include "support/leaks.h"
+
+#include <dirent.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/compiler.h"
+#include "support/fail.h"
+#include "support/until.h"
+
+#define MAPS_TOLERANCE_BYTES (INT64_C(512) * 1024)
+#define RELEASE_TIMEOUT_NS (5 * OURO_TEST_SECOND)
+
+#if OURO__ASAN || OURO__TSAN
+#define MAPS_COUNTED false
+#else
+#define MAPS_COUNTED true
+#endif
+
+/* Entries of a directory of numbers; marks those below OURO_TEST_FDS_NAMED in @seen. */
+static unsigned count_numbers(const char *path, bool *seen)
+{
+    DIR *dir = opendir(path);
+    if (dir == NULL)
+        ouro_test_fail(__FILE__, __LINE__, "opendir", "%s: %m", path);
+    int own_fd = dirfd(dir);
+    unsigned count = 0;
+    const struct dirent *entry = NULL;
+    while ((entry = readdir(dir)) != NULL) {
+        char *end = NULL;
+        long number = strtol(entry->d_name, &end, 10);
+        if (*end != '\0' || end == entry->d_name)
+            continue;
+        if (seen != NULL && number == own_fd)
+            continue;
+        count++;
+        if (seen != NULL && number < OURO_TEST_FDS_NAMED)
+            seen[number] = true;
+    }
+    (void)closedir(dir);
+    return count;
+}
+
+/* "7f0a-7f0b rw-p 00000000 00:00 0 [name]": adds one line of /proc/self/maps to @out. */
+static void count_mapping(const char *line, struct ouro_test_holdings *out)
+{
+    uint64_t start = 0;
+    uint64_t end = 0;
+    char permissions[8];
+    char name[256] = "";
+    if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %7s %*s %*s %*s %255[^\n]", &start, &end, permissions,
+               name) < 3)
+        return;
+    if (strstr(name, "anon_inode:[io_uring]") != NULL)
+        out->ring_mappings++;
+    else if (name[0] == '\0')
+        out->anonymous_bytes += (int64_t)(end - start);
+}
+
+static void count_mappings(struct ouro_test_holdings *out)
+{
+    FILE *maps = fopen("/proc/self/maps", "re");
+    if (maps == NULL)
+        ouro_test_fail(__FILE__, __LINE__, "fopen", "/proc/self/maps: %m");
+    char line[512];
+    while (fgets(line, sizeof(line), maps) != NULL)
+        count_mapping(line, out);
+    (void)fclose(maps);
+}
+
+void ouro_test_holdings_take(struct ouro_test_holdings *out)
+{
+    *out = (struct ouro_test_holdings){0};
+    count_mappings(out);
+    out->fds = count_numbers("/proc/self/fd", out->fd_open);
+    out->threads = count_numbers("/proc/self/task", NULL);
+    out->blocks = ouro__alloc_live_blocks();
+}
+
+struct comparison {
+    const struct ouro_test_holdings *before;
+    struct ouro_test_holdings now;
+};
+
+static bool nothing_left(void *arg)
+{
+    struct comparison *c = arg;
+    ouro_test_holdings_take(&c->now);
+    /* Fewer threads: a kernel worker of the warm-up's ring has ended since. */
+    return c->now.fds == c->before->fds && c->now.threads <= c->before->threads &&
+           c->now.blocks == c->before->blocks && c->now.ring_mappings == c->before->ring_mappings &&
+           (!MAPS_COUNTED ||
+            c->now.anonymous_bytes <= c->before->anonymous_bytes + MAPS_TOLERANCE_BYTES);
+}
+
+/* Where each descriptor points that is open now and was not before. */
+static void name_descriptors(const struct comparison *c)
+{
+    for (int fd = 0; fd < OURO_TEST_FDS_NAMED; fd++) {
+        char path[64];
+        char target[256];
+        if (!c->now.fd_open[fd] || c->before->fd_open[fd])
+            continue;
+        (void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+        ssize_t length = readlink(path, target, sizeof(target) - 1);
+        if (length > 0)
+            fprintf(stderr, "  descriptor %d is still open: %.*s\n", fd, (int)length, target);
+    }
+}
+
+void ouro_test_holdings_check(const struct ouro_test_holdings *before, bool may_leak)
+{
+    struct comparison c = {.before = before};
+    if (may_leak || ouro_test_until(nothing_left, &c, RELEASE_TIMEOUT_NS))
+        return;
+    name_descriptors(&c);
+    ouro_test_fail("tests/support/leaks.c", __LINE__, "the case ends with what it began with",
+                   "descriptors %u -> %u, threads %u -> %u, heap blocks %" PRId64 " -> %" PRId64
+                   ", ring mappings %u -> %u, anonymous memory %" PRId64 " -> %" PRId64 " KiB",
+                   before->fds, c.now.fds, before->threads, c.now.threads, before->blocks,
+                   c.now.blocks, before->ring_mappings, c.now.ring_mappings,
+                   before->anonymous_bytes / 1024, c.now.anonymous_bytes / 1024);
+}

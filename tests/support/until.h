@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Time for tests: a clock, and the only place where a test may look again later.
+ */
+#ifndef OURO_TEST_UNTIL_H
+#define OURO_TEST_UNTIL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define OURO_TEST_MS INT64_C(1000000)
+#define OURO_TEST_SECOND INT64_C(1000000000)
+
+/* CLOCK_MONOTONIC, in nanoseconds. */
+int64_t ouro_test_now_ns(void);
+
+/*
+ * Waits until @holds(@arg) is true, at most @timeout_ns; returns whether it became true.  For state
+ * that nobody announces (the kernel's asynchronous release of a ring, a thread's exit): where there
+ * is a descriptor, a futex or a join to wait on, wait on that.  Any thread, not a fiber.
+ */
+bool ouro_test_until(bool (*holds)(void *arg), void *arg, int64_t timeout_ns);
+
+/* Waits until @fd has one of poll(2)'s @events; returns those it has, 0 after @timeout_ns. */
+short ouro_test_poll(int fd, short events, int64_t timeout_ns);
+
+#endif

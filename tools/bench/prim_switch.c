@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the context switch and the stacks cost: prim_switch [--million].
+ *
+ * Each figure is the best and the median of several rounds, in nanoseconds for one operation.  With
+ * --million it makes a million guarded stacks, touches a page of each as a parked fiber does, and
+ * says what that cost in memory and in mappings.
+ */
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "task/stack.h"
+#include "task/switch.h"
+
+#define ROUNDS 9
+#define BATCH  1000
+
+struct fiber {
+    struct ouro__switch context;
+    struct fiber *next;
+};
+
+static struct ouro__switch scheduler;
+static struct ouro__stack_pool pool;
+
+static int compare(const void *a, const void *b)
+{
+    double x = *(const double *)a;
+    double y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static void report(const char *what, double (*round)(void))
+{
+    double ns[ROUNDS];
+
+    for (int i = 0; i < ROUNDS; i++)
+        ns[i] = round();
+    qsort(ns, ROUNDS, sizeof(ns[0]), compare);
+    printf("%-58s best %7.2f  median %7.2f ns\n", what, ns[0], ns[ROUNDS / 2]);
+}
+
+static struct fiber *fiber_new(ouro__switch_entry_fn *entry)
+{
+    struct fiber *fiber = ouro__stack_get(&pool);
+    if (!fiber) {
+        (void)fputs("out of stacks\n", stderr);
+        exit(1);
+    }
+    char *low = ouro__stack_low(&pool, fiber);
+    ouro__switch_init(&fiber->context, low, (size_t)((char *)fiber - low), entry, fiber);
+    return fiber;
+}
+
+static void bounce(void *arg)
+{
+    struct fiber *self = arg;
+    for (;;)
+        ouro__switch_to(&self->context, &scheduler);
+}
+
+static double there_and_back(void)
+{
+    const int count = 10 * 1000 * 1000;
+    struct fiber *fiber = fiber_new(bounce);
+    int64_t start = ouro__clock_now_ns();
+
+    for (int i = 0; i < count; i++)
+        ouro__switch_to(&scheduler, &fiber->context);
+    double ns = (double)(ouro__clock_now_ns() - start) / count;
+    ouro__switch_fini(&fiber->context);
+    ouro__stack_put(&pool, fiber);
+    return ns;
+}
+
+static void pass_round(void *arg)
+{
+    struct fiber *self = arg;
+    for (;;)
+        ouro__switch_to(&self->context, &self->next->context);
+}
+
+/* The last of a ring goes back to the scheduler. */
+static void pass_back(void *arg)
+{
+    struct fiber *self = arg;
+    for (;;)
+        ouro__switch_to(&self->context, &scheduler);
+}
+
+static double around_a_ring(void)
+{
+    const int rounds = 2000;
+    struct fiber *fibers[BATCH];
+
+    for (int i = 0; i < BATCH; i++)
+        fibers[i] = fiber_new(i < BATCH - 1 ? pass_round : pass_back);
+    for (int i = 0; i < BATCH - 1; i++)
+        fibers[i]->next = fibers[i + 1];
+    int64_t start = ouro__clock_now_ns();
+    for (int i = 0; i < rounds; i++)
+        ouro__switch_to(&scheduler, &fibers[0]->context);
+    double ns = (double)(ouro__clock_now_ns() - start) / rounds / (BATCH + 1);
+    for (int i = 0; i < BATCH; i++) {
+        ouro__switch_fini(&fibers[i]->context);
+        ouro__stack_put(&pool, fibers[i]);
+    }
+    return ns;
+}
+
+static double get_and_put(void)
+{
+    const int count = 10 * 1000 * 1000;
+    int64_t start = ouro__clock_now_ns();
+
+    for (int i = 0; i < count; i++)
+        ouro__stack_put(&pool, ouro__stack_get(&pool));
+    return (double)(ouro__clock_now_ns() - start) / count;
+}
+
+static void end_at_once(void *arg)
+{
+    struct fiber *self = arg;
+    ouro__switch_exit_to(&self->context, &scheduler);
+}
+
+/* A batch is born, then each runs to its end and is released: the least that spawn and join can
+ * cost. */
+static double lives(int batch, int rounds)
+{
+    struct fiber *fibers[BATCH];
+    int64_t start = ouro__clock_now_ns();
+
+    for (int r = 0; r < rounds; r++) {
+        for (int i = 0; i < batch; i++)
+            fibers[i] = fiber_new(end_at_once);
+        for (int i = 0; i < batch; i++) {
+            ouro__switch_to(&scheduler, &fibers[i]->context);
+            ouro__switch_fini(&fibers[i]->context);
+            ouro__stack_put(&pool, fibers[i]);
+        }
+    }
+    return (double)(ouro__clock_now_ns() - start) / rounds / batch;
+}
+
+static double lives_alone(void)
+{
+    return lives(1, 1000 * 1000);
+}
+
+static double lives_in_batches(void)
+{
+    return lives(BATCH, 500);
+}
+
+static long status_kib(const char *field)
+{
+    char line[256];
+    long kib = 0;
+    FILE *status = fopen("/proc/self/status", "re");
+
+    while (status && fgets(line, sizeof(line), status)) {
+        if (strncmp(line, field, strlen(field)) == 0)
+            kib = strtol(line + strlen(field) + 1, NULL, 10);
+    }
+    if (status)
+        (void)fclose(status);
+    return kib;
+}
+
+static long mappings(void)
+{
+    long lines = 0;
+    int c = 0;
+    FILE *maps = fopen("/proc/self/maps", "re");
+
+    while (maps && (c = fgetc(maps)) != EOF)
+        lines += c == '\n';
+    if (maps)
+        (void)fclose(maps);
+    return lines;
+}
+
+static void park(void *arg)
+{
+    struct fiber *self = arg;
+    ouro__switch_to(&self->context, &scheduler);
+    ouro__switch_exit_to(&self->context, &scheduler);
+}
+
+static void many_parked(size_t count)
+{
+    long rss = status_kib("VmRSS:");
+    long tables = status_kib("VmPTE:");
+    long maps = mappings();
+    struct fiber *first = NULL;
+    size_t parked = 0;
+    int64_t start = ouro__clock_now_ns();
+
+    for (; parked < count; parked++) {
+        struct fiber *fiber = ouro__stack_get(&pool);
+        if (!fiber)
+            break;
+        char *low = ouro__stack_low(&pool, fiber);
+        ouro__switch_init(&fiber->context, low, (size_t)((char *)fiber - low), park, fiber);
+        fiber->next = first;
+        first = fiber;
+        ouro__switch_to(&scheduler, &fiber->context);
+    }
+    double us = (double)(ouro__clock_now_ns() - start) / 1e3 / (double)parked;
+    rss = status_kib("VmRSS:") - rss;
+    tables = status_kib("VmPTE:") - tables;
+    printf("%zu guarded fibers, parked: %.2f us each to make; %.0f bytes resident + %.0f of page "
+           "tables each; %ld mappings more\n",
+           parked, us, (double)rss * 1024 / (double)parked, (double)tables * 1024 / (double)parked,
+           mappings() - maps);
+    start = ouro__clock_now_ns();
+    while (first) {
+        struct fiber *fiber = first;
+        first = fiber->next;
+        ouro__switch_to(&scheduler, &fiber->context);
+        ouro__switch_fini(&fiber->context);
+        ouro__stack_put(&pool, fiber);
+    }
+    printf("  all resumed and ended: %.0f ns each\n",
+           (double)(ouro__clock_now_ns() - start) / (double)parked);
+    start = ouro__clock_now_ns();
+    size_t trimmed = ouro__stack_trim(&pool, 0);
+    printf("  all %zu trimmed: %.0f ns each; %ld KiB resident are left\n", trimmed,
+           (double)(ouro__clock_now_ns() - start) / (double)trimmed, status_kib("VmRSS:"));
+}
+
+int main(int argc, char **argv)
+{
+    struct ouro__stack_pool_config config = {.header_size_bytes = sizeof(struct fiber),
+                                             .use_madv_guard = true};
+    bool million = argc > 1 && strcmp(argv[1], "--million") == 0;
+
+    if (argc > 1 && !million) {
+        (void)fprintf(stderr, "usage: %s [--million]\n", argv[0]);
+        return 2;
+    }
+    if (ouro__stack_pool_init(&pool, &config) != 0)
+        return 1;
+    ouro__switch_adopt_thread(&scheduler);
+    if (million) {
+        many_parked(1000 * 1000);
+    } else {
+        report("switch there and back", there_and_back);
+        report("one switch, around a ring of 1,000 fibers", around_a_ring);
+        report("stack get + put", get_and_put);
+        report("life of a fiber (get, init, run, end, put), one at a time", lives_alone);
+        report("life of a fiber, 1,000 at a time", lives_in_batches);
+    }
+    ouro__stack_pool_fini(&pool);
+    return 0;
+}

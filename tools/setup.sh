@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=bash disable=SC2034
+#
+# What tools/quickstart and tools/test share: finding out what is missing, installing it,
+# configuring.  Sourced, not run.  A thing counts as there when it works, whoever installed it.
+
+# What a build needs: Debian's package, and the command that succeeds when it is not needed.
+BUILD_NEEDS=(
+    "gcc|command -v cc"
+    "libc6-dev|compiles '#include <stdio.h>'"
+    "make|command -v make || command -v ninja"
+    "cmake|cmake_is_new_enough"
+    "pkg-config|command -v pkg-config"
+    "liburing-dev|pkg-config --exists 'liburing >= 2.3'"
+    "libjansson-dev|pkg-config --exists jansson"
+)
+# And the tests, besides.
+TEST_NEEDS=(
+    "check|pkg-config --exists 'check >= 0.15'"
+    "libseccomp-dev|pkg-config --exists libseccomp"
+    "python3|command -v python3"
+    "g++|command -v c++"
+    "clang-format|command -v clang-format || command -v clang-format-14"
+)
+VALGRIND_NEEDS=("valgrind|command -v valgrind")
+
+compiles() {
+    printf '%s\n' "$1" | cc -fsyntax-only -x c -
+}
+
+cmake_is_new_enough() {
+    local version
+    version=$(cmake --version | sed -n 's/^cmake version \([0-9.]*\).*/\1/p')
+    [ "$(printf '%s\n' 3.25 "$version" | sort -V | head -n 1)" = 3.25 ]
+}
+
+# Names of the packages, of those whose needs are given, that are missing.
+missing_packages() {
+    local need
+    for need; do
+        (eval "${need#*|}") > /dev/null 2>&1 || printf '%s\n' "${need%%|*}"
+    done
+}
+
+# Installs what is missing of the given needs.  With nothing missing: no privileges, no network.
+install_missing() {
+    local packages as_root=()
+    packages=$(missing_packages "$@" | tr '\n' ' ')
+    packages=${packages% }
+    [ -n "$packages" ] || return 0
+    if ! command -v apt-get > /dev/null; then
+        echo "ouro needs these packages, by their Debian names: $packages" >&2
+        return 1
+    fi
+    if [ "$(id -u)" != 0 ]; then
+        if ! command -v sudo > /dev/null; then
+            echo "ouro needs these packages, ask root for: apt-get install $packages" >&2
+            return 1
+        fi
+        as_root=(sudo)
+    fi
+    echo "installing: $packages" >&2
+    # shellcheck disable=SC2086
+    apt_get update && apt_get install -y --no-install-recommends $packages
+}
+
+# apt-get without questions; silent unless it fails.
+apt_get() {
+    local log
+    log=$("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -q "$@" 2>&1 < /dev/null) || {
+        printf '%s\n' "$log" >&2
+        echo "apt-get $* failed; ouro needs these packages: $packages" >&2
+        return 1
+    }
+}
+
+# build PRESET [cmake options]: configures and builds into build/PRESET.  Ninja where it is there,
+# make elsewhere; a directory keeps the generator it began with.
+build() {
+    local preset=$1 generator=()
+    shift
+    if [ ! -f "build/$preset/CMakeCache.txt" ]; then
+        generator=(-G "Unix Makefiles")
+        command -v ninja > /dev/null && generator=(-G Ninja)
+    fi
+    quietly cmake --preset "$preset" -B "build/$preset" "${generator[@]}" "$@" &&
+        quietly cmake --build "build/$preset" --parallel "$(nproc)"
+}
+
+# Runs a command; shows its output only when it fails, or on a terminal as it goes.
+quietly() {
+    local log status=0
+    if [ -t 1 ]; then
+        "$@"
+        return
+    fi
+    log=$("$@" 2>&1) || status=$?
+    [ $status -eq 0 ] || printf '%s\n' "$log" | tail -n 100 >&2
+    return $status
+}
