@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: MIT
+"""ouro serve echo: starting, serving, running short, ending."""
+import contextlib
+import os
+import resource
+import signal
+import socket
+import time
+
+from blackbox import LIMIT, contains, ended, equal, failed_with, read_line, until
+
+
+def client(port):
+    connection = socket.create_connection(("127.0.0.1", port), timeout=LIMIT)
+    return connection
+
+
+def ask(connection, data):
+    connection.sendall(data)
+    received = b""
+    while len(received) < len(data):
+        part = connection.recv(1 << 16)
+        if not part:
+            break
+        received += part
+    equal(received == data, True, "the same bytes")
+
+
+def test_echo_and_end(ouro):
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with ouro.echo() as server:
+            with client(server.port) as connection:
+                ask(connection, b"hello")
+                ask(connection, os.urandom(1 << 20) if number == signal.SIGINT else b"x")
+                connection.shutdown(socket.SHUT_WR)
+                equal(connection.recv(1), b"", "the end")
+            equal(ended(server, number), 0)
+            equal((server.stdout.read(), server.stderr.read()), (b"", b""))
+
+
+def test_our_own_client(ouro):
+    with ouro.echo() as server:
+        done = ouro.run("connect", "--relay", server.address, stdin=b"hi\n")
+        equal((done.returncode, done.stdout), (0, b"hi\n"))
+
+
+def test_ends_with_connections_open(ouro):
+    with ouro.echo() as server, contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(client(server.port)) for _ in range(50)]
+        for connection in connections:
+            ask(connection, b"here")
+        equal(ended(server, signal.SIGTERM), 0)
+        for connection in connections:
+            equal(connection.recv(1), b"", "the end")
+
+
+def test_many_connections(ouro):
+    with ouro.echo() as server, contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(client(server.port)) for _ in range(300)]
+        for i, connection in enumerate(connections):
+            connection.sendall(b"%d " % i)
+        for i, connection in enumerate(connections):
+            equal(connection.recv(100), b"%d " % i)
+
+
+def test_several_workers(ouro):
+    with ouro.echo("--workers", "3") as server, contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(client(server.port)) for _ in range(60)]
+        for i, connection in enumerate(connections):
+            connection.sendall(b"%d " % i)
+        for i, connection in enumerate(connections):
+            equal(connection.recv(100), b"%d " % i)
+        # Main, three workers; a runtime may have more.
+        threads = len(os.listdir("/proc/%d/task" % server.pid))
+        equal(threads >= 4, True, "%d threads" % threads)
+        equal(ended(server, signal.SIGTERM), 0)
+
+
+def test_ipv6(ouro):
+    with ouro.echo(address="[::1]:0") as server:
+        contains(server.address, "[::1]:")
+        with socket.create_connection(("::1", server.port), timeout=LIMIT) as connection:
+            ask(connection, b"hello")
+
+
+def test_address_in_use(ouro):
+    with ouro.echo() as server:
+        failed_with(ouro.run("serve", "echo", server.address), 1, server.address, "EADDRINUSE")
+    failed_with(ouro.run("serve", "echo", "192.0.2.1:0"), 1, "EADDRNOTAVAIL")
+
+
+def cpu_s(pid):
+    """CPU time of a process so far, in seconds."""
+    with open("/proc/%d/stat" % pid, encoding="ascii") as stat:
+        fields = stat.read().rsplit(")")[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_out_of_descriptors(ouro):
+    """Newcomers wait in the backlog and are served when others have gone."""
+    with ouro.echo(preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))) as \
+            server, contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(client(server.port)) for _ in range(60)]
+        contains(read_line(server.stderr), "EMFILE")
+        ask(connections[0], b"still here")
+        # It sleeps between its tries: asking without end would take all of this half second.
+        begin, before = time.monotonic(), cpu_s(server.pid)
+        until("half a second", lambda: time.monotonic() > begin + 0.5)
+        equal(cpu_s(server.pid) - before < 0.2, True, "mostly idle")
+        for connection in connections[:40]:
+            connection.close()
+        for connection in connections[40:]:
+            ask(connection, b"at last")
+        equal(ended(server, signal.SIGTERM), 0)
+
+
+def test_output_that_cannot_be_written(ouro):
+    with open("/dev/full", "wb") as full:
+        done = ouro.run("serve", "echo", "127.0.0.1:0", stdout=full)
+    equal(done.returncode, 1)
+    contains(done.err, "cannot write")

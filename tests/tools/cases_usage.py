@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: MIT
+"""Command lines: what is refused, what helps, and that the manual knows every option."""
+import os
+import re
+import shutil
+import subprocess
+
+from blackbox import Skip, contains, equal, failed_with
+
+COMMANDS = ("connect", "serve", "probe")
+
+
+def refuse(ouro, lines):
+    for line in lines:
+        done = ouro.run(*line.split())
+        try:
+            failed_with(done, 2, "ouro")
+        except AssertionError as error:
+            raise AssertionError(f"ouro {line}: {error}")
+
+
+def test_wrong_commands(unit):
+    refuse(unit, ["", "nothing", "--nothing", "connect --nothing", "probe --nothing", "probe more"])
+
+
+def test_wrong_addresses(unit):
+    refuse(unit, ["connect " + address for address in (
+        "host", "host:", ":80", "host:http", "host:65536", "host:-1", "host:+1", "::1", "[::1]",
+        "[::1]:", "1.2.3.4:80:80", "unix:", "unix:" + "x" * 200, "127.0.0.1:1 127.0.0.1:2")])
+
+
+def test_wrong_options_of_connect(unit):
+    refuse(unit, ["connect " + line for line in (
+        "--timeout 5", "--timeout 0s", "--timeout -1s", "--timeout 1e3ms", "--timeout 5parsecs",
+        "--timeout infs", "--timeout s", "--timeout 1.2.3s", "--timeout", "--driver kqueue",
+        "--from nowhere", "--from unix:/tmp/x", "--from 127.0.0.1:99999", "--count 0",
+        "--count -1", "--count 1e3", "--count 99999999999999999999", "--concurrency 3",
+        "--count 5 --concurrency 0", "--count 5 --relay", "--count 5 --trace",
+        "-4 unix:/tmp/x", "--from 127.0.0.1 unix:/tmp/x")])
+
+
+def test_wrong_options_of_serve(unit):
+    refuse(unit, ["serve", "serve discard", "serve echo 127.0.0.1:0 more", "serve echo --workers 0",
+                  "serve echo --workers 100000", "serve echo --driver kqueue"])
+
+
+def test_help_and_version(unit):
+    for words in ([],) + tuple([command] for command in COMMANDS):
+        done = unit.run(*words, "--help")
+        equal((done.returncode, done.err), (0, ""))
+        contains(done.out, " ".join(["Usage: ouro"] + words) + " ")
+        for option in ("--version", "-V"):
+            done = unit.run(*words, option)
+            equal((done.returncode, done.err), (0, ""))
+            if not re.fullmatch(r"ouro \d+\.\d+\.\d+\n", done.out):
+                raise AssertionError(done.out)
+    for command in COMMANDS:
+        contains(unit.run("--help").out, "  %s " % command)
+
+
+def manual():
+    here = os.path.dirname(os.path.abspath(__file__))
+    return os.path.join(here, "..", "..", "tools", "ouro", "ouro.1")
+
+
+def test_the_manual_is_well_formed(unit):
+    if not shutil.which("mandoc"):
+        raise Skip("needs mandoc(1)")
+    done = subprocess.run(["mandoc", "-T", "lint", "-W", "style", manual()], capture_output=True,
+                          text=True)
+    # What mandoc says of other systems' conventions and of pages installed elsewhere is no fault.
+    faults = [line for line in done.stdout.splitlines()
+              if "referenced manual not found" not in line and "RCS id" not in line]
+    equal(faults, [])
+
+
+def test_the_manual_knows_every_option(unit):
+    text = open(manual(), encoding="utf-8").read()
+    for command in COMMANDS:
+        # "Fl Fl timeout" in mdoc is --timeout on the screen.
+        for option in re.findall(r"--([a-z]+)", unit.run(command, "--help").out):
+            if option != "usage":
+                contains(text, "Fl Fl " + option, "the manual")

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the subcommands of `ouro` share: exit codes, reading of arguments, messages, JSON output.
+ */
+#ifndef OURO_CLI_H
+#define OURO_CLI_H
+
+#include <argp.h>
+#include <jansson.h>
+#include <ouro.h>
+#include <stdbool.h>
+#include <stdio.h>
+
+enum cli_exit {
+    CLI_OK = 0,
+    CLI_FAILED = 1,       /* what was asked for did not happen */
+    CLI_USAGE = 2,        /* the command line makes no sense */
+    CLI_INTERRUPTED = 128 /* plus the number of the signal, as shells count */
+};
+
+/* Where connect goes and serve listens unless told otherwise. */
+#define CLI_DEFAULT_ADDRESS "127.0.0.1:6142"
+
+/* The subcommands: their arguments, argv[0] being the subcommand's name; they return an exit code.
+ */
+int cli_connect(int argc, char **argv);
+int cli_serve(int argc, char **argv);
+int cli_probe(int argc, char **argv);
+
+/* One line to stderr, "ouro connect: " in front, in one write so that lines do not mix. */
+void cli_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* What cli_error() puts in front: "ouro connect". */
+void cli_set_name(const char *name);
+
+/* argp_parse() with "ouro NAME" as the program's name.  Does not return on errors and --help. */
+void cli_parse(const struct argp *argp, const char *name, int argc, char **argv, void *input);
+
+/* "1.5s", "300ms", "20us", "2m", "1h": more than nothing, at most about a century. */
+bool cli_parse_duration(const char *text, int64_t *out_ns);
+
+/* Decimal digits only, from @min to @max. */
+bool cli_parse_count(const char *text, uint64_t min, uint64_t max, uint64_t *out_count);
+
+/* "auto", "uring", "epoll". */
+bool cli_parse_driver(const char *text, enum ouro_driver_kind *out_driver);
+
+/* An IP address with or without a port ("::1" as well as "[::1]:80"); port 0 if it has none. */
+bool cli_parse_ip(const char *text, struct ouro_socket_addr *out_addr);
+
+/* "auto", "uring", "epoll". */
+const char *cli_driver_name(enum ouro_driver_kind driver);
+
+/* "0.123 ms", "5.001 s"; into and returning @buffer. */
+const char *cli_format_duration(int64_t duration_ns, char *buffer, size_t size_bytes);
+
+/* Prints @object on one line and releases it.  False when it could not be written. */
+bool cli_print_json(FILE *stream, json_t *object);
+
+/*
+ * Makes a runtime, runs @function(@arg) in it, ends it within @grace_ns.  Returns what the function
+ * returned; where it could not be run, says so on stderr and returns CLI_FAILED.
+ */
+int cli_run(const struct ouro_runtime_config *config, ouro_task_function *function, void *arg,
+            int64_t grace_ns);
+
+#endif

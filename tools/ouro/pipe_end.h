@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * stdin or stdout as a task reads or writes it, whatever it is: a pipe, a terminal, a socket, a
+ * file.
+ */
+#ifndef OURO_PIPE_END_H
+#define OURO_PIPE_END_H
+
+#include <ouro.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+struct pipe_end {
+    int fd;
+    bool is_socket;
+    bool owns_fd;                  /* opened here: closed by pipe_end_fini() */
+    struct ouro_poll_evented *io;  /* NULL for what is always ready, a regular file */
+    struct pipe_end *next_changed; /* those whose file has to be made blocking again */
+};
+
+/*
+ * In a task: prepares STDIN_FILENO (for reading) or STDOUT_FILENO (for writing).  To be ended with
+ * pipe_end_fini(), also after an error.
+ */
+int pipe_end_init(struct pipe_end *end, int fd, bool for_writing);
+
+void pipe_end_fini(struct pipe_end *end);
+
+/* As read(2), suspending; a count, 0 at the end, or a negative code. */
+ssize_t pipe_end_read(struct pipe_end *end, void *buffer, size_t size);
+
+/* Writes all, suspending; 0 or a negative code. */
+int pipe_end_write_all(struct pipe_end *end, const void *buffer, size_t size);
+
+#endif

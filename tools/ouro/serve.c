@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * `ouro serve echo`: sends back what it receives.
+ *
+ * One task for each connection, which reads and writes in turn; one task for each worker, which
+ * accepts on a listener of its own.  With several workers the listeners share the address by
+ * SO_REUSEPORT, so the kernel spreads the connections and none ever changes its worker.
+ *
+ *   main task      opens the listeners, says so on stdout, waits for SIGINT or SIGTERM
+ *   accept task    accept, spawn; backs off while there are no descriptors left
+ *   echo task      read, write_all, until the peer ends or the server does
+ *
+ * Owns:    listeners: the main task; a stream: its echo task.
+ * Threads: the accept tasks run on their workers and share nothing; the main task on any.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "signals.h"
+
+#define WORKERS_MAX 256
+#define BACKOFF_MIN_NS (10 * OURO_MILLISECOND)
+#define BACKOFF_MAX_NS OURO_SECOND
+#define ECHO_BUFFER_BYTES ((size_t)16 * 1024)
+
+struct serve_options {
+    const char *service;
+    const char *address;
+    enum ouro_driver_kind driver;
+    uint64_t workers;
+};
+
+struct acceptor {
+    struct ouro_tcp_listener *listener;
+    struct ouro_task *task;
+};
+
+struct server {
+    const struct serve_options *options;
+    int signal_fd;
+    struct acceptor acceptors[WORKERS_MAX];
+};
+
+static int echo_task(void *arg)
+{
+    struct ouro_tcp_stream *stream = arg;
+    char buffer[ECHO_BUFFER_BYTES];
+    for (;;) {
+        ssize_t got = ouro_tcp_stream_read(stream, buffer, sizeof(buffer));
+        if (got <= 0 || ouro_tcp_stream_write_all(stream, buffer, (size_t)got) < 0)
+            break;
+    }
+    return ouro_tcp_stream_close(stream);
+}
+
+/* The connection's own troubles, of which accept(2) may tell; the listener is as good as before. */
+static bool is_of_the_peer(int rc)
+{
+    return rc == -ECONNABORTED || rc == -EPROTO || rc == -EINTR || rc == -EPERM ||
+           rc == -ENETDOWN || rc == -ENETUNREACH || rc == -EHOSTDOWN || rc == -EHOSTUNREACH ||
+           rc == -ENONET || rc == -ENOPROTOOPT || rc == -EOPNOTSUPP || rc == -ETIMEDOUT;
+}
+
+static bool is_shortage(int rc)
+{
+    return rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM || rc == -ENOBUFS || rc == -EAGAIN;
+}
+
+/* Takes one connection and starts its task. */
+static int accept_one(struct ouro_tcp_listener *listener)
+{
+    struct ouro_tcp_stream *stream = NULL;
+    int rc = ouro_tcp_listener_accept(listener, &stream, NULL);
+    if (rc < 0)
+        return rc;
+    struct ouro_task_options options = OURO_TASK_OPTIONS_INIT;
+    options.name = "echo";
+    options.worker = OURO_WORKER_CURRENT;
+    rc = ouro_task_spawn_with(NULL, &options, echo_task, stream, NULL);
+    if (rc < 0)
+        (void)ouro_tcp_stream_close(stream);
+    return rc;
+}
+
+/*
+ * A shortage ends by waiting: connections that end give back what they hold.  Until then the
+ * backlog keeps the newcomers; asking again at once would only burn the CPU the others need.
+ */
+static int accept_task(void *arg)
+{
+    const struct acceptor *acceptor = arg;
+    int64_t backoff_ns = 0;
+    for (;;) {
+        int rc = accept_one(acceptor->listener);
+        if (rc == 0) {
+            backoff_ns = 0;
+        } else if (is_shortage(rc)) {
+            if (backoff_ns == 0)
+                cli_error("accept: %s (%s); waiting", ouro_strerror(rc), ouro_err_name(rc));
+            backoff_ns = backoff_ns == 0 ? BACKOFF_MIN_NS : 2 * backoff_ns;
+            if (backoff_ns > BACKOFF_MAX_NS)
+                backoff_ns = BACKOFF_MAX_NS;
+            rc = ouro_sleep(backoff_ns);
+            if (rc < 0)
+                return rc;
+        } else if (!is_of_the_peer(rc)) {
+            if (rc != -ECANCELED && rc != -OURO_ESHUTDOWN) {
+                cli_error("accept: %s (%s)", ouro_strerror(rc), ouro_err_name(rc));
+                (void)kill(getpid(), SIGTERM); /* as good as being told to end */
+            }
+            return rc;
+        }
+    }
+}
+
+/* A listener for each worker: the first settles the address (port 0), the others share it. */
+static int open_listeners(struct server *server, struct ouro_socket_addr *out_addr)
+{
+    struct ouro_tcp_listen_options options = OURO_TCP_LISTEN_OPTIONS_INIT;
+    options.flags = OURO_LISTEN_F_NODELAY;
+    if (server->options->workers > 1)
+        options.flags |= OURO_LISTEN_F_REUSEPORT;
+    struct ouro_socket_addr addr;
+    int rc = 0;
+    for (uint64_t i = 0; i < server->options->workers && rc == 0; i++) {
+        struct ouro_tcp_listener **listener = &server->acceptors[i].listener;
+        rc = ouro_tcp_listener_bind(i == 0 ? OURO_ADDRS(server->options->address)
+                                           : OURO_ADDR_LIST(&addr, 1),
+                                    &options, listener);
+        if (rc == 0 && i == 0)
+            rc = ouro_tcp_listener_local_addr(*listener, &addr);
+    }
+    if (rc == 0)
+        *out_addr = addr;
+    return rc;
+}
+
+static int start_acceptors(struct server *server)
+{
+    struct ouro_task_options options = OURO_TASK_OPTIONS_INIT;
+    options.name = "accept";
+    int rc = 0;
+    for (uint64_t i = 0; i < server->options->workers && rc == 0; i++) {
+        struct acceptor *acceptor = &server->acceptors[i];
+        options.worker = (uint32_t)i;
+        rc = ouro_task_spawn_with(NULL, &options, accept_task, acceptor, &acceptor->task);
+    }
+    return rc;
+}
+
+/* No newcomers from here on; the connections there are end with the runtime. */
+static void stop_acceptors(struct server *server)
+{
+    for (uint64_t i = 0; i < server->options->workers; i++) {
+        struct acceptor *acceptor = &server->acceptors[i];
+        if (acceptor->task != NULL) {
+            (void)ouro_task_cancel(acceptor->task);
+            (void)ouro_task_join(acceptor->task, NULL);
+        }
+        (void)ouro_tcp_listener_close(acceptor->listener);
+    }
+}
+
+static int serve_task(void *arg)
+{
+    struct server *server = arg;
+    struct ouro_socket_addr addr;
+    int code = CLI_FAILED;
+    int rc = open_listeners(server, &addr);
+    if (rc < 0) {
+        cli_error("%s: %s (%s)", server->options->address, ouro_strerror(rc), ouro_err_name(rc));
+        goto out;
+    }
+    rc = start_acceptors(server);
+    if (rc < 0) {
+        cli_error("cannot start: %s (%s)", ouro_strerror(rc), ouro_err_name(rc));
+        goto out;
+    }
+
+    char text[OURO_ADDR_TEXT_MAX];
+    printf("listening on %s\n", ouro_socket_addr_format(&addr, text, sizeof(text)));
+    if (fflush(stdout) == EOF) {
+        cli_error("cannot write the address");
+        goto out;
+    }
+    rc = signals_wait(server->signal_fd);
+    if (rc < 0)
+        cli_error("signals: %s (%s)", ouro_strerror(rc), ouro_err_name(rc));
+    else
+        code = CLI_OK;
+    signals_unblock(); /* a second one ends it at once */
+out:
+    stop_acceptors(server);
+    return code;
+}
+
+static error_t parse_option(int key, char *arg, struct argp_state *state)
+{
+    struct serve_options *options = state->input;
+    switch (key) {
+    case 'd':
+        if (!cli_parse_driver(arg, &options->driver))
+            argp_error(state, "no driver '%s': auto, uring or epoll", arg);
+        return 0;
+    case 'w':
+        if (!cli_parse_count(arg, 1, WORKERS_MAX, &options->workers))
+            argp_error(state, "--workers takes a number from 1 to %d", WORKERS_MAX);
+        return 0;
+    case ARGP_KEY_ARG:
+        if (state->arg_num == 0)
+            options->service = arg;
+        else if (state->arg_num == 1)
+            options->address = arg;
+        else
+            argp_error(state, "one address only");
+        return 0;
+    case ARGP_KEY_END:
+        if (options->service == NULL || strcmp(options->service, "echo") != 0)
+            argp_error(state, "say which service: echo");
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+int cli_serve(int argc, char **argv)
+{
+    static const struct argp_option table[] = {
+        {"workers", 'w', "N", 0, "Threads, each with a driver and a listener of its own (1)", 0},
+        {"driver", 'd', "auto|uring|epoll", 0, "Which driver to run on (auto)", 0},
+        {0},
+    };
+    static const struct argp argp = {
+        .options = table,
+        .parser = parse_option,
+        .args_doc = "echo [HOST:PORT]",
+        .doc = "Sends back what it receives, by default on " CLI_DEFAULT_ADDRESS
+               ".  Prints `listening on ADDRESS' when it does; port 0 takes a free one.\v"
+               "SIGINT and SIGTERM end it, with exit status 0.",
+    };
+    static struct server server;
+    struct serve_options options = {.address = CLI_DEFAULT_ADDRESS, .workers = 1};
+    cli_parse(&argp, "serve", argc, argv, &options);
+
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+    server.options = &options;
+    server.signal_fd = signals_open();
+    if (server.signal_fd < 0) {
+        cli_error("signals: %s", ouro_strerror(server.signal_fd));
+        return CLI_FAILED;
+    }
+    struct ouro_runtime_config config = OURO_RUNTIME_CONFIG_INIT;
+    config.driver = options.driver;
+    if (options.workers > 1) {
+        config.flavour = OURO_FLAVOUR_MULTI_THREAD;
+        config.workers = (uint32_t)options.workers;
+    }
+    int code = cli_run(&config, serve_task, &server, OURO_SECOND);
+    close(server.signal_fd);
+    return code;
+}

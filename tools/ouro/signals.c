@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Signals: SIGINT and SIGTERM through a signalfd that is registered with the runtime.
+ *
+ * A handler may do next to nothing, and there is no wait that it would end for certain.  A blocked
+ * signal read from a descriptor is an event like any other, and the task that waits for it may
+ * cancel, close and print as it likes.
+ *
+ * Owns:    nothing; the descriptor is the caller's.
+ * Threads: signals_open() on the main thread before there are others.
+ */
+#include "signals.h"
+
+#include <errno.h>
+#include <ouro.h>
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+static void ending_signals(sigset_t *out_set)
+{
+    sigemptyset(out_set);
+    sigaddset(out_set, SIGINT);
+    sigaddset(out_set, SIGTERM);
+}
+
+int signals_open(void)
+{
+    sigset_t set;
+    ending_signals(&set);
+    if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+        return -errno;
+    int fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+void signals_unblock(void)
+{
+    sigset_t set;
+    ending_signals(&set);
+    (void)sigprocmask(SIG_UNBLOCK, &set, NULL);
+}
+
+static ssize_t read_signal(int fd, void *arg)
+{
+    struct signalfd_siginfo info;
+    ssize_t got = read(fd, &info, sizeof(info));
+    if (got < 0)
+        return -errno;
+    *(int *)arg = (int)info.ssi_signo;
+    return got;
+}
+
+int signals_wait(int fd)
+{
+    struct ouro_poll_evented *io = NULL;
+    int rc = ouro_poll_evented_new(fd, OURO_READABLE, &io);
+    if (rc < 0)
+        return rc;
+    int number = 0;
+    ssize_t got = ouro_poll_evented_io(io, OURO_READABLE, read_signal, &number);
+    ouro_poll_evented_free(io);
+    return got < 0 ? (int)got : number;
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * SIGINT and SIGTERM as something a task can wait for.
+ */
+#ifndef OURO_SIGNALS_H
+#define OURO_SIGNALS_H
+
+/*
+ * Blocks SIGINT and SIGTERM for the calling thread and all that it makes, and opens a signalfd(2)
+ * for them.  To be called before the runtime is made.  Returns the descriptor, or -errno.
+ */
+int signals_open(void);
+
+/* In a task: waits for one of the signals.  Returns its number, or a negative code. */
+int signals_wait(int fd);
+
+/* From now on the signals end the process, as they do by default. */
+void signals_unblock(void);
+
+#endif
