@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The catalogue: every area, in the order in which a person reads the report.
+ *
+ * Owns:    nothing; the arrays are constant.
+ * Threads: any.
+ * Always:  an assertion's id and alias are unique (checked by the tests).
+ */
+#include "runner.h"
+
+extern const struct kt_area kt_area_connect;
+extern const struct kt_area kt_area_connect_pending;
+extern const struct kt_area kt_area_connect_unix;
+extern const struct kt_area kt_area_accept;
+extern const struct kt_area kt_area_accept_limits;
+extern const struct kt_area kt_area_socket;
+extern const struct kt_area kt_area_recv;
+extern const struct kt_area kt_area_recv_multishot;
+extern const struct kt_area kt_area_recv_eof;
+extern const struct kt_area kt_area_cancel;
+extern const struct kt_area kt_area_wake;
+extern const struct kt_area kt_area_cost;
+
+const struct kt_area *const kt_areas[] = {
+    &kt_area_connect,
+    &kt_area_connect_pending,
+    &kt_area_connect_unix,
+    &kt_area_accept,
+    &kt_area_accept_limits,
+    &kt_area_socket,
+    &kt_area_recv,
+    &kt_area_recv_multishot,
+    &kt_area_recv_eof, &kt_area_cancel, &kt_area_wake, &kt_area_cost,
+};
+const size_t kt_area_count = sizeof(kt_areas) / sizeof(kt_areas[0]);
+
+const struct kt_assertion *kt_find(const char *id_or_alias, const struct kt_area **out_area)
+{
+    for (size_t a = 0; a < kt_area_count; a++) {
+        for (size_t i = 0; i < kt_areas[a]->count; i++) {
+            const struct kt_assertion *assertion = &kt_areas[a]->assertions[i];
+            if (strcmp(assertion->id, id_or_alias) != 0 &&
+                (assertion->alias == NULL || strcmp(assertion->alias, id_or_alias) != 0))
+                continue;
+            if (out_area != NULL)
+                *out_area = kt_areas[a];
+            return assertion;
+        }
+    }
+    return NULL;
+}
