@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: MIT
+"""The results directory: what a report is made of, kept so that it can be made again.
+
+    ARCH/VERSION/result.json       how each job ended, and how the boot went
+    ARCH/VERSION/JOB.out, JOB.err  what each printed
+    ARCH/VERSION/console.log       the serial line as it was
+
+A kernel that could not be run has a result.json that says why, and nothing else.
+"""
+
+import datetime
+import json
+import shutil
+import subprocess
+from dataclasses import asdict
+
+from .catalogue import PROJECT
+
+
+def file_name(job):
+    return job.replace("/", ".")
+
+
+def project_version():
+    said = subprocess.run(["git", "-C", PROJECT, "describe", "--always", "--dirty", "--tags"],
+                          text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
+    return said.stdout.strip() or "unversioned"
+
+
+def today():
+    return datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d")
+
+
+def _fresh_folder(root, kernel):
+    folder = root / kernel.arch / kernel.version
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def _describe(kernel):
+    return {"version": kernel.version, "arch": kernel.arch, "why": kernel.why,
+            "package_version": kernel.package_version, "suite": kernel.suite,
+            "date": today(), "project": project_version()}
+
+
+def absent(kernel, reason):
+    return {**_describe(kernel), "not_run": reason}
+
+
+def save_absent(root, kernel, reason):
+    folder = _fresh_folder(root, kernel)
+    (folder / "result.json").write_text(json.dumps(absent(kernel, reason), indent=1) + "\n")
+
+
+def save(root, run):
+    folder = _fresh_folder(root, run.kernel)
+    record = {**_describe(run.kernel), "release": run.release, "qemu": run.qemu, "boots": run.boots,
+              "failed_boots": run.failed_boots, "boot_ms": run.boot_ms,
+              "wall_s": round(run.wall_s, 1), "notes": run.notes, "jobs": []}
+    for result in run.results:
+        job = asdict(result)
+        for stream in ("out", "err"):
+            text = job.pop(stream)
+            if text:
+                (folder / f"{file_name(result.name)}.{stream}").write_bytes(text)
+        record["jobs"].append(job)
+    (folder / "console.log").write_bytes(run.log)
+    (folder / "result.json").write_text(json.dumps(record, indent=1) + "\n")
+
+
+def load(root):
+    """Every kernel's record, with "folder" added, in the order of the catalogue."""
+    records = []
+    for path in root.glob("*/*/result.json"):
+        record = json.loads(path.read_text())
+        record["folder"] = path.parent
+        records.append(record)
+    return records
+
+
+def output(record, job, stream="out"):
+    path = record["folder"] / f"{file_name(job)}.{stream}"
+    return path.read_bytes() if path.exists() else b""
