@@ -22,6 +22,12 @@ TEST_NEEDS=(
     "g++|command -v c++"
     "clang-format|command -v clang-format || command -v clang-format-14"
 )
+# And the sanitizers: clang 19's know fibers and io_uring best.
+SANITIZER_NEEDS=(
+    "clang-19|command -v clang-19"
+    "libclang-rt-19-dev|test -e /usr/lib/llvm-19/lib/clang/19/lib/linux/libclang_rt.tsan-$(uname -m).a"
+    "llvm-19|test -x /usr/lib/llvm-19/bin/llvm-symbolizer"
+)
 VALGRIND_NEEDS=("valgrind|command -v valgrind")
 
 compiles() {

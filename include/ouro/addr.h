@@ -104,6 +104,7 @@ OURO_API const struct sockaddr *ouro_socket_addr_sockaddr(const struct ouro_sock
 /*
  * The family: AF_INET, AF_INET6, AF_UNIX; AF_UNSPEC of an empty one.
  *
+ * Errors:  none.
  * Threads: any.
  * Since:   0.1
  */
@@ -129,6 +130,7 @@ OURO_API int ouro_socket_addr_set_port(struct ouro_socket_addr *addr, uint16_t p
 /*
  * 1 when both name the same family, address, port and scope.
  *
+ * Errors:  none.
  * Threads: any.
  * Since:   0.1
  */
@@ -142,8 +144,8 @@ OURO_API int ouro_socket_addr_equal(const struct ouro_socket_addr *left,
  *           the thread that asks goes on by itself and its answer is thrown away.
  * Owns:     *out_list is the caller's; release with ouro_addr_list_free().
  * Errors:   -OURO_EADDRSYNTAX; -OURO_ENOADDRESS for an empty list or nothing left after the flags;
- *           -(OURO_ERESOLVE + code) from getaddrinfo(3); -ENOMEM; -EINVAL; those of every suspending
- *           call.
+ *           -(OURO_ERESOLVE + code) from getaddrinfo(3); -ENAMETOOLONG; -EMFILE, -ENFILE; -ENOMEM;
+ *           -EINVAL; those of every suspending call.
  * Since:    0.1
  */
 OURO_API int ouro_resolve(const struct ouro_to_socket_addrs *from,

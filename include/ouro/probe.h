@@ -47,6 +47,7 @@ OURO_API void ouro_probe_free(struct ouro_probe *probe);
 /*
  * 1 when io_uring can run here, 0 when a runtime would choose epoll.
  *
+ * Errors:  none.
  * Since:   0.1
  */
 OURO_API int ouro_probe_uring_usable(const struct ouro_probe *probe);

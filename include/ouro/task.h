@@ -104,6 +104,7 @@ OURO_API int ouro_task_cancel(struct ouro_task *task);
 /*
  * Whether the calling task has been cancelled; 0 outside of tasks.
  *
+ * Errors:   none.
  * Since:    0.1
  */
 OURO_API int ouro_task_is_cancelled(void);
@@ -143,10 +144,11 @@ OURO_API int ouro_yield(void);
 /*
  * Runs @function(@arg) on a thread of the runtime's blocking pool and waits for it: for calls that
  * would stop a worker, such as a library's blocking I/O.  The pool is bounded; more calls queue up.
+ * The function has a stack of 256 KiB.
  *
  * Suspends: until the function has returned.  When cancelled, past the deadline or at shutdown, a
  *           function that has not begun is withdrawn; one that has begun cannot be stopped, and the
- *           call waits for it, since @arg may lie on the caller's stack.
+ *           call waits for it, since @arg may lie on the caller's stack, and then returns 0.
  * Owns:     @arg is borrowed until the return.  @out_result may be NULL.
  * Errors:   those of every suspending call; -EINVAL; -ENOMEM; -EAGAIN when no thread can be made.
  * Since:    0.1

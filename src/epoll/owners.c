@@ -22,6 +22,8 @@
 
 #include "base/alloc.h"
 
+#include <ouro/error.h>
+
 #include <errno.h>
 #include <string.h>
 
@@ -95,9 +97,13 @@ int ouro__epoll_owners_add(struct ouro__epoll_owners *owners, struct ouro__sched
     __tsan_release(sio); /* the kernel carries this to whom the event reaches */
 #endif
     ouro__mutex_lock(&owners->lock);
-    int rc = (ouro__epoll_sio_flags(sio) & OURO__EPOLL_SIO_DETACHED) != 0
-                 ? -ECANCELED
-                 : reserve_locked(owners, sio->fd);
+    int rc = 0;
+    if ((ouro__epoll_sio_flags(sio) & OURO__EPOLL_SIO_DETACHED) != 0)
+        rc = -ECANCELED;
+    else if (owners->epoll_fd < 0) /* the driver has closed meanwhile */
+        rc = -OURO_ESHUTDOWN;
+    else
+        rc = reserve_locked(owners, sio->fd);
     if (rc == 0) {
         uint64_t noted = owners->token[sio->fd];
         rc = control(owners, EPOLL_CTL_ADD, sio->fd, events, token);

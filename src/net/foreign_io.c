@@ -174,6 +174,8 @@ int ouro_poll_evented_poll_ready(struct ouro_poll_evented *io, uint32_t interest
         return -EINVAL;
     if (ouro__fork_is_child(io->handle->fork_generation))
         return -OURO_EFORKED;
+    if (ouro__load(&io->is_freed, memory_order_acquire))
+        return -ECANCELED; /* by a waker that free() has woken: nobody would drop it any more */
     uint64_t word = 0;
     int rc = ouro__registration_poll(&io->registration, interest, waker, &word);
     if (rc == OURO_POLL_READY)

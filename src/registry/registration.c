@@ -28,7 +28,7 @@ static const struct {
 } poll_lanes[4] = {
     {OURO_READABLE, POLLIN | POLLRDHUP},
     {OURO_WRITABLE, POLLOUT},
-    {OURO_PRIORITY, POLLPRI},
+    {OURO_PRIORITY, POLLPRI | POLLRDHUP},
     {OURO_ERROR, 0}, /* POLLERR is always reported */
 };
 
@@ -93,8 +93,7 @@ static void arm_requested(struct ouro__inbox_node *node)
     struct ouro__poll_lanes *poll = OURO__CONTAINER_OF(node, struct ouro__poll_lanes, arm_request);
     struct ouro__scheduled_io *sio = poll->op[0].sio;
     atomic_store_explicit(&poll->requested, 0, memory_order_release);
-    if (sio->state == OURO__SIO_LIVE)
-        arm_here(sio);
+    arm_here(sio); /* if it was deregistered meanwhile, release() cancels what this submits */
 }
 
 /* Sees to it that the driver looks for @interest. */

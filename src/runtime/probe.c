@@ -76,7 +76,9 @@ static const char *why_not(const struct ouro_probe *probe, unsigned feature)
     if (quirk[0] != '\0')
         return quirk;
     if ((ouro__uring_uses() & bit) == 0)
-        return "this version of ouro does not need it";
+        return ouro__feature_table[feature].required
+                   ? "the tier has it; this version of ouro does not use it yet"
+                   : "this version of ouro does not need it";
     if (probe->error != 0 && feature != OURO__FEATURE_MADV_GUARD)
         return "the driver is epoll";
     return "";

@@ -189,7 +189,9 @@ int ouro_runtime_block_on(struct ouro_runtime *runtime, ouro_task_function *func
     struct ouro_task_options options = OURO_TASK_OPTIONS_INIT;
     options.name = "main";
     struct ouro_task *task = NULL;
-    rc = ouro_task_spawn_with(NULL, &options, function, arg, &task);
+    rc = ouro__context_prepare(ouro__context_current());
+    if (rc == 0)
+        rc = ouro_task_spawn_with(NULL, &options, function, arg, &task);
     if (rc == 0)
         ouro__task_join_through(task, out_result);
     ouro_leave();

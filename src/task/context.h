@@ -123,6 +123,12 @@ void ouro__context_wake_here(struct ouro__context *context);
  */
 int ouro__context_waker(struct ouro__context *context, struct ouro_waker *out_waker);
 
+/*
+ * Sees to it that the context's wakers can be made without memory from here on, for whoever must not
+ * fail later.  Errors: -ENOMEM.
+ */
+int ouro__context_prepare(struct ouro__context *context);
+
 /* Lets other tasks run when this one has had its share of calls that did not wait. */
 void ouro__context_spend(struct ouro__context *context);
 

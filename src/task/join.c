@@ -77,7 +77,6 @@ void ouro__task_join_through(struct ouro_task *task, int *out_result)
     struct ouro__context *context = ouro__context_current();
     if (!ouro__task_has_ended(task)) {
         int rc = leave_address(task, context);
-        /* Whoever joins without fail has made his waker before, or cannot go on without memory. */
         OURO__ASSERT(rc >= 0);
         ouro__wait_through(context, has_ended, task);
     }

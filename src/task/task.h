@@ -48,7 +48,8 @@ void ouro__task_reap(struct ouro_task *task);
 /* Gives up one reference; with the last one the task goes back to its pool.  Any thread. */
 void ouro__task_unref(struct ouro_task *task);
 
-/* ouro_task_join() that nothing interrupts. */
+/* ouro_task_join() that nothing interrupts and that cannot fail; the caller has prepared its context
+ * (ouro__context_prepare()) before it spawned. */
 void ouro__task_join_through(struct ouro_task *task, int *out_result);
 
 /* For the overflow report. */

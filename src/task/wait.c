@@ -56,12 +56,18 @@ static const struct ouro_waker_vtable context_waker = {
     .drop = drop_ref,
 };
 
-int ouro__context_waker(struct ouro__context *context, struct ouro_waker *out_waker)
+int ouro__context_prepare(struct ouro__context *context)
 {
     if (context->wake_ref == NULL)
         context->wake_ref = ouro__wake_ref_new(context);
-    if (context->wake_ref == NULL)
-        return -ENOMEM;
+    return context->wake_ref == NULL ? -ENOMEM : 0;
+}
+
+int ouro__context_waker(struct ouro__context *context, struct ouro_waker *out_waker)
+{
+    int rc = ouro__context_prepare(context);
+    if (rc < 0)
+        return rc;
     ouro__wake_ref_ref(context->wake_ref);
     *out_waker = (struct ouro_waker){.vtable = &context_waker, .data = context->wake_ref};
     return 0;

@@ -4,8 +4,8 @@
  *
  * The token leads to the slot, the generation says whether it is still the same descriptor, the
  * lane names the one operation of its kind.  A CQE that finds nobody is dropped and counted; if it
- * brings a descriptor, that is closed.  No operation here is multishot, so every CQE is its
- * operation's last.
+ * brings a descriptor, that is closed.  But for one kind of poll no operation here is multishot, so
+ * every CQE is its operation's last.
  *
  * Owns:    the CQEs between our head and the kernel's tail.
  * Threads: the owner's.
@@ -17,6 +17,7 @@
 #include "uring/sanitize.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <unistd.h>
 
 /* For a CONNECT that had to be polled for: what the socket says.  False: nothing yet. */
@@ -56,6 +57,39 @@ static bool finish_connect(struct ouro__uring *uring, struct ouro__op *op, int32
     return false;
 }
 
+/*
+ * The kernel reports POLLRDHUP whether it was asked for or not.  Where the peer has ended its half,
+ * a wait for room would therefore end at once with nothing learnt, however often it is begun.  Then
+ * it goes on as a multishot poll, which reports changes only, until one of them is an answer; that
+ * poll is taken back, and its last CQE is the operation's.  False: it goes on.
+ */
+static bool finish_poll(struct ouro__uring *uring, struct ouro__op *op, bool more, int32_t *result)
+{
+    const uint32_t answers = op->arg.poll.events | POLLERR | POLLHUP | POLLNVAL;
+    if (*result > 0)
+        op->arg.poll.answer |= (uint32_t)*result & answers;
+    if (more) {
+        if (op->arg.poll.answer != 0 && (op->backend & OURO__URING_CANCELLED) == 0) {
+            op->backend |= OURO__URING_CANCELLED | OURO__URING_CANCEL_QUEUED;
+            ouro__queue_push(&uring->cancels, &op->node);
+        }
+        return false;
+    }
+    if (op->arg.poll.answer != 0) {
+        *result = (int32_t)op->arg.poll.answer | (*result > 0 ? *result : 0);
+        return true;
+    }
+    if (*result < 0)
+        return true;
+    if ((op->backend & OURO__URING_CANCELLED) != 0) {
+        *result = -ECANCELED;
+        return true;
+    }
+    op->backend |= OURO__URING_MULTISHOT | OURO__URING_BACKLOG;
+    ouro__queue_push(&uring->backlog, &op->node);
+    return false;
+}
+
 static void take_stale(struct ouro__uring *uring, unsigned lane, int32_t result)
 {
     ouro__counter_add(&uring->driver.handle->counters.stale, 1);
@@ -80,7 +114,7 @@ static void take(struct ouro__uring *uring, const struct io_uring_cqe *cqe)
     uint64_t token = cqe->user_data;
     unsigned lane = ouro__token_lane(token);
     int32_t result = cqe->res;
-    OURO__ASSERT((cqe->flags & IORING_CQE_F_MORE) == 0);
+    bool more = (cqe->flags & IORING_CQE_F_MORE) != 0;
     if (OURO__UNLIKELY(lane >= OURO__LANE_QUIESCE)) {
         take_own(uring, lane, result);
         return;
@@ -89,6 +123,11 @@ static void take(struct ouro__uring *uring, const struct io_uring_cqe *cqe)
     struct ouro__op *op = sio != NULL ? sio->lane[lane] : NULL;
     if (OURO__UNLIKELY(op == NULL)) {
         take_stale(uring, lane, result);
+        return;
+    }
+    if (OURO__UNLIKELY(more)) {
+        OURO__ASSERT((op->backend & OURO__URING_MULTISHOT) != 0 && op->code == OURO__OP_POLL);
+        (void)finish_poll(uring, op, true, &result);
         return;
     }
     if (OURO__UNLIKELY(op->backend != 0)) {
@@ -101,6 +140,8 @@ static void take(struct ouro__uring *uring, const struct io_uring_cqe *cqe)
         op->backend &= (uint8_t)~OURO__URING_CANCEL_QUEUED;
     }
     if (op->code == OURO__OP_CONNECT && !finish_connect(uring, op, &result))
+        return;
+    if (op->code == OURO__OP_POLL && !finish_poll(uring, op, false, &result))
         return;
     ouro__sanitize_complete(op, result);
     ouro__driver_complete(&uring->driver, op, result);

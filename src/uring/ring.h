@@ -30,6 +30,7 @@
 #define OURO__URING_CANCEL_QUEUED (1u << 2) /* its cancellation waits for an SQE */
 #define OURO__URING_CANCELLED (1u << 3)     /* a cancellation was asked for */
 #define OURO__URING_CONNECT_POLL (1u << 4)  /* CONNECT said "in progress": polls for its end */
+#define OURO__URING_MULTISHOT (1u << 4)     /* POLL: goes on as a multishot (complete.c) */
 #define OURO__URING_STAMP_SHIFT 5           /* three bits: the turn in which it was cancelled */
 
 /* The tokens that are the driver's own. */

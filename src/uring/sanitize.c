@@ -26,19 +26,29 @@
 #endif
 
 bool ouro__sanitize_on;
+bool ouro__sanitize_on_valgrind;
 
 #if OURO__TSAN
 static char all_sockets;
 #endif
 
+/* Several drivers may be opened at a time. */
+static void set(bool *flag)
+{
+    if (!__atomic_load_n(flag, __ATOMIC_RELAXED))
+        __atomic_store_n(flag, true, __ATOMIC_RELAXED);
+}
+
 void ouro__sanitize_init(void)
 {
-    bool on = OURO__ASAN || OURO__TSAN;
 #if OURO__URING_VALGRIND
-    on = on || RUNNING_ON_VALGRIND != 0;
+    if (RUNNING_ON_VALGRIND != 0) {
+        set(&ouro__sanitize_on_valgrind);
+        set(&ouro__sanitize_on);
+    }
 #endif
-    if (on && !__atomic_load_n(&ouro__sanitize_on, __ATOMIC_RELAXED))
-        __atomic_store_n(&ouro__sanitize_on, true, __ATOMIC_RELAXED);
+    if (OURO__ASAN || OURO__TSAN)
+        set(&ouro__sanitize_on);
 }
 
 static void check(const void *memory, size_t size)

@@ -21,6 +21,8 @@
 
 /* Set by ouro__sanitize_init(): a checker is there. */
 extern bool ouro__sanitize_on;
+/* It is Valgrind, which stops every other thread while one is in io_uring_enter(2). */
+extern bool ouro__sanitize_on_valgrind;
 
 void ouro__sanitize_init(void);
 OURO__COLD void ouro__sanitize_submit_slow(const struct ouro__op *op);

@@ -23,12 +23,13 @@
  */
 #include "base/assert.h"
 #include "uring/ring.h"
+#include "uring/sanitize.h"
 
 #include <errno.h>
 #include <poll.h>
 
-/* How long a turn waits while the kernel refuses SQEs. */
-#define STRAINED_WAIT_NS OURO__NS_PER_MS
+/* How long it waits at a time where it can not wait for what it wants. */
+#define NAP_NS OURO__NS_PER_MS
 
 static bool is_strained(int rc)
 {
@@ -95,23 +96,47 @@ static int enter_now(struct ouro__uring *uring)
     return ouro__uring_submit(uring, IORING_ENTER_GETEVENTS, 0, 0);
 }
 
+/* A pause that an unpark ends, outside of the ring. */
+static void nap(struct ouro__uring *uring, int64_t timeout_ns)
+{
+    if (timeout_ns < 0 || timeout_ns > NAP_NS)
+        timeout_ns = NAP_NS;
+    struct pollfd wake = {.fd = uring->driver.handle->wake_fd, .events = POLLIN};
+    struct timespec timeout = ouro__clock_to_timespec(timeout_ns);
+    (void)ppoll(&wake, 1, &timeout, NULL);
+}
+
 /* The kernel took nothing and there is nothing to reap: a short wait, in the ring if that can be.
  */
 static int wait_strained(struct ouro__uring *uring, int64_t timeout_ns)
 {
-    if (timeout_ns < 0 || timeout_ns > STRAINED_WAIT_NS)
-        timeout_ns = STRAINED_WAIT_NS;
-    int rc = ouro__uring_collect(uring, 1, timeout_ns);
-    if (!is_strained(rc))
-        return rc;
-    struct pollfd wake = {.fd = uring->driver.handle->wake_fd, .events = POLLIN};
-    struct timespec timeout = ouro__clock_to_timespec(timeout_ns);
-    (void)ppoll(&wake, 1, &timeout, NULL);
-    return 0;
+    int rc =
+        ouro__uring_collect(uring, 1, timeout_ns < 0 || timeout_ns > NAP_NS ? NAP_NS : timeout_ns);
+    if (is_strained(rc))
+        nap(uring, timeout_ns);
+    return rc;
+}
+
+/* Under Valgrind: a wait in the ring would stop the very threads that it waits for. */
+static OURO__COLD int sleep_in_naps(struct ouro__uring *uring, int64_t timeout_ns)
+{
+    int64_t begun_ns = ouro__clock_now_ns();
+    int64_t left_ns = timeout_ns;
+    int rc = ouro__uring_submit(uring, IORING_ENTER_GETEVENTS, 0, 0);
+    while (rc >= 0 && left_ns != 0 && !ouro__uring_has_cqe(uring)) {
+        nap(uring, left_ns);
+        rc = enter_now(uring);
+        int64_t used_ns = ouro__clock_now_ns() - begun_ns;
+        if (timeout_ns > 0)
+            left_ns = used_ns < timeout_ns ? timeout_ns - used_ns : 0;
+    }
+    return rc;
 }
 
 static int sleep_in_kernel(struct ouro__uring *uring, int64_t timeout_ns)
 {
+    if (OURO__UNLIKELY(ouro__sanitize_on_valgrind))
+        return sleep_in_naps(uring, timeout_ns);
     bool learns = uring->spin.budget_ns > 0;
     int64_t begun_ns = learns ? ouro__clock_now_ns() : 0;
     int rc = ouro__uring_submit(uring, IORING_ENTER_GETEVENTS, 1, timeout_ns);

@@ -40,6 +40,8 @@ static void submit(struct ouro__driver *driver, struct ouro__op *op)
 {
     struct ouro__uring *uring = ouro__uring_of(driver);
     struct io_uring_sqe *sqe = NULL;
+    if (op->code == OURO__OP_POLL)
+        op->arg.poll.answer = 0;
     if (OURO__LIKELY(ouro__queue_is_empty(&uring->backlog)))
         sqe = ouro__uring_sqe(uring);
     if (OURO__LIKELY(sqe != NULL)) {

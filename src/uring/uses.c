@@ -4,17 +4,21 @@
  *
  * Owns:    nothing.
  * Threads: any.
- * Always:  what the io_uring tier requires counts as used.
+ * Always:  what is listed here is really used; the tier requires more, so that what comes can rely
+ *          on it.
  */
 #include "uring/uses.h"
 
 #include "base/compiler.h"
 #include "uring/quirk.h"
 
+#define BIT(feature) OURO__FEATURE_BIT(OURO__FEATURE_##feature)
+
 uint64_t ouro__uring_uses(void)
 {
-    return ouro__feature_required_bits() | OURO__FEATURE_BIT(OURO__FEATURE_RING_FD) |
-           OURO__FEATURE_BIT(OURO__FEATURE_NO_IOWAIT) | OURO__FEATURE_BIT(OURO__FEATURE_MADV_GUARD);
+    return BIT(NODROP) | BIT(SUBMIT_STABLE) | BIT(FAST_POLL) | BIT(EXT_ARG) | BIT(CQE_SKIP) |
+           BIT(SUBMIT_ALL) | BIT(TASKRUN_FLAG) | BIT(SINGLE_ISSUER) | BIT(DEFER_TASKRUN) |
+           BIT(SOCKET_OPS) | BIT(CANCEL) | BIT(RING_FD) | BIT(NO_IOWAIT) | BIT(MADV_GUARD);
 }
 
 static const struct {

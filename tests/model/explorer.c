@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The schedule explorer.  At every point the candidates are: the running thread, if it can go on,
- * then all others that can.  The first candidate is tried first, so the first run switches only where
- * it must; later ones differ in the last decision that still has an untried candidate.
+ * then all others that can.  The first candidate is tried first, so the first run switches only
+ * where it must; later ones differ in the last decision that still has an untried candidate.
  *
  * With a bound on preemptions only so many decisions of a run may leave a thread that could go on.
  * Few preemptions suffice for nearly all known races, and the number of runs becomes polynomial.
@@ -142,10 +142,20 @@ static bool handler_is_due(unsigned thread)
     return thread == 0 && x.model->handler != NULL && !x.handler_done;
 }
 
+/* A condition is looked at by the explorer itself: its accesses are no points. */
+static bool holds_now(bool (*holds)(void *arg), void *arg)
+{
+    bool inside = x.inside;
+    x.inside = false;
+    bool answer = holds == NULL || holds(arg);
+    x.inside = inside;
+    return answer;
+}
+
 static bool can_go_on(unsigned thread)
 {
     const struct thread *t = &x.thread[thread];
-    return !t->finished && (t->holds == NULL || t->holds(t->arg) || handler_is_due(thread));
+    return !t->finished && (holds_now(t->holds, t->arg) || handler_is_due(thread));
 }
 
 static void switch_to(unsigned next)
@@ -221,9 +231,9 @@ void model_wait_until(bool (*holds)(void *arg), void *arg)
         self->arg = arg;
         schedule();
         self->holds = NULL;
-        if (!holds(arg))
+        if (!holds_now(holds, arg))
             run_handler(); /* only that can have let it go on */
-    } while (!holds(arg));
+    } while (!holds_now(holds, arg));
 }
 
 void model_quiet(bool quiet)
@@ -375,6 +385,8 @@ int model_main(int argc, char **argv, const struct model *models, size_t count)
     bool must_fail = false;
     bool good = true;
     size_t explored = 0;
+    (void)setvbuf(stdout, NULL, _IOLBF,
+                  0); /* who is stopped by a time limit has said how far he came */
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--must-fail") == 0)
             must_fail = true;

@@ -6,8 +6,8 @@
  * The threads of a model are coroutines.  With OURO_MODEL every access through base/atomic.h and
  * every lock of base/mutex.h first comes here, where the explorer decides who goes on.  What lies
  * between two such points is one step; a run is a list of decisions, and the runs are gone through
- * depth first, by running again from the beginning with the next list.  So a failed run can be shown
- * again, step by step.
+ * depth first, by running again from the beginning with the next list.  So a failed run can be
+ * shown again, step by step.
  *
  * The memory is sequentially consistent here: orders weaker than that are for other tools
  * (relacy_*.cc beside this, ThreadSanitizer).
@@ -25,9 +25,9 @@ typedef void model_function(void);
 
 struct model {
     const char *name;
-    model_function *begin;                      /* makes the state afresh; runs alone */
-    model_function *thread[MODEL_THREADS_MAX];  /* NULL: no more */
-    model_function *end;                        /* checks, when all threads have ended; runs alone */
+    model_function *begin;                     /* makes the state afresh; runs alone */
+    model_function *thread[MODEL_THREADS_MAX]; /* NULL: no more */
+    model_function *end;                       /* checks, when all threads have ended; runs alone */
     model_function *handler; /* a signal handler: runs once or never, anywhere in thread[0] */
     int preemptions;         /* at most so many switches away from who could go on; MODEL_ANY */
 };
@@ -38,7 +38,8 @@ int model_main(int argc, char **argv, const struct model *models, size_t count);
 /* Inside a run: one of @count things happens; all are tried. */
 unsigned model_choose(unsigned count);
 
-/* The calling thread goes on no sooner than @holds(@arg); when nobody can go on the run has failed. */
+/* The calling thread goes on no sooner than @holds(@arg); when nobody can go on the run has failed.
+ */
 void model_wait_until(bool (*holds)(void *arg), void *arg);
 
 /* From @quiet true to false the calling thread is not interrupted: a burst that is one step. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Models of the driver's shared half, with the real turn(): messages, registrations dropped by other
- * threads, and readiness that must be asked for, over a backend of a few lines.
+ * Models of the driver's shared half, with the real turn(): messages, registrations dropped by
+ * other threads, and readiness that must be asked for, over a backend of a few lines.
  */
 #include "model/explorer.h"
 
@@ -12,20 +12,27 @@
 #include <string.h>
 #include <sys/eventfd.h>
 
-enum { RUNS_FOREVER = -1, DROPPERS = 2 };
+enum { FOREVER = -1, DROPPERS = 2 };
 
 static struct ouro__driver_handle handle;
 static struct ouro__driver backend; /* all there is of it */
 static struct ouro__registration registration[DROPPERS];
-static struct ouro__op *polling;
+static struct ouro__op *polling[OURO__LANES];
 static bool kernel_wake;
-static unsigned data;      /* what the descriptor has for its reader */
+static unsigned data; /* what the descriptor has for its reader */
 static unsigned data_read;
-static unsigned woken, held;
+static unsigned woken[2]; /* the reader, the writer */
+static unsigned held;
+static unsigned finished;
 static unsigned messages_run;
 static uint64_t released_before, releases_due;
 static int fd = -1;
 static bool clean; /* the last run ended as it should */
+
+static uint64_t released(void)
+{
+    return ouro__counter_read(&handle.counters.released) - released_before;
+}
 
 static int open_backend(const struct ouro__driver_config *config,
                         struct ouro__driver_handle *driver_handle, struct ouro__driver **out_driver)
@@ -57,9 +64,9 @@ static void detach(struct ouro__driver_handle *driver_handle, struct ouro__sched
 static void submit(struct ouro__driver *driver, struct ouro__op *op)
 {
     (void)driver;
-    MODEL_CHECK(polling == NULL);
-    polling = op;
-    model_note("arms");
+    MODEL_CHECK(polling[op->lane] == NULL);
+    polling[op->lane] = op;
+    model_note("arms lane %u", op->lane);
 }
 
 static void cancel(struct ouro__driver *driver, struct ouro__op *op)
@@ -68,21 +75,28 @@ static void cancel(struct ouro__driver *driver, struct ouro__op *op)
     op->backend = 1;
 }
 
-static bool has_result(void)
+/* What a poll of @lane would say: there is data now and then, and always room. */
+static uint32_t events_of(unsigned lane)
 {
-    return polling != NULL && (data > 0 || polling->backend != 0);
+    if (lane == OURO__LANE_POLL_READ)
+        return data > 0 ? POLLIN : 0;
+    return POLLOUT;
 }
 
-static uint64_t released(void)
+static bool has_result(unsigned lane)
 {
-    return ouro__counter_read(&handle.counters.released) - released_before;
+    return polling[lane] != NULL && (events_of(lane) != 0 || polling[lane]->backend != 0);
 }
 
 /* A turn that has released all there was may end: that is what the models' owners wait for. */
 static bool may_wake(void *arg)
 {
     (void)arg;
-    return kernel_wake || has_result() || released() == releases_due;
+    for (unsigned lane = 0; lane < OURO__LANES; lane++) {
+        if (has_result(lane))
+            return true;
+    }
+    return kernel_wake || released() == releases_due;
 }
 
 static int turn(struct ouro__driver *driver, int64_t timeout_ns)
@@ -92,10 +106,13 @@ static int turn(struct ouro__driver *driver, int64_t timeout_ns)
         model_wait_until(may_wake, NULL);
         kernel_wake = false;
     }
-    if (has_result()) {
-        struct ouro__op *op = polling;
-        polling = NULL;
-        ouro__driver_complete(driver, op, data > 0 ? POLLIN : -ECANCELED);
+    for (unsigned lane = 0; lane < OURO__LANES; lane++) {
+        if (!has_result(lane))
+            continue;
+        struct ouro__op *op = polling[lane];
+        uint32_t events = events_of(lane);
+        polling[lane] = NULL;
+        ouro__driver_complete(driver, op, events != 0 ? (int32_t)events : -ECANCELED);
     }
     return 0;
 }
@@ -134,11 +151,13 @@ static void begin(void)
     if (!clean)
         make_handle();
     clean = false;
-    polling = NULL;
+    memset(polling, 0, sizeof(polling));
     kernel_wake = false;
     data = 0;
     data_read = 0;
-    woken = 0;
+    woken[0] = 0;
+    woken[1] = 0;
+    finished = 0;
     held = 0;
     messages_run = 0;
     releases_due = UINT64_MAX; /* none: the model waits for something else */
@@ -158,7 +177,8 @@ static void begin_waiting(void)
 {
     begin();
     releases_due = 1;
-    MODEL_CHECK(ouro__registration_new(&handle, fd, OURO_READABLE, &registration[0]) == 0);
+    MODEL_CHECK(
+        ouro__registration_new(&handle, fd, OURO_READABLE | OURO_WRITABLE, &registration[0]) == 0);
 }
 
 static void *clone_waker(void *waker)
@@ -169,8 +189,8 @@ static void *clone_waker(void *waker)
 
 static void wake(void *waker)
 {
-    (void)waker;
-    woken++;
+    unsigned *count = waker;
+    (*count)++;
 }
 
 static void drop_waker(void *waker)
@@ -191,7 +211,7 @@ static void count_message(struct ouro__inbox_node *node)
 static void turn_until_all_run(void)
 {
     while (messages_run < DROPPERS)
-        ouro__driver_turn(&handle, RUNS_FOREVER);
+        ouro__driver_turn(&handle, FOREVER);
 }
 
 static void send_first(void)
@@ -210,7 +230,7 @@ static void send_second(void)
 static void turn_until_all_released(void)
 {
     while (released() < releases_due)
-        ouro__driver_turn(&handle, RUNS_FOREVER);
+        ouro__driver_turn(&handle, FOREVER);
 }
 
 static void drop_first(void)
@@ -227,30 +247,74 @@ static void drop_second(void)
 
 static bool is_woken(void *arg)
 {
-    (void)arg;
-    return woken > 0;
+    const unsigned *count = arg;
+    return *count > 0;
+}
+
+/* Until it is ready, for which it may have to be asked several times. */
+static void wait_for(uint32_t interest, unsigned *count, uint64_t *out_word)
+{
+    const struct ouro_waker waker = {&vtable, count};
+    while (ouro__registration_poll(&registration[0], interest, &waker, out_word) == 0) {
+        model_wait_until(is_woken, count);
+        *count = 0;
+    }
 }
 
 /* Another thread waits for readiness that the driver must ask the kernel for. */
+static void read_until(unsigned wanted)
+{
+    uint64_t word = 0;
+    while (data_read < wanted) {
+        wait_for(OURO_READABLE, &woken[0], &word);
+        ouro__model_point();
+        unsigned got = data;
+        data = 0;
+        model_note("reads %u", got);
+        if (got == 0)
+            ouro__sio_clear(registration[0].sio, word, OURO_READABLE);
+        data_read += got;
+    }
+}
+
 static void read_both(void)
 {
-    const struct ouro_waker waker = {&vtable, &woken};
+    read_until(2);
+    ouro__registration_drop(&registration[0]);
+}
+
+/* Two on one registration; the last one drops it. */
+static void finish(void)
+{
+    if (++finished == 2)
+        ouro__registration_drop(&registration[0]);
+}
+
+static void read_one(void)
+{
+    read_until(1);
+    finish();
+}
+
+static void write_one(void)
+{
     uint64_t word = 0;
-    while (data_read < 2) {
-        int rc = ouro__registration_poll(&registration[0], OURO_READABLE, &waker, &word);
-        if (rc == 0) {
-            model_wait_until(is_woken, NULL);
-            woken = 0;
-            continue;
-        }
-        MODEL_CHECK(rc == 1);
-        ouro__model_point();
-        model_note("reads %u", data);
-        if (data == 0)
-            ouro__sio_clear(registration[0].sio, word, OURO_READABLE);
-        data_read += data;
-        data = 0;
-    }
+    wait_for(OURO_WRITABLE, &woken[1], &word);
+    finish();
+}
+
+static void begin_with_data(void)
+{
+    begin_waiting();
+    data = 1;
+}
+
+/* Asks, and drops the registration with the question on its way. */
+static void ask_and_drop(void)
+{
+    const struct ouro_waker waker = {&vtable, &woken[0]};
+    uint64_t word = 0;
+    (void)ouro__registration_poll(&registration[0], OURO_READABLE, &waker, &word);
     ouro__registration_drop(&registration[0]);
 }
 
@@ -264,7 +328,8 @@ static void data_arrives_twice(void)
 
 static void nothing_is_left(void)
 {
-    MODEL_CHECK(polling == NULL);
+    for (unsigned lane = 0; lane < OURO__LANES; lane++)
+        MODEL_CHECK(polling[lane] == NULL);
     MODEL_CHECK(held == 0);
     MODEL_CHECK(ouro__list_is_empty(&handle.set.live));
     MODEL_CHECK(ouro__list_is_empty(&handle.set.pending));
@@ -276,7 +341,7 @@ static const struct model models[] = {
      .begin = begin,
      .thread = {turn_until_all_run, send_first, send_second},
      .end = nothing_is_left,
-     .preemptions = 4},
+     .preemptions = 6},
     {.name = "a dropped registration is released",
      .begin = begin_registered,
      .thread = {turn_until_all_released, drop_first, drop_second},
@@ -286,7 +351,17 @@ static const struct model models[] = {
      .begin = begin_waiting,
      .thread = {turn_until_all_released, read_both, data_arrives_twice},
      .end = nothing_is_left,
+     .preemptions = 4},
+    {.name = "both directions must be asked for",
+     .begin = begin_with_data,
+     .thread = {turn_until_all_released, read_one, write_one},
+     .end = nothing_is_left,
      .preemptions = 3},
+    {.name = "dropped with a question on its way",
+     .begin = begin_waiting,
+     .thread = {turn_until_all_released, ask_and_drop},
+     .end = nothing_is_left,
+     .preemptions = 4},
 };
 
 int main(int argc, char **argv)

@@ -4,17 +4,21 @@
  */
 #include "model/explorer.h"
 
-#include "registry/readiness.c"
+#include "registry/readiness.h"
 
 #define READ_TICK(word) (((word) >> OURO__READ_TICK_SHIFT) & OURO__TICK_MASK)
 
 static _Atomic uint64_t word;
 static unsigned arrived; /* what the kernel has for the reader */
 static unsigned taken;
+static uint32_t own; /* the direction in question */
+static uint32_t other;
 
 /* Both ticks one before they wrap, or anywhere else. */
 static void begin_anywhere(void)
 {
+    own = model_choose(2) == 0 ? OURO_READABLE : OURO_WRITABLE;
+    other = own ^ (OURO_READABLE | OURO_WRITABLE);
     static const uint64_t starts[] = {0, OURO__TICK_MASK, OURO__TICK_MASK - 1, 0xff, 0xffff};
     uint64_t tick = starts[model_choose(OURO__ARRAY_LEN(starts))];
     atomic_store(&word, tick << OURO__READ_TICK_SHIFT | tick << OURO__WRITE_TICK_SHIFT);
@@ -24,31 +28,34 @@ static void begin_anywhere(void)
 
 static void begin_at_zero(void)
 {
+    own = OURO_READABLE;
     atomic_store(&word, 0);
     arrived = 0;
     taken = 0;
 }
 
-static bool is_readable(void *arg)
+static bool is_ready(void *arg)
 {
     (void)arg;
-    return (atomic_load(&word) & OURO_READABLE) != 0;
+    return (atomic_load(&word) & own) != 0;
 }
 
-/* Reads until it has @wanted: tries, and after an empty try clears what it saw and waits. */
+/* Reads (or writes) until it has @wanted: tries, and after an empty try clears what it saw and
+ * waits. */
 static void read_until(unsigned wanted)
 {
     while (taken < wanted) {
-        model_wait_until(is_readable, NULL);
+        model_wait_until(is_ready, NULL);
         uint64_t seen = ouro__load(&word, memory_order_acquire);
-        if ((seen & OURO_READABLE) == 0)
+        if ((seen & own) == 0)
             continue;
         ouro__model_point(); /* the system call */
-        model_note("reads %u of %u", arrived, wanted);
-        if (arrived == 0)
-            (void)ouro__readiness_clear(&word, seen, OURO_READABLE);
-        taken += arrived;
+        unsigned got = arrived;
         arrived = 0;
+        model_note("reads %u", got);
+        if (got == 0)
+            (void)ouro__readiness_clear(&word, seen, own);
+        taken += got;
     }
 }
 
@@ -66,7 +73,7 @@ enum { EDGES = 3 };
 static void three_edges(void)
 {
     for (int i = 0; i < EDGES; i++)
-        arrive(OURO_READABLE);
+        arrive(own);
 }
 
 static void read_three(void)
@@ -74,13 +81,13 @@ static void read_three(void)
     read_until(EDGES);
 }
 
-/* Two write events around each edge. */
+/* Events of the other direction around each edge. */
 static void edges_of_both_directions(void)
 {
-    (void)ouro__readiness_set(&word, OURO_WRITABLE);
-    arrive(OURO_READABLE);
-    (void)ouro__readiness_set(&word, OURO_WRITABLE);
-    arrive(OURO_READABLE | OURO_WRITABLE);
+    (void)ouro__readiness_set(&word, other);
+    arrive(own);
+    (void)ouro__readiness_set(&word, other);
+    arrive(own | other);
 }
 
 static void read_two(void)
@@ -93,7 +100,7 @@ static void burst(void)
 {
     static const unsigned sizes[] = {1, 1 << 8, 1 << 15, 1 << 16};
     unsigned size = sizes[model_choose(OURO__ARRAY_LEN(sizes))];
-    arrive(OURO_READABLE);
+    arrive(own);
     ouro__model_point();
     model_quiet(true);
     for (unsigned i = 1; i < size; i++)
@@ -104,29 +111,42 @@ static void burst(void)
     model_note("%u more edges, the last with data", size);
 }
 
-/* A write event in between must not keep a reader from forgetting what it saw, or it spins. */
-static void begin_readable(void)
+/* An event of the other direction must not keep who saw this one from forgetting it, or he spins.
+ */
+static void begin_ready(void)
 {
     begin_anywhere();
     (void)ouro__readiness_set(&word, OURO_READABLE | OURO_WRITABLE);
 }
 
-static void forget_readable(void)
+static void forget_own(void)
 {
     uint64_t seen = ouro__load(&word, memory_order_acquire);
-    (void)ouro__readiness_clear(&word, seen, OURO_READABLE);
-    MODEL_CHECK((atomic_load(&word) & OURO_READABLE) == 0);
+    (void)ouro__readiness_clear(&word, seen, own);
+    MODEL_CHECK((atomic_load(&word) & own) == 0);
 }
 
-static void writable_twice(void)
+static uint32_t extra(void)
 {
-    (void)ouro__readiness_set(&word, OURO_WRITABLE);
-    (void)ouro__readiness_set(&word, OURO_WRITABLE | OURO_ERROR);
+    return other == OURO_WRITABLE ? OURO_ERROR : OURO_PRIORITY;
 }
 
-static void still_writable(void)
+static void other_twice(void)
 {
-    MODEL_CHECK((atomic_load(&word) & (OURO_WRITABLE | OURO_ERROR)) == (OURO_WRITABLE | OURO_ERROR));
+    (void)ouro__readiness_set(&word, other);
+    (void)ouro__readiness_set(&word, other | extra());
+}
+
+static void other_stays(void)
+{
+    MODEL_CHECK((atomic_load(&word) & (other | extra())) == (other | extra()));
+}
+
+static void begin_at_wrap(void)
+{
+    begin_at_zero();
+    atomic_store(&word, OURO__TICK_MASK << OURO__READ_TICK_SHIFT | OURO__TICK_MASK
+                                                                       << OURO__WRITE_TICK_SHIFT);
 }
 
 /* What is final stays, whoever clears what and when. */
@@ -170,12 +190,12 @@ static const struct model models[] = {
      .thread = {read_two, burst},
      .preemptions = MODEL_ANY},
     {.name = "directions do not disturb each other",
-     .begin = begin_readable,
-     .thread = {forget_readable, writable_twice},
-     .end = still_writable,
+     .begin = begin_ready,
+     .thread = {forget_own, other_twice},
+     .end = other_stays,
      .preemptions = MODEL_ANY},
     {.name = "final bits survive every clear",
-     .begin = begin_anywhere,
+     .begin = begin_at_wrap,
      .thread = {close_both, clear_all_twice, shut_down},
      .end = all_final,
      .preemptions = MODEL_ANY},

@@ -5,11 +5,11 @@
  */
 #include "model/explorer.h"
 
+#include "registry/scheduled_io.h"
+
 #include <ouro/error.h>
 
-#include "base/waker.c"
-#include "registry/readiness.c"
-#include "registry/scheduled_io.c"
+#include <string.h>
 
 enum { WAITERS_MAX = 40 };
 
@@ -162,7 +162,8 @@ static void set_readable_twice(void)
     ouro__sio_set_ready(&sio, OURO_READABLE);
 }
 
-/* Shutdown ends every wait, begun before, during or after, though readiness is cleared all along. */
+/* Shutdown ends every wait, begun before, during or after, though readiness is cleared all along.
+ */
 static void wait_for_shutdown_polling(void)
 {
     int rc = 0;
@@ -189,7 +190,8 @@ static void set_then_shut_down(void)
     ouro__sio_shut_down(&sio);
 }
 
-/* Two that use the same place: the newer waker replaces the older, which is dropped and not woken. */
+/* Two that use the same place: the newer waker replaces the older, which is dropped and not woken.
+ */
 static void store_and_leave(void)
 {
     struct ouro_waker waker = {&vtable, &waiter[3]};
@@ -214,6 +216,7 @@ static void link_and_give_up(void)
     if (self->node.waker.vtable != NULL) {
         ouro_waker_drop(&self->node.waker);
         self->gone = true; /* nobody took it out, so nobody may have it */
+        memset(&self->node, 0xdb, sizeof(self->node)); /* the waiter's frame is another's now */
     }
 }
 

@@ -38,7 +38,7 @@
     (ouro__model_point(), (void)(*(object) = (value)))
 #define atomic_exchange_explicit(object, value, order) MODEL_CHANGE(object, value)
 #define atomic_fetch_or_explicit(object, bits, order) MODEL_CHANGE(object, before_ | (bits))
-#define atomic_fetch_and_explicit(object, bits, order) MODEL_CHANGE(object, before_ & (bits))
+#define atomic_fetch_and_explicit(object, bits, order) MODEL_CHANGE(object, before_ &(bits))
 #define atomic_fetch_add_explicit(object, value, order) MODEL_CHANGE(object, before_ + (value))
 #define atomic_fetch_sub_explicit(object, value, order) MODEL_CHANGE(object, before_ - (value))
 #define atomic_compare_exchange_strong_explicit(object, expected, desired, order, failed)          \

@@ -39,12 +39,14 @@ static inline struct ouro_runtime *open_place(enum place place, uint32_t flags)
     return runtime;
 }
 
-/* Every descriptor that was registered has been deregistered, and every operation has ended. */
+/* After the runtime: every descriptor that was registered has been deregistered and released, and
+ * every operation has ended. */
 static inline void check_nothing_left(struct ouro_handle *handle)
 {
     struct ouro_io_driver_metrics metrics;
     ck_assert_int_eq(ouro_handle_metrics(handle, &metrics), 0);
     ck_assert_uint_eq(metrics.registered, metrics.deregistered);
+    ck_assert_uint_eq(metrics.registered, metrics.released);
     ck_assert_uint_eq(metrics.submitted, metrics.completed);
 }
 
@@ -70,9 +72,9 @@ static inline void in_place(enum place place, ouro_task_function *body, void *ar
     struct ouro_handle *handle = ouro_runtime_handle(runtime);
     run_in_place(place, runtime, body, arg);
     ck_assert_int_eq(ouro_runtime_shutdown(runtime, 5 * OURO_TEST_SECOND), 0);
+    ouro_runtime_free(runtime);
     check_nothing_left(handle);
     ouro_handle_unref(handle);
-    ouro_runtime_free(runtime);
 }
 
 static inline void everywhere(ouro_task_function *body, void *arg)

@@ -24,7 +24,8 @@ struct ouro_runtime_config ouro_test_config(enum ouro_flavour flavour)
     struct ouro_runtime_config config = OURO_RUNTIME_CONFIG_INIT;
     config.flavour = flavour;
     config.workers = flavour == OURO_FLAVOUR_MULTI_THREAD ? 2 : 0;
-    config.driver = ouro_test_driver();
+    /* With OURO_TEST_AUTO the runtime is left to find the driver of this run by itself. */
+    config.driver = getenv("OURO_TEST_AUTO") != NULL ? OURO_DRIVER_AUTO : ouro_test_driver();
     config.feature_mask = mask_from("OURO_TEST_FEATURE_MASK");
     config.quirk_mask = mask_from("OURO_TEST_QUIRK_MASK");
     return config;

@@ -100,6 +100,43 @@ def test_the_timeout_ends_it_in_time(ouro):
         raise AssertionError(f"late by {late_by} s")
 
 
+def test_the_timeout_ends_a_black_hole_in_time(ouro):
+    """An address that swallows what is sent to it, and a name server that does."""
+    if not shutil.which("unshare") or not shutil.which("ip"):
+        raise Skip("needs unshare(1) and ip(8)")
+    setup = """
+        set -e
+        ip link set lo up
+        ip route add 10.0.0.0/24 dev lo  # what comes back is not ours, and dropped
+        mount --bind "$1/resolv.conf" /etc/resolv.conf
+        mount --bind "$1/nsswitch.conf" /etc/nsswitch.conf
+        shift
+        """
+    with tempfile.TemporaryDirectory() as folder:
+        for name, text in (("resolv.conf", "nameserver 10.0.0.2\n"),
+                           ("nsswitch.conf", "hosts: files dns\n")):
+            with open(os.path.join(folder, name), "w", encoding="ascii") as file:
+                file.write(text)
+        shell = ["unshare", "-rnm", "sh", "-c"]
+        if subprocess.run(shell + [setup, "sh", folder], capture_output=True).returncode != 0:
+            raise Skip("no network and mount namespaces here")
+        # Timed inside, so that making the namespaces does not count.
+        script = setup + 'before=$(date +%s%N); set +e; "$@"; echo $? $(($(date +%s%N) - before))'
+        for address in ("10.0.0.9:80", "somewhere.example:80"):
+            late_by = []
+            for _ in range(3):
+                done = subprocess.run(shell + [script, "sh", folder, ouro.path, "connect", address,
+                                               "--timeout=300ms", "--driver=" + ouro.driver],
+                                      capture_output=True, text=True, timeout=LIMIT)
+                code, elapsed = done.stdout.split()
+                late_by.append(int(elapsed) / 1e9 - 0.3)
+                equal(code, "1")
+                contains(done.stderr, address + ": ")
+                contains(done.stderr, "(ETIMEDOUT)")
+            if not 0 <= min(late_by) <= 0.05 * FACTOR:
+                raise AssertionError(f"{address}: late by {late_by} s")
+
+
 def test_a_timeout_that_is_not_reached(ouro):
     with Peer() as peer:
         connected(ouro.run("connect", "--timeout", "10s", peer.address))

@@ -87,8 +87,7 @@ static void connect_unix_backlog(struct kt *t)
     KT_EXPECT_RES(t, kt_wait_for(t, UD_CONNECT).res, -EAGAIN,
                   "CONNECT of an O_NONBLOCK socket to a full listener");
     kt_pin(t);
-    const double ratio =
-        kt_cost_ratio(t, by_ring, by_system_call, &full, COST_ROUNDS, COST_CALLS);
+    const double ratio = kt_cost_ratio(t, by_ring, by_system_call, &full, COST_ROUNDS, COST_CALLS);
     KT_EXPECT_SLOW_LE(t, ratio, COST_LIMIT, "times the cost of connect(2) doing the same");
 }
 

@@ -225,8 +225,9 @@ static const struct kt_assertion assertions[] = {
     {
         .id = "recv.ends",
         .alias = "K024",
-        .sentence = "RECV completes with -ECONNRESET at a reset, 0 at shutdown(2) and at the end of "
-                    "the stream, again and again, and -ECANCELED when cancelled.",
+        .sentence =
+            "RECV completes with -ECONNRESET at a reset, 0 at shutdown(2) and at the end of "
+            "the stream, again and again, and -ECANCELED when cancelled.",
         .source = "recv(2), io_uring_prep_cancel(3)",
         .since = "5.7",
         .absence = "The opcode is in the probe since 5.6; another result is breakage.",
@@ -262,8 +263,9 @@ static const struct kt_assertion assertions[] = {
     },
     {
         .id = "recv.selected",
-        .sentence = "A single RECV with buffer selection takes one buffer and names it, honours its "
-                    "length, and without buffers gives -ENOBUFS and consumes nothing.",
+        .sentence =
+            "A single RECV with buffer selection takes one buffer and names it, honours its "
+            "length, and without buffers gives -ENOBUFS and consumes nothing.",
         .source = "io_uring_enter(2), IOSQE_BUFFER_SELECT; buffer rings, 5.19",
         .since = "5.19",
         .absence = "Registering a buffer ring works or it does not.",

@@ -168,7 +168,8 @@ static void recv_multishot_ends(struct kt *t)
 {
     struct kt_buffers buffers;
     kt_buffers_open(t, &buffers, BGID, GROUP, GROUP, SIZE, 0);
-    static const char *const what[] = {"the peer's reset", "shutdown(2) of the own side", "a cancel"};
+    static const char *const what[] = {"the peer's reset", "shutdown(2) of the own side",
+                                       "a cancel"};
     static const int results[] = {-ECONNRESET, 0, -ECANCELED};
     for (int i = 0; i < 3; i++) {
         int fds[2];
@@ -210,8 +211,9 @@ static const struct kt_assertion assertions[] = {
     {
         .id = "recv.empty-group",
         .alias = "K021",
-        .sentence = "A multishot RECV whose group runs empty ends with -ENOBUFS, leaves the rest in "
-                    "the socket, and goes on with the next byte when armed again.",
+        .sentence =
+            "A multishot RECV whose group runs empty ends with -ENOBUFS, leaves the rest in "
+            "the socket, and goes on with the next byte when armed again.",
         .source = "io_uring_prep_recv_multishot(3)",
         .since = "6.0",
         .absence = "Multishot RECV works in the simple case, so another outcome is breakage.",
@@ -236,7 +238,8 @@ static const struct kt_assertion assertions[] = {
     },
     {
         .id = "recv.two-groups",
-        .sentence = "Two multishot RECVs with a group each keep to it, completion after completion.",
+        .sentence =
+            "Two multishot RECVs with a group each keep to it, completion after completion.",
         .source = "io_uring_prep_recv_multishot(3); fixed in 6.1.11",
         .since = "6.0",
         .broken = "before 6.1.11 (another group after the first completion)",
@@ -250,8 +253,9 @@ static const struct kt_assertion assertions[] = {
     {
         .id = "recv.udp-overflow",
         .alias = "K022",
-        .sentence = "A multishot RECV of datagrams that runs out of completion queue ends, and with "
-                    "re-arming no datagram is lost or out of order.",
+        .sentence =
+            "A multishot RECV of datagrams that runs out of completion queue ends, and with "
+            "re-arming no datagram is lost or out of order.",
         .source = "io_uring_prep_recv_multishot(3); bounded since 6.1.55",
         .since = "6.0",
         .broken = "before 6.1.55 (unbounded)",
@@ -264,8 +268,9 @@ static const struct kt_assertion assertions[] = {
     },
     {
         .id = "recv.multishot-ends",
-        .sentence = "A multishot RECV ends with -ECONNRESET, 0 or -ECANCELED at a reset, a shutdown "
-                    "and a cancel, without F_MORE and without a buffer.",
+        .sentence =
+            "A multishot RECV ends with -ECONNRESET, 0 or -ECANCELED at a reset, a shutdown "
+            "and a cancel, without F_MORE and without a buffer.",
         .source = "io_uring_prep_recv_multishot(3)",
         .since = "6.0",
         .absence = "Multishot RECV works in the simple case, so another outcome is breakage.",

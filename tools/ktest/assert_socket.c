@@ -9,7 +9,15 @@
 
 #include <fcntl.h>
 
-enum { UD_SOCKET = 1, UD_CONNECT = 2, UD_BIND = 3, UD_LISTEN = 4, UD_SEND = 5, SLOTS = 4, SLOT = 2 };
+enum {
+    UD_SOCKET = 1,
+    UD_CONNECT = 2,
+    UD_BIND = 3,
+    UD_LISTEN = 4,
+    UD_SEND = 5,
+    SLOTS = 4,
+    SLOT = 2
+};
 
 static struct io_uring_sqe *prep_socket(struct kt *t, uint32_t type)
 {
@@ -116,8 +124,9 @@ static const struct kt_assertion assertions[] = {
     },
     {
         .id = "socket.direct",
-        .sentence = "SOCKET into a slot gives a usable socket, allocates where told to, and refuses "
-                    "SOCK_CLOEXEC and slots beyond the table with -EINVAL.",
+        .sentence =
+            "SOCKET into a slot gives a usable socket, allocates where told to, and refuses "
+            "SOCK_CLOEXEC and slots beyond the table with -EINVAL.",
         .source = "io_uring_prep_socket_direct(3)",
         .since = "5.19",
         .absence = "The probe lists the opcode or it does not.",
@@ -129,8 +138,9 @@ static const struct kt_assertion assertions[] = {
     },
     {
         .id = "socket.bind-listen",
-        .sentence = "BIND with LISTEN linked behind it makes a listener that takes connections, and "
-                    "BIND reports -EADDRINUSE.",
+        .sentence =
+            "BIND with LISTEN linked behind it makes a listener that takes connections, and "
+            "BIND reports -EADDRINUSE.",
         .source = "io_uring_prep_bind(3), io_uring_prep_listen(3)",
         .since = "6.11",
         .absence = "The probe lists the opcodes or it does not.",

@@ -17,7 +17,19 @@ extern const struct kt_area kt_area_socket;
 extern const struct kt_area kt_area_recv;
 extern const struct kt_area kt_area_recv_multishot;
 extern const struct kt_area kt_area_recv_eof;
+extern const struct kt_area kt_area_recv_waitall;
+extern const struct kt_area kt_area_message;
+extern const struct kt_area kt_area_send;
 extern const struct kt_area kt_area_cancel;
+extern const struct kt_area kt_area_buffer;
+extern const struct kt_area kt_area_buffer_inc;
+extern const struct kt_area kt_area_buffer_many;
+extern const struct kt_area kt_area_zerocopy;
+extern const struct kt_area kt_area_link;
+extern const struct kt_area kt_area_link_timeout;
+extern const struct kt_area kt_area_timeout;
+extern const struct kt_area kt_area_timeout_multishot;
+extern const struct kt_area kt_area_futex;
 extern const struct kt_area kt_area_wake;
 extern const struct kt_area kt_area_cost;
 
@@ -30,7 +42,19 @@ const struct kt_area *const kt_areas[] = {
     &kt_area_socket,
     &kt_area_recv,
     &kt_area_recv_multishot,
-    &kt_area_recv_eof, &kt_area_cancel, &kt_area_wake, &kt_area_cost,
+    &kt_area_recv_eof,
+    &kt_area_recv_waitall,
+    &kt_area_message,
+    &kt_area_send, &kt_area_cancel, &kt_area_buffer,
+    &kt_area_buffer_inc,
+    &kt_area_buffer_many,
+    &kt_area_zerocopy,
+    &kt_area_link,
+    &kt_area_link_timeout,
+    &kt_area_timeout,
+    &kt_area_timeout_multishot,
+    &kt_area_futex,
+    &kt_area_wake, &kt_area_cost,
 };
 const size_t kt_area_count = sizeof(kt_areas) / sizeof(kt_areas[0]);
 

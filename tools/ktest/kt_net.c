@@ -56,7 +56,8 @@ void kt_tcp_pair(struct kt *t, int out[2])
 struct sockaddr_in kt_tcp_closed_port(struct kt *t)
 {
     struct sockaddr_in addr;
-    /* Never closed: what is bound but does not listen refuses, and nobody else can take the port. */
+    /* Never closed: what is bound but does not listen refuses, and nobody else can take the port.
+     */
     loopback_name(t, kt_tcp_socket(t, 0), &addr);
     return addr;
 }

@@ -1,0 +1,273 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Mistakes put into the library's sources on purpose, to see that the models notice them.
+
+mutants.py list MODEL                               names, one a line
+mutants.py kill MODEL NAME ROOT COMPILER SOURCE...  0 when the model fails, as it must
+
+A mutant is a text that stands in the source exactly once, and what is put in its place.  When the
+source has moved on, the mutant is to be written anew: that is an error, too.
+"""
+import os
+import subprocess
+import sys
+import tempfile
+
+MUTANTS = {
+    "readiness": {
+        "clear_ignores_the_read_tick": (
+            "registry/readiness.c",
+            "if (same_tick(before, snapshot, OURO__READ_TICK_SHIFT))", "if (true)"),
+        "clear_ignores_the_write_tick": (
+            "registry/readiness.c",
+            "if (same_tick(before, snapshot, OURO__WRITE_TICK_SHIFT))", "if (true)"),
+        "one_tick_for_both_directions": (
+            "registry/readiness.c",
+            "if (same_tick(before, snapshot, OURO__READ_TICK_SHIFT))",
+            "if (same_tick(before, snapshot, OURO__READ_TICK_SHIFT) && "
+            "same_tick(before, snapshot, OURO__WRITE_TICK_SHIFT))"),
+        "eight_bits_of_the_tick_are_compared": (
+            "registry/readiness.c",
+            "return ((left ^ right) & (OURO__TICK_MASK << shift)) == 0;",
+            "return ((left ^ right) & (UINT64_C(0xff) << shift)) == 0;"),
+        "sixteen_bits_of_the_tick_are_compared": (
+            "registry/readiness.c",
+            "return ((left ^ right) & (OURO__TICK_MASK << shift)) == 0;",
+            "return ((left ^ right) & (UINT64_C(0xffff) << shift)) == 0;"),
+        "set_moves_no_read_tick": (
+            "registry/readiness.c",
+            "if ((ready & OURO__READY_READ_SIDE) != 0)", "if (false)"),
+        "read_tick_runs_over_into_the_write_tick": (
+            "registry/readiness.h",
+            "return (word & ~(OURO__TICK_MASK << shift)) | (tick << shift);",
+            "(void)tick; return word + (UINT64_C(1) << shift);"),
+        "closed_bits_are_cleared": (
+            "registry/readiness.c", "ready & OURO__READY_ALL & ~OURO__READY_FINAL;",
+            "ready & OURO__READY_ALL;"),
+        "clear_rebuilds_the_word": (
+            "registry/readiness.c", "after = before & ~(uint64_t)bits;",
+            "after = before & ~((uint64_t)bits | OURO__READINESS_SHUTDOWN);"),
+        "clear_stores_without_comparing": (
+            "registry/readiness.c",
+            "    } while (!ouro__compare_exchange(word, &before, after, memory_order_acq_rel));\n"
+            "    return after;",
+            "    } while (false);\n    ouro__store(word, after, memory_order_release);\n"
+            "    return after;"),
+        "set_stores_without_comparing": (
+            "registry/readiness.c",
+            "    } while (!ouro__compare_exchange(word, &before, after, memory_order_acq_rel));\n"
+            "    return before;",
+            "    } while (false);\n    ouro__store(word, after, memory_order_release);\n"
+            "    return before;"),
+    },
+    "waiters": {
+        "poll_does_not_look_again": (
+            "registry/scheduled_io.c", "    rc = look(sio, interest, out_word);\n    if (rc == 0 && "
+            "reads)", "    if (rc == 0 && reads)"),
+        "link_does_not_look_again": (
+            "registry/scheduled_io.c",
+            "    ouro__mutex_lock(&sio->lock);\n    rc = look(sio, node->interest, out_word);\n",
+            "    ouro__mutex_lock(&sio->lock);\n"),
+        "shutdown_wakes_nobody": (
+            "registry/scheduled_io.c",
+            "    ouro__readiness_shut_down(&sio->readiness);\n    wake(sio, 0, true);",
+            "    ouro__readiness_shut_down(&sio->readiness);"),
+        "wakes_before_setting": (
+            "registry/scheduled_io.c",
+            "    ouro__readiness_set(&sio->readiness, ready);\n    wake(sio, ready, false);",
+            "    wake(sio, ready, false);\n    ouro__readiness_set(&sio->readiness, ready);"),
+        "wakes_with_the_lock_held": (
+            "registry/scheduled_io.c",
+            "        ouro__mutex_unlock(&sio->lock);\n        wake_and_drop(&batch);",
+            "        wake_and_drop(&batch);\n        ouro__mutex_unlock(&sio->lock);"),
+        "place_is_not_emptied": (
+            "registry/scheduled_io.c", "    *waker = no_waker;\n}", "}"),
+        "waker_is_not_dropped": (
+            "registry/scheduled_io.c",
+            "        batch->waker[i].vtable->drop(batch->waker[i].data);\n", ""),
+        "replaced_waker_is_not_dropped": (
+            "registry/scheduled_io.c", "    ouro_waker_drop(&old_reader);\n", ""),
+        "full_batch_ends_the_wake": (
+            "registry/scheduled_io.c",
+            "        if (batch->count == WAKE_BATCH)\n            return false;",
+            "        if (batch->count == WAKE_BATCH)\n            return true;"),
+        "woken_node_stays_linked": (
+            "registry/scheduled_io.c",
+            "        ouro__list_remove(&node->link);\n        node->linked = false;\n"
+            "        take(batch, &node->waker);",
+            "        batch->waker[batch->count++] = node->waker;"),
+        "unlink_leaves_the_node": (
+            "registry/scheduled_io.c",
+            "    if (node->linked) {\n        ouro__list_remove(&node->link);\n"
+            "        node->linked = false;\n    }", "    node->linked = false;"),
+        "writer_takes_the_reader_place": (
+            "registry/scheduled_io.c", "        sio->writer = for_writer;",
+            "        sio->reader = for_writer;"),
+    },
+    "unpark": {
+        "sleeps_whatever_the_word_says": (
+            "registry/unpark.h",
+            "    if (ouro__compare_exchange(&unpark->state, &state, OURO__UNPARK_SLEEPING,\n"
+            "                               memory_order_acq_rel))\n        return true;",
+            "    ouro__store(&unpark->state, OURO__UNPARK_SLEEPING, memory_order_release);\n"
+            "    if (state == OURO__UNPARK_RUNNING)\n        return true;"),
+        "notification_is_not_taken": (
+            "registry/unpark.h",
+            "    ouro__store(&unpark->state, OURO__UNPARK_RUNNING, memory_order_release);\n"
+            "    return false;", "    return false;"),
+        "notify_only_marks_a_sleeper": (
+            "registry/unpark.h",
+            "    return ouro__exchange(&unpark->state, OURO__UNPARK_NOTIFIED, "
+            "memory_order_acq_rel) ==\n           OURO__UNPARK_SLEEPING;",
+            "    return ouro__load(&unpark->state, memory_order_acquire) == "
+            "OURO__UNPARK_SLEEPING;"),
+        "push_stores_without_comparing": (
+            "registry/inbox.h",
+            "    } while (!ouro__compare_exchange(&inbox->newest, &newest, node, "
+            "memory_order_acq_rel));\n    return true;",
+            "    } while (false);\n"
+            "    ouro__store(&inbox->newest, node, memory_order_release);\n    return true;"),
+        "take_loads_and_stores": (
+            "registry/inbox.h",
+            "ouro__exchange(&inbox->newest, NULL, memory_order_acquire);",
+            "ouro__load(&inbox->newest, memory_order_acquire);\n"
+            "    ouro__store(&inbox->newest, NULL, memory_order_release);"),
+        "newest_message_runs_first": (
+            "registry/inbox.h",
+            "    while (newest != NULL) {\n        struct ouro__inbox_node *next = newest->next;",
+            "    if (newest != NULL)\n        return newest;\n"
+            "    while (newest != NULL) {\n        struct ouro__inbox_node *next = newest->next;"),
+        "closes_with_messages_inside": (
+            "registry/inbox.h",
+            "    return ouro__compare_exchange(&inbox->newest, &newest, OURO__INBOX_CLOSED,",
+            "    if (!ouro__inbox_is_empty(inbox))\n        return false;\n"
+            "    ouro__store(&inbox->newest, OURO__INBOX_CLOSED, memory_order_release);\n"
+            "    return ouro__compare_exchange(&inbox->newest, &newest, OURO__INBOX_CLOSED,"),
+    },
+    "driver": {
+        "notifies_before_the_message_is_there": (
+            "registry/driver.c",
+            "    if (!ouro__inbox_push(&handle->inbox, node))\n        return false;\n"
+            "    ouro__driver_unpark(handle);\n    return true;",
+            "    ouro__driver_unpark(handle);\n"
+            "    return ouro__inbox_push(&handle->inbox, node);"),
+        "sleeps_without_saying_so": (
+            "registry/driver.c", "ouro__unpark_begin_sleep(&handle->unpark);", "true;"),
+        "drop_tells_nobody": (
+            "registry/registration.c",
+            "    if (nudge && !ouro__driver_is_here(driver))\n        ouro__driver_unpark(driver);",
+            "    (void)nudge;"),
+        "release_is_told_once_and_never_again": (
+            "registry/registration_set.c", "    set->release_due = false;\n", ""),
+        "second_drop_in_a_row_is_not_told": (
+            "registry/registration_set.c",
+            "    set->release_due = false;\n"
+            "    ouro__list_splice_back(&batch, &set->pending);\n"
+            "    ouro__mutex_unlock(&set->lock);",
+            "    ouro__list_splice_back(&batch, &set->pending);\n"
+            "    ouro__mutex_unlock(&set->lock);\n    ouro__mutex_lock(&set->lock);\n"
+            "    set->release_due = false;\n    ouro__mutex_unlock(&set->lock);"),
+        "wish_is_taken_out_after_the_wake": (
+            "registry/registration.c",
+            "    atomic_fetch_and_explicit(&poll->wanted, ~interest, memory_order_acq_rel);\n"
+            "    if (op->result == -ECANCELED)\n        return;",
+            "    if (op->result == -ECANCELED)\n        return;\n"
+            "    ouro__sio_set_ready(sio, ready_from_poll((uint32_t)op->result));\n"
+            "    atomic_fetch_and_explicit(&poll->wanted, ~interest, memory_order_acq_rel);\n"
+            "    return;"),
+        "request_is_forgotten_after_arming": (
+            "registry/registration.c",
+            "    atomic_store_explicit(&poll->requested, 0, memory_order_release);\n"
+            "    arm_here(sio);", "    arm_here(sio);\n"
+            "    atomic_store_explicit(&poll->requested, 0, memory_order_release);"),
+        "freed_with_a_message_on_its_way": (
+            "registry/registration_set.c",
+            "atomic_load_explicit(&sio->poll->requested, memory_order_acquire) == 0);",
+            "sio->poll != NULL);"),
+    },
+    "remote": {
+        "cancel_does_not_look_for_finished": (
+            "task/remote.c",
+            "    if ((before & REMOTE_FINISHED) != 0)\n        return;\n", ""),
+        "done_does_not_look_for_cancel": (
+            "task/remote.c",
+            "    if ((before & REMOTE_CANCEL) != 0 && !remote->cancel_seen)", "    if (false)"),
+        "held_op_is_not_sent_home": (
+            "task/remote.c", "    if (remote->held)\n        send_home(remote);\n    else\n", ""),
+        "home_is_not_told_to_the_kernel": (
+            "task/remote.c",
+            "    (void)syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);\n", ""),
+        "wakes_before_it_says_home": (
+            "task/remote.c",
+            "    ouro__store(word, 1, memory_order_release);\n",
+            "    (void)syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);\n"
+            "    ouro__store(word, 1, memory_order_release);\n    return;\n"),
+        "gives_up_without_the_completion": (
+            "task/remote.c",
+            "            cancel_from_home(remote->op);\n            continue;",
+            "            cancel_from_home(remote->op);\n            return;"),
+        "marks_are_stored_without_exchange": (
+            "task/remote.c",
+            "ouro__fetch_or(&remote->marks, REMOTE_FINISHED, memory_order_acq_rel);",
+            "ouro__load(&remote->marks, memory_order_acquire);\n"
+            "    ouro__store(&remote->marks, before | REMOTE_FINISHED, memory_order_release);"),
+    },
+}
+
+
+def mutate(root, overlay, mutant):
+    path, old, new = mutant
+    with open(os.path.join(root, "src", path), encoding="utf-8") as file:
+        text = file.read()
+    if text.count(old) != 1:
+        sys.exit(f"src/{path}: stands there {text.count(old)} times, not once; "
+                 f"write this mutant anew:\n{old}")
+    copy = os.path.join(overlay, path)
+    os.makedirs(os.path.dirname(copy), exist_ok=True)
+    with open(copy, "w", encoding="utf-8") as file:
+        file.write(text.replace(old, new))
+
+
+def build(root, overlay, compiler, model, sources):
+    src = os.path.join(root, "src")
+    here = os.path.join(root, "tests", "model")
+
+    def found(source):
+        mutated = os.path.join(overlay, source)
+        return mutated if os.path.exists(mutated) else os.path.join(src, source)
+
+    flags = ["-std=gnu11", "-O1", "-D_GNU_SOURCE=", "-DOURO_MODEL=1", "-w"]
+    flags += ["-I" + d for d in (overlay, src, os.path.join(root, "include"),
+                                 os.path.join(root, "tests"))]
+    switch = [os.path.join(src, "task", name)
+              for name in ("switch_x86_64.S", "switch_aarch64.S", "switch_outline.c")]
+    objects = []
+    for number, source in enumerate(
+            [os.path.join(here, name) for name in ("explorer.c", "heap.c", f"model_{model}.c")] +
+            [found(source) for source in sources] + switch):
+        objects.append(os.path.join(overlay, f"{number}.o"))
+        points = ["-include", os.path.join(here, "points.h")] if source.endswith(".c") else []
+        subprocess.run([compiler, *flags, *points, "-c", source, "-o", objects[-1]], check=True)
+    program = os.path.join(overlay, "program")
+    subprocess.run([compiler, *objects, "-o", program], check=True)
+    return program
+
+
+def main():
+    command, model = sys.argv[1:3]
+    mutants = MUTANTS.get(model, {})
+    if command == "list":
+        print("\n".join(mutants))
+        return 0
+    name, root, compiler = sys.argv[3:6]
+    with tempfile.TemporaryDirectory() as overlay:
+        mutate(root, overlay, mutants[name])
+        program = build(root, overlay, compiler, model, sys.argv[6:])
+        status = subprocess.run([program, "--must-fail"], check=False).returncode
+        if status < 0:
+            print(f"the mutant is dead: signal {-status}")
+        return max(status, 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

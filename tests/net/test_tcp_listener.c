@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Listeners: accepting, being the second to accept, running out of descriptors, being closed.
+ */
+#include "everywhere.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "ouro/error.h"
+#include "ouro/tcp.h"
+#include "ouro/time.h"
+#include "support/sockets.h"
+
+static struct ouro_tcp_listener *listen_with(uint32_t flags, const char *text, uint16_t *out_port)
+{
+    struct ouro_tcp_listen_options options = OURO_TCP_LISTEN_OPTIONS_INIT;
+    struct ouro_tcp_listener *listener = NULL;
+    struct ouro_socket_addr addr;
+    options.flags = flags;
+    ck_assert_int_eq(ouro_tcp_listener_bind(OURO_ADDRS(text), &options, &listener), 0);
+    ck_assert_int_eq(ouro_tcp_listener_local_addr(listener, &addr), 0);
+    *out_port = ouro_socket_addr_port(&addr);
+    ck_assert_uint_ne(*out_port, 0);
+    return listener;
+}
+
+static int accept_one(void *arg)
+{
+    uint16_t port = 0;
+    bool v6 = arg != NULL;
+    int family = v6 ? AF_INET6 : AF_INET;
+    struct ouro_tcp_listener *listener = listen_with(0, v6 ? "[::1]:0" : "127.0.0.1:0", &port);
+    int peer = ouro_test_connect(family, port);
+    struct ouro_tcp_stream *stream = NULL;
+    struct ouro_socket_addr addr;
+    char buffer[8];
+
+    ck_assert_int_eq(ouro_tcp_listener_accept(listener, &stream, &addr), 0);
+    ck_assert_int_eq(ouro_socket_addr_family(&addr), family);
+    ck_assert_uint_eq(ouro_socket_addr_port(&addr), ouro_test_local_port(peer));
+    int fd = ouro_tcp_stream_fd(stream);
+    ck_assert(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+    ck_assert(fcntl(fd, F_GETFL) & O_NONBLOCK);
+    ouro_test_write_exactly(peer, "hello", 5);
+    ck_assert_int_eq(ouro_tcp_stream_read(stream, buffer, 8), 5);
+    ck_assert_int_eq(ouro_tcp_stream_write_all(stream, buffer, 5), 0);
+    ouro_test_read_exactly(peer, buffer, 5);
+    (void)close(peer);
+    peer = ouro_test_connect(family, port);
+    struct ouro_tcp_stream *second = NULL;
+    ck_assert_int_eq(ouro_tcp_listener_accept(listener, &second, NULL), 0);
+    ck_assert_int_eq(ouro_tcp_stream_close(second), 0);
+    ck_assert_int_eq(ouro_tcp_stream_close(stream), 0);
+    ck_assert_int_eq(ouro_tcp_listener_close(listener), 0);
+    (void)close(peer);
+    return 0;
+}
+
+OURO_TEST(connections_are_accepted)
+{
+    everywhere(accept_one, NULL);
+    ouro_test_need_family(AF_INET6);
+    everywhere(accept_one, (void *)1);
+}
+
+struct acceptor {
+    struct ouro_tcp_listener *listener;
+    struct ouro_tcp_stream *stream;
+    int rc;
+};
+
+static int accept_alone(void *arg)
+{
+    struct acceptor *acceptor = arg;
+    do {
+        acceptor->rc = ouro_tcp_listener_accept(acceptor->listener, &acceptor->stream, NULL);
+    } while (acceptor->rc == -EBUSY && ouro_sleep(OURO_MILLISECOND) == 0);
+    return 0;
+}
+
+/* Waits until the acceptor is in its call; makes way for it meanwhile. */
+static void await_busy(struct ouro_tcp_listener *listener)
+{
+    int rc = 0;
+    do {
+        struct ouro_tcp_stream *stream = NULL;
+        struct ouro_deadline scope;
+        ck_assert_int_eq(ouro_sleep(OURO_MILLISECOND), 0);
+        ck_assert_int_eq(ouro_deadline_begin(&scope, OURO_MILLISECOND), 0);
+        rc = ouro_tcp_listener_accept(listener, &stream, NULL);
+        ouro_deadline_end(&scope);
+    } while (rc == -ETIMEDOUT);
+    ck_assert_int_eq(rc, -EBUSY);
+}
+
+static int accept_twice(void *arg)
+{
+    uint16_t port = 0;
+    struct acceptor acceptor = {.listener = listen_with(0, "127.0.0.1:0", &port)};
+    struct ouro_task *task = NULL;
+    (void)arg;
+    ck_assert_int_eq(ouro_task_spawn(accept_alone, &acceptor, &task), 0);
+    await_busy(acceptor.listener);
+    int peer = ouro_test_connect(AF_INET, port);
+    ck_assert_int_eq(ouro_task_join(task, NULL), 0);
+    ck_assert_int_eq(acceptor.rc, 0);
+    ck_assert_int_eq(ouro_tcp_stream_close(acceptor.stream), 0);
+    ck_assert_int_eq(ouro_tcp_listener_close(acceptor.listener), 0);
+    (void)close(peer);
+    return 0;
+}
+
+OURO_TEST(a_second_acceptor_is_busy)
+{
+    everywhere(accept_twice, NULL);
+}
+
+static int close_under_accept(void *arg)
+{
+    uint16_t port = 0;
+    struct acceptor acceptor = {.listener = listen_with(0, "127.0.0.1:0", &port)};
+    struct ouro_task *task = NULL;
+    (void)arg;
+    ck_assert_int_eq(ouro_task_spawn(accept_alone, &acceptor, &task), 0);
+    await_busy(acceptor.listener);
+    ck_assert_int_eq(ouro_tcp_listener_close(acceptor.listener), 0);
+    ck_assert_int_eq(ouro_task_join(task, NULL), 0);
+    ck_assert_int_eq(acceptor.rc, -ECANCELED);
+    ck_assert_ptr_null(acceptor.stream);
+    return 0;
+}
+
+OURO_TEST(close_ends_an_accept)
+{
+    everywhere(close_under_accept, NULL);
+}
+
+/* A cancel and a connection at the same time: a stream, or -ECANCELED and nothing. */
+static int cancel_in_a_race(void *arg)
+{
+    uint16_t port = 0;
+    struct acceptor acceptor = {.listener = listen_with(0, "127.0.0.1:0", &port)};
+    (void)arg;
+    for (int k = 0; k < 40; k++) {
+        struct ouro_task *task = NULL;
+        acceptor.stream = NULL;
+        ck_assert_int_eq(ouro_task_spawn(accept_alone, &acceptor, &task), 0);
+        for (int i = 0; i < k % 8; i++)
+            ck_assert_int_eq(ouro_yield(), 0);
+        int peer = ouro_test_connect(AF_INET, port);
+        for (int i = 0; i < k / 8; i++)
+            ck_assert_int_eq(ouro_yield(), 0);
+        ck_assert_int_eq(ouro_task_cancel(task), 0);
+        ck_assert_int_eq(ouro_task_join(task, NULL), 0);
+        ck_assert_msg(acceptor.rc == 0 || acceptor.rc == -ECANCELED, "%d", acceptor.rc);
+        ck_assert_int_eq(acceptor.rc == 0, acceptor.stream != NULL);
+        if (acceptor.rc < 0) /* it stayed in the backlog */
+            ck_assert_int_eq(ouro_tcp_listener_accept(acceptor.listener, &acceptor.stream, NULL),
+                             0);
+        ck_assert_int_eq(ouro_tcp_stream_close(acceptor.stream), 0);
+        (void)close(peer);
+    }
+    ck_assert_int_eq(ouro_tcp_listener_close(acceptor.listener), 0);
+    return 0;
+}
+
+OURO_TEST(a_cancelled_accept_loses_no_connection)
+{
+    everywhere(cancel_in_a_race, NULL);
+}
+
+static int accept_without_descriptors(void *arg)
+{
+    uint16_t port = 0;
+    struct ouro_tcp_listener *listener = listen_with(0, "127.0.0.1:0", &port);
+    struct ouro_tcp_stream *stream = NULL;
+    struct rlimit before;
+    int peer = ouro_test_connect(AF_INET, port);
+    int next = dup(peer);
+    (void)arg;
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+    struct rlimit tight = {.rlim_cur = (rlim_t)next, .rlim_max = before.rlim_max};
+    (void)close(next);
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &tight), 0);
+    ck_assert_int_eq(ouro_tcp_listener_accept(listener, &stream, NULL), -EMFILE);
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+    ck_assert_int_eq(ouro_tcp_listener_accept(listener, &stream, NULL), 0);
+    ck_assert_int_eq(ouro_tcp_stream_close(stream), 0);
+    ck_assert_int_eq(ouro_tcp_listener_close(listener), 0);
+    (void)close(peer);
+    return 0;
+}
+
+OURO_TEST(without_descriptors_the_connection_stays_in_the_backlog)
+{
+    everywhere(accept_without_descriptors, NULL);
+}
+
+static int listen_with_options(void *arg)
+{
+    uint16_t port = 0;
+    char text[OURO_TEST_ADDRESS_SIZE];
+    struct ouro_tcp_listen_options options = OURO_TCP_LISTEN_OPTIONS_INIT;
+    uint32_t flags = OURO_LISTEN_F_REUSEPORT | OURO_LISTEN_F_NODELAY;
+    struct ouro_tcp_listener *first = listen_with(flags, "127.0.0.1:0", &port);
+    struct ouro_tcp_listener *second = NULL;
+    struct ouro_tcp_stream *stream = NULL;
+    int on = 0;
+    socklen_t length = sizeof(on);
+    (void)arg;
+    int peer = ouro_test_connect(AF_INET, port);
+    ck_assert_int_eq(ouro_tcp_listener_accept(first, &stream, NULL), 0);
+    int fd = ouro_tcp_stream_fd(stream);
+    ck_assert_int_eq(getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, &length), 0);
+    ck_assert_int_eq(on, 1);
+    ouro_test_address(AF_INET, port, text);
+    ck_assert_int_eq(ouro_tcp_listener_bind(OURO_ADDRS(text), NULL, &second), -EADDRINUSE);
+    options.flags = flags;
+    options.backlog = 5;
+    ck_assert_int_eq(ouro_tcp_listener_bind(OURO_ADDRS(text), &options, &second), 0);
+    ck_assert_int_eq(ouro_tcp_listener_close(second), 0);
+    ck_assert_int_eq(ouro_tcp_listener_close(first), 0);
+    ck_assert_int_eq(ouro_tcp_stream_close(stream), 0);
+    (void)close(peer);
+    return 0;
+}
+
+OURO_TEST(listen_options_are_set)
+{
+    everywhere(listen_with_options, NULL);
+}
+
+static int listen_on_both(void *arg)
+{
+    uint16_t port = 0;
+    (void)arg;
+    /* [::] alone takes IPv4 too; with V6ONLY the port is free for an IPv4 listener. */
+    struct ouro_tcp_listener *v6 = listen_with(OURO_LISTEN_F_V6ONLY, "[::]:0", &port);
+    int v4 = ouro_test_listen_at(AF_INET, 1, port);
+    (void)close(v4);
+    ck_assert_int_eq(ouro_tcp_listener_close(v6), 0);
+    return 0;
+}
+
+OURO_TEST(v6only_leaves_ipv4_alone)
+{
+    ouro_test_need_family(AF_INET6);
+    everywhere(listen_on_both, NULL);
+}
+
+static int listen_wrongly(void *arg)
+{
+    struct ouro_tcp_listen_options options = OURO_TCP_LISTEN_OPTIONS_INIT;
+    struct ouro_tcp_listener *listener = NULL;
+    struct ouro_tcp_stream *stream = NULL;
+    struct ouro_socket_addr addr;
+    (void)arg;
+    ck_assert_int_eq(ouro_tcp_listener_bind(OURO_ADDRS("192.0.2.1:0"), NULL, &listener),
+                     -EADDRNOTAVAIL);
+    ck_assert_int_eq(ouro_tcp_listener_bind(OURO_ADDRS("nonsense"), NULL, &listener),
+                     -OURO_EADDRSYNTAX);
+    ck_assert_int_eq(ouro_tcp_listener_bind(OURO_ADDRS("unix:/x"), NULL, &listener),
+                     -EAFNOSUPPORT);
+    ck_assert_int_eq(ouro_tcp_listener_bind(NULL, NULL, &listener), -EINVAL);
+    ck_assert_int_eq(ouro_tcp_listener_bind(OURO_ADDRS("127.0.0.1:0"), NULL, NULL), -EINVAL);
+    options.flags = 1u << 31;
+    ck_assert_int_eq(ouro_tcp_listener_bind(OURO_ADDRS("127.0.0.1:0"), &options, &listener),
+                     -EINVAL);
+    ck_assert_int_eq(ouro_tcp_listener_accept(NULL, &stream, NULL), -EINVAL);
+    ck_assert_int_eq(ouro_tcp_listener_local_addr(NULL, &addr), -EINVAL);
+    ck_assert_int_eq(ouro_tcp_listener_close(NULL), 0);
+    ck_assert_ptr_null(listener);
+    return 0;
+}
+
+OURO_TEST(what_cannot_be_listened_on_is_an_error)
+{
+    everywhere(listen_wrongly, NULL);
+}

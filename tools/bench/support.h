@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the programs that ouro is compared with share: an address, a listener, numbers, an end.
+ */
+#ifndef OURO_BENCH_SUPPORT_H
+#define OURO_BENCH_SUPPORT_H
+
+#include <netinet/in.h>
+#include <stdint.h>
+
+struct io_uring;
+
+/* Prints "WHAT: " and what @error, a positive errno, means; ends the program. */
+void bench_die(const char *what, int error) __attribute__((noreturn));
+
+/* The number that @text is, from @min to @max; else the program ends. */
+long bench_number(const char *what, const char *text, long min, long max);
+
+uint64_t bench_now_ns(void);
+uint64_t bench_cpu_ns(void); /* of this process */
+
+/* 127.0.0.1:@port. */
+struct sockaddr_in bench_address(long port);
+
+/* A listener there; what it accepts has Nagle's algorithm off.  @flags: of socket(2). */
+int bench_listen(long port, int flags);
+
+/* No SIGPIPE, as many descriptors as may be, and an end after @seconds (0: none). */
+void bench_begin(unsigned seconds);
+
+/* A ring as ouro makes it: one issuer, deferred task work, the ring's descriptor registered. */
+void bench_ring_open(struct io_uring *ring, unsigned sq_entries, unsigned cq_entries);
+
+/* What a connect client says at its end. */
+void bench_report_connects(uint64_t begun_ns, long total);
+
+#endif
