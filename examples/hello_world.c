@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The first program: connect, write, close.  README shows it.  It wants a listener on 127.0.0.1:6142,
- * `ouro serve echo` for instance.
+ * The first program: connect, write, close.  README shows it.  It wants a listener on
+ * 127.0.0.1:6142, `ouro serve echo` for instance.
  */
 #include <ouro.h>
 #include <stdio.h>

@@ -25,7 +25,7 @@ TEST_NEEDS=(
 # And the sanitizers: clang 19's know fibers and io_uring best.
 SANITIZER_NEEDS=(
     "clang-19|command -v clang-19"
-    "libclang-rt-19-dev|test -e /usr/lib/llvm-19/lib/clang/19/lib/linux/libclang_rt.tsan-$(uname -m).a"
+    "libclang-rt-19-dev|clang-19 -fsanitize=thread -x c -o /dev/null - <<< 'int main(void){return 0;}'"
     "llvm-19|test -x /usr/lib/llvm-19/bin/llvm-symbolizer"
 )
 VALGRIND_NEEDS=("valgrind|command -v valgrind")

@@ -22,9 +22,9 @@ struct sockaddr;
 
 /* One address, IPv4, IPv6 or Unix: a value, copied freely.  Compare by ouro_socket_addr_equal(). */
 struct ouro_socket_addr {
-    uint32_t length;        /* of the struct sockaddr in storage, in bytes */
-    uint32_t reserved;      /* 0 */
-    uint64_t storage[16];   /* a struct sockaddr_in, _in6 or _un */
+    uint32_t length;      /* of the struct sockaddr in storage, in bytes */
+    uint32_t reserved;    /* 0 */
+    uint64_t storage[16]; /* a struct sockaddr_in, _in6 or _un */
 };
 
 /* What addresses may come from. */
@@ -68,8 +68,8 @@ struct ouro_to_socket_addrs {
  * Threads: any.
  * Since:   0.1
  */
-OURO_API int ouro_socket_addr_parse(const char *text, struct ouro_socket_addr *out_addr)
-    OURO_MUST_CHECK;
+OURO_API int ouro_socket_addr_parse(const char *text,
+                                    struct ouro_socket_addr *out_addr) OURO_MUST_CHECK;
 
 /*
  * Writes the address as ouro_socket_addr_parse() reads it; an address of an unknown family as
@@ -138,7 +138,8 @@ OURO_API int ouro_socket_addr_equal(const struct ouro_socket_addr *left,
                                     const struct ouro_socket_addr *right);
 
 /*
- * Turns @from into addresses: literals at once, names through the resolver, in its order (RFC 6724).
+ * Turns @from into addresses: literals at once, names through the resolver, in its order (RFC
+ * 6724).
  *
  * Suspends: for names only, until the resolver answers.  Past a deadline the call returns at once;
  *           the thread that asks goes on by itself and its answer is thrown away.

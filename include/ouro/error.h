@@ -20,10 +20,10 @@ enum ouro_error {
     OURO_EFORKED = 4101,       /* the runtime belongs to the process this one was forked from */
     OURO_ENESTED = 4102,       /* block_on, or shutdown, called from inside a fiber or block_on */
     OURO_EWRONGTHREAD = 4103,  /* only the thread that made this runtime may do that */
-    OURO_ENODRIVER = 4104,     /* io_uring was demanded and cannot run here; ouro/probe.h says why */
-    OURO_ENOADDRESS = 4105,    /* an empty list of addresses, or a name without any */
-    OURO_EADDRSYNTAX = 4106,   /* the text is not HOST:PORT, an address or a path */
-    OURO_ERESOLVE = 4200       /* the resolver failed: OURO_ERESOLVE + the absolute EAI_* code */
+    OURO_ENODRIVER = 4104,   /* io_uring was demanded and cannot run here; ouro/probe.h says why */
+    OURO_ENOADDRESS = 4105,  /* an empty list of addresses, or a name without any */
+    OURO_EADDRSYNTAX = 4106, /* the text is not HOST:PORT, an address or a path */
+    OURO_ERESOLVE = 4200     /* the resolver failed: OURO_ERESOLVE + the absolute EAI_* code */
 };
 
 /*

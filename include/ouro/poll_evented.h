@@ -2,10 +2,10 @@
 /*
  * PollEvented: waiting for a descriptor that ouro did not make.
  *
- * A descriptor that poll(2) can wait for (a socket of another library, an eventfd, a pipe, an epoll)
- * is registered with a driver; then its readiness can be waited for in three ways: ouro_poll_evented_ready()
- * suspends, ouro_poll_evented_poll_ready() wakes a Waker, and ouro_poll_evented_io() runs a system
- * call until it no longer says EAGAIN.
+ * A descriptor that poll(2) can wait for (a socket of another library, an eventfd, a pipe, an
+ * epoll) is registered with a driver; then its readiness can be waited for in three ways:
+ * ouro_poll_evented_ready() suspends, ouro_poll_evented_poll_ready() wakes a Waker, and
+ * ouro_poll_evented_io() runs a system call until it no longer says EAGAIN.
  *
  * Readiness is edge-triggered and remembered.  After a system call has said EAGAIN, clear the event
  * that led to it: the clear is void when a newer event has come in between, so nothing is lost.
@@ -36,9 +36,9 @@ struct ouro_poll_evented;
 
 /* What was seen, and when: hand it back to clear exactly that. */
 struct ouro_ready_event {
-    uint32_t ready;      /* OURO_READABLE | ... */
-    uint32_t reserved;   /* 0 */
-    uint64_t snapshot;   /* ouro's */
+    uint32_t ready;    /* OURO_READABLE | ... */
+    uint32_t reserved; /* 0 */
+    uint64_t snapshot; /* ouro's */
 };
 
 /*
@@ -49,12 +49,11 @@ struct ouro_ready_event {
  *           *out_io is the caller's.
  * Errors:   -EBADF; -EPERM for what cannot be waited for, a regular file; -EEXIST when the same
  *           descriptor is registered already (epoll only; io_uring permits it); -EINVAL for unknown
- *           interests; -ENOMEM; -OURO_EIODISABLED, -OURO_ENORUNTIME, -OURO_ESHUTDOWN, -OURO_EFORKED.
- *           After an error nothing is registered.
- * Since:    0.1
+ *           interests; -ENOMEM; -OURO_EIODISABLED, -OURO_ENORUNTIME, -OURO_ESHUTDOWN,
+ * -OURO_EFORKED. After an error nothing is registered. Since:    0.1
  */
-OURO_API int ouro_poll_evented_new(int fd, uint32_t interest, struct ouro_poll_evented **out_io)
-    OURO_MUST_CHECK;
+OURO_API int ouro_poll_evented_new(int fd, uint32_t interest,
+                                   struct ouro_poll_evented **out_io) OURO_MUST_CHECK;
 
 /*
  * Ends the registration; wakers still stored are woken and dropped.  May be called from inside a
@@ -81,17 +80,16 @@ OURO_API int ouro_poll_evented_ready(struct ouro_poll_evented *io, uint32_t inte
  * a reader (READABLE, PRIORITY) and one for a writer (WRITABLE, ERROR); a newer waker replaces an
  * older one.
  *
- * Errors:   OURO_POLL_READY (1) with *out_event, or OURO_POLL_PENDING (0); -EINVAL; -OURO_ESHUTDOWN.
- * Threads:  any.
- * Since:    0.1
+ * Errors:   OURO_POLL_READY (1) with *out_event, or OURO_POLL_PENDING (0); -EINVAL;
+ * -OURO_ESHUTDOWN. Threads:  any. Since:    0.1
  */
 OURO_API int ouro_poll_evented_poll_ready(struct ouro_poll_evented *io, uint32_t interest,
                                           const struct ouro_waker *waker,
                                           struct ouro_ready_event *out_event) OURO_MUST_CHECK;
 
 /*
- * Forgets the readiness in @event, unless newer has come for that direction.  Reading and writing do
- * not disturb each other.
+ * Forgets the readiness in @event, unless newer has come for that direction.  Reading and writing
+ * do not disturb each other.
  *
  * Threads:  any.
  * Since:    0.1

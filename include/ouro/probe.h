@@ -15,14 +15,14 @@ struct ouro_probe;
 
 /* One optional feature, or one known misbehaviour (quirk), of the kernel. */
 struct ouro_probe_item {
-    const char *name;  /* "multishot-accept" */
-    const char *what;  /* in a sentence */
-    const char *since; /* the mainline version that brought it, "5.19"; for a quirk "" */
-    const char *how;   /* how it was established: "setup flag", "performed", "self-test" */
-    int present;       /* feature: found.  quirk: this kernel misbehaves */
-    int required;      /* io_uring is not used without it */
-    int trusted;       /* feature: no quirk speaks against it */
-    int used;          /* the runtime uses it; for a quirk: takes another path because of it */
+    const char *name;    /* "multishot-accept" */
+    const char *what;    /* in a sentence */
+    const char *since;   /* the mainline version that brought it, "5.19"; for a quirk "" */
+    const char *how;     /* how it was established: "setup flag", "performed", "self-test" */
+    int present;         /* feature: found.  quirk: this kernel misbehaves */
+    int required;        /* io_uring is not used without it */
+    int trusted;         /* feature: no quirk speaks against it */
+    int used;            /* the runtime uses it; for a quirk: takes another path because of it */
     const char *why_not; /* where it is present and not used: why; else "" */
 };
 
@@ -61,8 +61,8 @@ OURO_API int ouro_probe_uring_usable(const struct ouro_probe *probe);
 OURO_API const char *ouro_probe_reason(const struct ouro_probe *probe);
 
 /*
- * What to change so that io_uring could be used (the sysctl, the seccomp rule, the memlock limit), in
- * one line; "" when nothing need be changed.
+ * What to change so that io_uring could be used (the sysctl, the seccomp rule, the memlock limit),
+ * in one line; "" when nothing need be changed.
  *
  * Owns:    the text is the probe's.
  * Since:   0.1

@@ -6,9 +6,8 @@
  * wheel.  It runs ready tasks; when none is left it turns its driver: submit, wait, reap, wake.
  *
  *   current thread   one worker, which is the thread that made the runtime while it is inside
- *                    ouro_runtime_block_on() or waits in any other suspending call.  Nothing happens
- *                    at other times.
- *   multi thread     workers of their own, always running.
+ *                    ouro_runtime_block_on() or waits in any other suspending call.  Nothing
+ * happens at other times. multi thread     workers of their own, always running.
  */
 #ifndef OURO_RUNTIME_H
 #define OURO_RUNTIME_H
@@ -35,34 +34,34 @@ enum ouro_flavour { OURO_FLAVOUR_CURRENT_THREAD = 0, OURO_FLAVOUR_MULTI_THREAD =
 #define OURO_RUNTIME_F_NO_OVERFLOW_REPORT (1u << 2) /* install no SIGSEGV handler */
 
 /*
- * Start from OURO_RUNTIME_CONFIG_INIT; 0 in a field means the default named with it.  Fields are only
- * ever appended.
+ * Start from OURO_RUNTIME_CONFIG_INIT; 0 in a field means the default named with it.  Fields are
+ * only ever appended.
  */
 struct ouro_runtime_config {
-    size_t size;                 /* sizeof(struct ouro_runtime_config) */
-    uint32_t flags;              /* OURO_RUNTIME_F_... */
-    enum ouro_flavour flavour;   /* current thread */
+    size_t size;                  /* sizeof(struct ouro_runtime_config) */
+    uint32_t flags;               /* OURO_RUNTIME_F_... */
+    enum ouro_flavour flavour;    /* current thread */
     enum ouro_driver_kind driver; /* AUTO */
-    uint32_t workers;            /* multi thread: number of workers; 0: one for each usable CPU */
-    uint32_t driver_threads;     /* dedicated driver threads, which run no tasks and serve the calls of
-                                    plain threads; 0: the workers' drivers serve them */
-    size_t stack_size_bytes;     /* usable stack of a task; 0: 64 KiB */
-    uint32_t tasks_max;          /* live tasks; 0: no limit but memory */
+    uint32_t workers;             /* multi thread: number of workers; 0: one for each usable CPU */
+    uint32_t driver_threads; /* dedicated driver threads, which run no tasks and serve the calls of
+                                plain threads; 0: the workers' drivers serve them */
+    size_t stack_size_bytes; /* usable stack of a task; 0: 64 KiB */
+    uint32_t tasks_max;      /* live tasks; 0: no limit but memory */
     uint32_t blocking_threads_max; /* threads of the blocking pool; 0: 64 */
-    uint32_t ring_entries;       /* submission queue of a ring; 0: 256 */
-    uint32_t spin_us;            /* look for completions for this long before sleeping; 0: adaptive
-                                    up to 50 us with more than one CPU; UINT32_MAX: never */
-    uint64_t feature_mask;       /* optional kernel features not to use, by bit number as
-                                    ouro_probe_feature() lists them */
-    uint64_t quirk_mask;         /* kernel quirks to believe in although the self-test is green */
-    ouro_trace_function *trace;  /* called at every step of ouro/trace.h; NULL: no tracing */
-    void *trace_arg;             /* its first argument */
+    uint32_t ring_entries;         /* submission queue of a ring; 0: 256 */
+    uint32_t spin_us;           /* look for completions for this long before sleeping; 0: adaptive
+                                   up to 50 us with more than one CPU; UINT32_MAX: never */
+    uint64_t feature_mask;      /* optional kernel features not to use, by bit number as
+                                   ouro_probe_feature() lists them */
+    uint64_t quirk_mask;        /* kernel quirks to believe in although the self-test is green */
+    ouro_trace_function *trace; /* called at every step of ouro/trace.h; NULL: no tracing */
+    void *trace_arg;            /* its first argument */
 };
 
 #define OURO_RUNTIME_CONFIG_INIT                                                                   \
     {                                                                                              \
-        sizeof(struct ouro_runtime_config), 0, OURO_FLAVOUR_CURRENT_THREAD, OURO_DRIVER_AUTO, 0, 0, \
-            0, 0, 0, 0, 0, 0, 0, NULL, NULL                                                        \
+        sizeof(struct ouro_runtime_config), 0, OURO_FLAVOUR_CURRENT_THREAD, OURO_DRIVER_AUTO, 0,   \
+            0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL                                                     \
     }
 
 /*
@@ -105,8 +104,8 @@ OURO_API int ouro_runtime_block_on(struct ouro_runtime *runtime, ouro_task_funct
                                    void *arg, int *out_result) OURO_MUST_CHECK;
 
 /*
- * Ends it: no new tasks, every wait returns -OURO_ESHUTDOWN at once, also those begun afterwards, so
- * that tasks run to their ends.  Waits for that at most @grace_ns.  Again is harmless.
+ * Ends it: no new tasks, every wait returns -OURO_ESHUTDOWN at once, also those begun afterwards,
+ * so that tasks run to their ends.  Waits for that at most @grace_ns.  Again is harmless.
  *
  * Errors:   -ETIMEDOUT when tasks were left that do not end (again waits again);
  *           -OURO_ENESTED from inside a task; -OURO_EWRONGTHREAD; -OURO_EFORKED; -EINVAL.
@@ -150,8 +149,9 @@ OURO_API struct ouro_handle *ouro_handle_ref(struct ouro_handle *handle);
 OURO_API void ouro_handle_unref(struct ouro_handle *handle);
 
 /*
- * From here on the calling thread is inside the runtime: every suspending call may be made and parks
- * the thread.  With a current-thread runtime its own thread drives the runtime while it waits.
+ * From here on the calling thread is inside the runtime: every suspending call may be made and
+ * parks the thread.  With a current-thread runtime its own thread drives the runtime while it
+ * waits.
  *
  * Owns:     the thread holds a reference until ouro_leave().
  * Errors:   -EINVAL for NULL; -OURO_ENESTED in a task, or when the thread has entered already;

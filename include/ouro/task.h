@@ -2,10 +2,10 @@
 /*
  * Tasks: functions that run as fibers.
  *
- * A fiber is a stack and a few registers; switching to another costs a few nanoseconds and no system
- * call.  A task runs on the worker it was born on, for all its life: thread-local variables and locks
- * that are not held across a suspending call work as usual.  Between two suspending calls a task has
- * its worker for itself, so tasks of one worker need no locks among themselves.
+ * A fiber is a stack and a few registers; switching to another costs a few nanoseconds and no
+ * system call.  A task runs on the worker it was born on, for all its life: thread-local variables
+ * and locks that are not held across a suspending call work as usual.  Between two suspending calls
+ * a task has its worker for itself, so tasks of one worker need no locks among themselves.
  */
 #ifndef OURO_TASK_H
 #define OURO_TASK_H
@@ -45,19 +45,18 @@ struct ouro_task_options {
  * Runs @function(@arg) as a task of the caller's runtime, on the next worker in turn.  It starts
  * without deadline and not cancelled.
  *
- * Owns:     *out_task must be given to exactly one of ouro_task_join() and ouro_task_detach(); with a
- *           NULL @out_task the task is detached from the start.  @arg is the task's affair.
- * Errors:   -EINVAL without a function; -ENOMEM; -EAGAIN when the runtime's tasks_max is reached;
- *           -OURO_ENORUNTIME, -OURO_ESHUTDOWN, -OURO_EFORKED.
- * Threads:  any that is a fiber or has entered a runtime.
- * Since:    0.1
+ * Owns:     *out_task must be given to exactly one of ouro_task_join() and ouro_task_detach(); with
+ * a NULL @out_task the task is detached from the start.  @arg is the task's affair. Errors: -EINVAL
+ * without a function; -ENOMEM; -EAGAIN when the runtime's tasks_max is reached; -OURO_ENORUNTIME,
+ * -OURO_ESHUTDOWN, -OURO_EFORKED. Threads:  any that is a fiber or has entered a runtime. Since:
+ * 0.1
  */
-OURO_API int ouro_task_spawn(ouro_task_function *function, void *arg, struct ouro_task **out_task)
-    OURO_MUST_CHECK;
+OURO_API int ouro_task_spawn(ouro_task_function *function, void *arg,
+                             struct ouro_task **out_task) OURO_MUST_CHECK;
 
 /*
- * As ouro_task_spawn(), with options (NULL: the defaults), and into the runtime of @handle (NULL: the
- * caller's).  OURO_WORKER_CURRENT outside of tasks is the next worker in turn.
+ * As ouro_task_spawn(), with options (NULL: the defaults), and into the runtime of @handle (NULL:
+ * the caller's).  OURO_WORKER_CURRENT outside of tasks is the next worker in turn.
  *
  * Owns:     as ouro_task_spawn(); @options is borrowed.
  * Errors:   as ouro_task_spawn(); -EINVAL for a worker that does not exist or unknown options.
@@ -153,8 +152,8 @@ OURO_API int ouro_yield(void);
  * Errors:   those of every suspending call; -EINVAL; -ENOMEM; -EAGAIN when no thread can be made.
  * Since:    0.1
  */
-OURO_API int ouro_blocking(ouro_task_function *function, void *arg, int *out_result)
-    OURO_MUST_CHECK;
+OURO_API int ouro_blocking(ouro_task_function *function, void *arg,
+                           int *out_result) OURO_MUST_CHECK;
 
 #ifdef __cplusplus
 }

@@ -29,7 +29,7 @@ struct ouro_connect_attempt {
 
 #define OURO_CONNECT_F_NODELAY (1u << 0)   /* TCP_NODELAY */
 #define OURO_CONNECT_F_KEEPALIVE (1u << 1) /* SO_KEEPALIVE */
-#define OURO_CONNECT_F_RESET (1u << 2)     /* SO_LINGER 0: close resets, nothing stays in TIME_WAIT */
+#define OURO_CONNECT_F_RESET (1u << 2) /* SO_LINGER 0: close resets, nothing stays in TIME_WAIT */
 #define OURO_CONNECT_F_SEQUENTIAL (1u << 3) /* one address after the other, in the order given */
 
 /* Start from OURO_TCP_CONNECT_OPTIONS_INIT; fields are only ever appended. */
@@ -39,10 +39,10 @@ struct ouro_tcp_connect_options {
     const struct ouro_socket_addr *bind; /* local address; port 0: any.  NULL: not bound */
     int send_buffer_bytes;               /* SO_SNDBUF; 0: the system's */
     int receive_buffer_bytes;            /* SO_RCVBUF; 0: the system's */
-    int64_t stagger_ns;                  /* head start of each address; 0: 250 ms (RFC 8305 section 5) */
+    int64_t stagger_ns; /* head start of each address; 0: 250 ms (RFC 8305 section 5) */
     struct ouro_connect_attempt *attempts; /* room for the report, or NULL */
-    size_t attempts_max;                 /* how many fit */
-    size_t *attempts_count;              /* how many were made; may exceed attempts_max */
+    size_t attempts_max;                   /* how many fit */
+    size_t *attempts_count;                /* how many were made; may exceed attempts_max */
 };
 
 #define OURO_TCP_CONNECT_OPTIONS_INIT                                                              \
@@ -52,16 +52,15 @@ struct ouro_tcp_connect_options {
 
 /*
  * Connects to the first address that accepts.  The families are interleaved and each next address
- * starts when the one before has failed or 250 ms have passed (Happy Eyeballs, RFC 8305); the losers
- * are cancelled, awaited and closed.
+ * starts when the one before has failed or 250 ms have passed (Happy Eyeballs, RFC 8305); the
+ * losers are cancelled, awaited and closed.
  *
  * Suspends: until connected, or all addresses have failed.
  * Owns:     *out_stream is the caller's; release with ouro_tcp_stream_close().  @addrs is borrowed.
  * Errors:   that of the address that came closest: refused or reset before timed out before
  *           unreachable before unsupported; those of ouro_resolve(); -OURO_ENOADDRESS for an empty
- *           list, and then no socket is made; -EMFILE, -ENFILE, -ENOMEM; -OURO_EIODISABLED; those of
- *           every suspending call.
- * Since:    0.1
+ *           list, and then no socket is made; -EMFILE, -ENFILE, -ENOMEM; -OURO_EIODISABLED; those
+ * of every suspending call. Since:    0.1
  */
 OURO_API int ouro_tcp_stream_connect(const struct ouro_to_socket_addrs *addrs,
                                      struct ouro_tcp_stream **out_stream) OURO_MUST_CHECK;
@@ -116,8 +115,8 @@ OURO_API int ouro_tcp_stream_fd(const struct ouro_tcp_stream *stream);
  *           every suspending call.
  * Since:    0.1
  */
-OURO_API ssize_t ouro_tcp_stream_read(struct ouro_tcp_stream *stream, void *buffer, size_t size)
-    OURO_MUST_CHECK;
+OURO_API ssize_t ouro_tcp_stream_read(struct ouro_tcp_stream *stream, void *buffer,
+                                      size_t size) OURO_MUST_CHECK;
 
 /*
  * Reads into several buffers, in order.
@@ -136,8 +135,8 @@ OURO_API ssize_t ouro_tcp_stream_readv(struct ouro_tcp_stream *stream, const str
  * Errors:   as ouro_tcp_stream_read().
  * Since:    0.1
  */
-OURO_API ssize_t ouro_tcp_stream_peek(struct ouro_tcp_stream *stream, void *buffer, size_t size)
-    OURO_MUST_CHECK;
+OURO_API ssize_t ouro_tcp_stream_peek(struct ouro_tcp_stream *stream, void *buffer,
+                                      size_t size) OURO_MUST_CHECK;
 
 /*
  * Writes some of the bytes, at least one.
@@ -175,8 +174,8 @@ OURO_API int ouro_tcp_stream_write_all(struct ouro_tcp_stream *stream, const voi
 enum ouro_shutdown { OURO_SHUTDOWN_READ = 0, OURO_SHUTDOWN_WRITE = 1, OURO_SHUTDOWN_BOTH = 2 };
 
 /*
- * shutdown(2): after WRITE the peer reads the end of the stream; reading goes on.  Again is harmless,
- * also when the peer has gone.
+ * shutdown(2): after WRITE the peer reads the end of the stream; reading goes on.  Again is
+ * harmless, also when the peer has gone.
  *
  * Errors:   -EINVAL.
  * Since:    0.1
@@ -210,8 +209,8 @@ OURO_API int ouro_tcp_stream_peer_addr(const struct ouro_tcp_stream *stream,
 OURO_API int ouro_tcp_stream_set_nodelay(struct ouro_tcp_stream *stream, int on);
 
 /*
- * Ends and releases the stream.  A reader or writer still in a call gets -ECANCELED, and is gone from
- * the stream when close returns.  Cancellation, deadlines and shutdown do not interrupt it.
+ * Ends and releases the stream.  A reader or writer still in a call gets -ECANCELED, and is gone
+ * from the stream when close returns.  Cancellation, deadlines and shutdown do not interrupt it.
  *
  * Suspends: only while calls of others are being ended.
  * Owns:     takes @stream, always; NULL is ignored.
@@ -254,11 +253,10 @@ OURO_API int ouro_tcp_listener_bind(const struct ouro_to_socket_addrs *addrs,
  * Takes the next connection.
  *
  * Suspends: until there is one.
- * Owns:     *out_stream is the caller's; release with ouro_tcp_stream_close().  @out_peer may be NULL.
- * Errors:   -EMFILE, -ENFILE, -ENOMEM: the connection stays in the backlog; -EBUSY when another task
- *           waits in accept; -ECANCELED when the listener is closed meanwhile; those of accept(2) and
- *           of every suspending call.
- * Since:    0.1
+ * Owns:     *out_stream is the caller's; release with ouro_tcp_stream_close().  @out_peer may be
+ * NULL. Errors:   -EMFILE, -ENFILE, -ENOMEM: the connection stays in the backlog; -EBUSY when
+ * another task waits in accept; -ECANCELED when the listener is closed meanwhile; those of
+ * accept(2) and of every suspending call. Since:    0.1
  */
 OURO_API int ouro_tcp_listener_accept(struct ouro_tcp_listener *listener,
                                       struct ouro_tcp_stream **out_stream,

@@ -64,8 +64,8 @@ OURO_API int ouro_deadline_begin(struct ouro_deadline *scope, int64_t timeout_ns
 OURO_API void ouro_deadline_end(struct ouro_deadline *scope);
 
 /*
- * Nanoseconds left until the earliest deadline of the caller's scopes: INT64_MAX when there is none,
- * never negative.
+ * Nanoseconds left until the earliest deadline of the caller's scopes: INT64_MAX when there is
+ * none, never negative.
  *
  * Since:    0.1
  */

@@ -22,8 +22,8 @@ struct ouro_unix_stream;
  *
  * Suspends: until accepted into the backlog.
  * Owns:     *out_stream is the caller's; release with ouro_unix_stream_close().
- * Errors:   -EAGAIN: full backlog and no deadline scope; -ECONNREFUSED, -ENOENT, -EACCES; -EPROTOTYPE
- *           for a socket of another type; -EAFNOSUPPORT for an address that is not a Unix one;
+ * Errors:   -EAGAIN: full backlog and no deadline scope; -ECONNREFUSED, -ENOENT, -EACCES;
+ * -EPROTOTYPE for a socket of another type; -EAFNOSUPPORT for an address that is not a Unix one;
  *           -EMFILE, -ENFILE, -ENOMEM; -OURO_EIODISABLED; those of every suspending call.
  * Since:    0.1
  */
@@ -31,14 +31,14 @@ OURO_API int ouro_unix_stream_connect(const struct ouro_socket_addr *addr,
                                       struct ouro_unix_stream **out_stream) OURO_MUST_CHECK;
 
 /*
- * Makes a stream of a connected Unix stream socket, of socketpair(2) for instance, and takes it over.
+ * Makes a stream of a connected Unix stream socket, of socketpair(2) for instance, and takes it
+ * over.
  *
  * Owns:     on success @fd is the stream's; on failure it remains the caller's.
  * Errors:   as ouro_tcp_stream_from_fd().
  * Since:    0.1
  */
-OURO_API int ouro_unix_stream_from_fd(int fd, struct ouro_unix_stream **out_stream)
-    OURO_MUST_CHECK;
+OURO_API int ouro_unix_stream_from_fd(int fd, struct ouro_unix_stream **out_stream) OURO_MUST_CHECK;
 
 /*
  * Takes the socket out of the stream and releases the stream.
@@ -65,8 +65,8 @@ OURO_API int ouro_unix_stream_fd(const struct ouro_unix_stream *stream);
  * Errors:   as ouro_tcp_stream_read().
  * Since:    0.1
  */
-OURO_API ssize_t ouro_unix_stream_read(struct ouro_unix_stream *stream, void *buffer, size_t size)
-    OURO_MUST_CHECK;
+OURO_API ssize_t ouro_unix_stream_read(struct ouro_unix_stream *stream, void *buffer,
+                                       size_t size) OURO_MUST_CHECK;
 
 /*
  * As ouro_tcp_stream_write().

@@ -21,13 +21,13 @@ extern "C" {
 enum ouro_poll { OURO_POLL_PENDING = 0, OURO_POLL_READY = 1 };
 
 /*
- * What a waker does.  All three may be called from any thread, never with a lock of ouro's held, and
- * must not suspend.
+ * What a waker does.  All three may be called from any thread, never with a lock of ouro's held,
+ * and must not suspend.
  */
 struct ouro_waker_vtable {
     void *(*clone)(void *data); /* one more owner; returns the data of the clone */
-    void (*wake)(void *data);   /* wakes; gives up no ownership; any number of times, also too late */
-    void (*drop)(void *data);   /* one owner less */
+    void (*wake)(void *data); /* wakes; gives up no ownership; any number of times, also too late */
+    void (*drop)(void *data); /* one owner less */
 };
 
 /* Two words, passed and copied by value; the owner of a copy owns nothing until it clones. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Atomics with a seam: the lock-free parts (readiness word, unpark, inbox) use these names, and the
- * interleaving tests compile those parts with OURO_MODEL, where every access first asks the schedule
- * explorer who runs next.  Otherwise they are <stdatomic.h>, nothing else.
+ * interleaving tests compile those parts with OURO_MODEL, where every access first asks the
+ * schedule explorer who runs next.  Otherwise they are <stdatomic.h>, nothing else.
  */
 #ifndef OURO_BASE_ATOMIC_H
 #define OURO_BASE_ATOMIC_H
@@ -30,8 +30,8 @@ void ouro__model_point(void); /* the explorer's: may run another thread of the m
     (OURO__SCHEDULE_POINT(), atomic_fetch_sub_explicit(object, value, order))
 /* Strong: fails only when *object was not *expected; then *expected is what it was. */
 #define ouro__compare_exchange(object, expected, desired, order)                                   \
-    (OURO__SCHEDULE_POINT(), atomic_compare_exchange_strong_explicit(                              \
-                                 object, expected, desired, order, memory_order_acquire))
+    (OURO__SCHEDULE_POINT(), atomic_compare_exchange_strong_explicit(object, expected, desired,    \
+                                                                     order, memory_order_acquire))
 
 /*
  * A counter that one thread writes and others may read: no read-modify-write, so it costs what a

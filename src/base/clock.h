@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The one clock: CLOCK_MONOTONIC in nanoseconds.  Deadlines are absolute on it; OURO__NEVER is later
- * than all of them.
+ * The one clock: CLOCK_MONOTONIC in nanoseconds.  Deadlines are absolute on it; OURO__NEVER is
+ * later than all of them.
  */
 #ifndef OURO_BASE_CLOCK_H
 #define OURO_BASE_CLOCK_H

@@ -21,7 +21,8 @@
 #define OURO__CACHE_LINE 128
 
 #define OURO__ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
-#define OURO__CONTAINER_OF(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
+#define OURO__CONTAINER_OF(ptr, type, member)                                                      \
+    ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 /*
  * Labels for readers, and for a checker: a function marked OURO__DRIVER_THREAD is called on the

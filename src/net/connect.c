@@ -19,6 +19,12 @@
 
 #include <errno.h>
 
+/* Nobody asks how long it took: then the clock is not read, which a short connect can tell. */
+static int64_t now_ns_for_report(const struct ouro_tcp_connect_options *options)
+{
+    return options->attempts != NULL ? ouro__clock_now_ns() : 0;
+}
+
 void ouro__connect_report(const struct ouro__connect *connect, size_t index,
                           const struct ouro_socket_addr *addr, int error, int64_t start_ns)
 {
@@ -47,7 +53,7 @@ int ouro__connect_in_turn(struct ouro__connect *connect)
             .number = index + 1,
             .count = connect->count,
         };
-        int64_t start_ns = ouro__clock_now_ns();
+        int64_t start_ns = now_ns_for_report(connect->options);
         int rc = ouro__connect_addr(connect->context, &target, &connect->stream);
         ouro__connect_report(connect, index, addr, rc, start_ns);
         if (rc == 0)
@@ -114,7 +120,7 @@ int ouro__connect(struct ouro__context *context, const struct ouro_socket_addr *
         .list = list,
         .count = count,
         .options = options,
-        .begin_ns = ouro__clock_now_ns(),
+        .begin_ns = now_ns_for_report(options),
     };
     bool has_time = (context->handle->config.flags & OURO_RUNTIME_F_NO_TIME) == 0;
     if (count == 1 || !has_time || (options->flags & OURO_CONNECT_F_SEQUENTIAL) != 0)

@@ -8,8 +8,8 @@
  * when that one has failed.  When one has won, or the caller is interrupted, the others are
  * cancelled and joined; nothing interrupts that, since what they use is the caller's.
  *
- * When no task can be made (out of memory, or tasks_max is reached) the race goes on as a walk: the
- * next attempt is made by the caller itself, when no other is under way.
+ * When no task can be made (out of memory, or tasks_max is reached) it is tried again a head start
+ * later; and when no attempt is under way the caller makes the next one itself.
  *
  * Owns:    the racers, until the call returns.
  * Threads: one worker's.
@@ -42,8 +42,7 @@ struct race {
     int64_t stagger_ns;
     size_t running;
     bool head_start_over;
-    bool no_tasks; /* the last one could not be made */
-    int reason;    /* the caller was interrupted */
+    int reason; /* the caller was interrupted */
     struct racer racer[];
 };
 
@@ -90,7 +89,7 @@ static bool may_start(const struct race *race)
 {
     if (race->connect->made == race->connect->count)
         return false;
-    return race->running == 0 || (race->head_start_over && !race->no_tasks);
+    return race->running == 0 || race->head_start_over;
 }
 
 static void set_head_start(struct race *race)
@@ -111,9 +110,10 @@ static void start_next(struct race *race)
     options.name = "connect";
     int rc = ouro__task_new(context->handle, context->worker, &options, racer_main, racer, true,
                             &racer->task);
-    race->no_tasks = rc < 0;
-    if (rc < 0 && race->running > 0)
-        return; /* when those have ended it is the caller's turn */
+    if (rc < 0 && race->running > 0) {
+        set_head_start(race); /* perhaps there is a task to be had later */
+        return;
+    }
     racer->race = race;
     racer->target = (struct ouro__connect_target){
         .addr = ouro__address_order_next(&race->order),

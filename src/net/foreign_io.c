@@ -166,6 +166,21 @@ int ouro_poll_evented_ready(struct ouro_poll_evented *io, uint32_t interest,
     return rc;
 }
 
+/* The caller holds a reference. */
+static int poll_ready(struct ouro_poll_evented *io, uint32_t interest,
+                      const struct ouro_waker *waker, struct ouro_ready_event *out_event)
+{
+    uint64_t word = 0;
+    if (ouro__load(&io->is_freed, memory_order_acquire))
+        return -ECANCELED; /* by a waker that free() has woken: nobody would drop it any more */
+    if (ouro__handle_is_shutdown(io->handle))
+        return -OURO_ESHUTDOWN; /* the driver may not have heard of it yet */
+    int rc = ouro__registration_poll(&io->registration, interest, waker, &word);
+    if (rc == OURO_POLL_READY)
+        *out_event = event_of(word, interest);
+    return rc;
+}
+
 int ouro_poll_evented_poll_ready(struct ouro_poll_evented *io, uint32_t interest,
                                  const struct ouro_waker *waker, struct ouro_ready_event *out_event)
 {
@@ -174,12 +189,9 @@ int ouro_poll_evented_poll_ready(struct ouro_poll_evented *io, uint32_t interest
         return -EINVAL;
     if (ouro__fork_is_child(io->handle->fork_generation))
         return -OURO_EFORKED;
-    if (ouro__load(&io->is_freed, memory_order_acquire))
-        return -ECANCELED; /* by a waker that free() has woken: nobody would drop it any more */
-    uint64_t word = 0;
-    int rc = ouro__registration_poll(&io->registration, interest, waker, &word);
-    if (rc == OURO_POLL_READY)
-        *out_event = event_of(word, interest);
+    ref(io); /* once it is stored the waker may be woken, and free all this */
+    int rc = poll_ready(io, interest, waker, out_event);
+    unref(io);
     return rc;
 }
 

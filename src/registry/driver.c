@@ -3,8 +3,8 @@
  * The driver's wrappers: the one way in and out of a backend.
  *
  * They keep the life of an op (exactly one completion, and done() only from inside turn(), after
- * everything was collected and with no lock held), one op a lane, the quiescing of a descriptor, the
- * counters, and the trace points.
+ * everything was collected and with no lock held), one op a lane, the quiescing of a descriptor,
+ * the counters, and the trace points.
  *
  * Owns:    the ops between submit and done(); the handle's inbox, set and counters.
  * Threads: as labelled in the header.
@@ -28,16 +28,14 @@
 
 const char *ouro__op_name(unsigned code)
 {
-    static const char *const names[OURO__OP_CODES] = {"none",    "connect", "accept",
-                                                      "recv",    "send",    "recvmsg",
-                                                      "sendmsg", "poll",    "quiesce"};
+    static const char *const names[OURO__OP_CODES] = {
+        "none", "connect", "accept", "recv", "send", "recvmsg", "sendmsg", "poll", "quiesce"};
     return code < OURO__OP_CODES ? names[code] : "?";
 }
 
 _Thread_local char ouro__thread_here __attribute__((tls_model("initial-exec")));
 
-int ouro__driver_handle_init(struct ouro__driver_handle *handle,
-                             const struct ouro__driver_ops *ops)
+int ouro__driver_handle_init(struct ouro__driver_handle *handle, const struct ouro__driver_ops *ops)
 {
     memset(handle, 0, sizeof(*handle));
     handle->ops = ops;
@@ -55,14 +53,22 @@ void ouro__driver_handle_fini(struct ouro__driver_handle *handle)
     ouro__registration_set_fini(&handle->set);
 }
 
-int ouro__driver_open(struct ouro__driver_handle *handle,
-                      const struct ouro__driver_config *config)
+int ouro__driver_open(struct ouro__driver_handle *handle, const struct ouro__driver_config *config)
 {
     handle->owner = ouro__thread_identity();
     int rc = ouro__fault(OURO__FAULT_DRIVER_OPEN);
     if (rc == 0)
         rc = handle->ops->open(config, handle, &handle->driver);
     return rc;
+}
+
+static void cancel_lanes(void *arg, struct ouro__scheduled_io *sio)
+{
+    struct ouro__driver *driver = arg;
+    for (unsigned lane = 0; lane < OURO__LANE_QUIESCE; lane++) {
+        if (sio->lane[lane] != NULL)
+            ouro__driver_cancel(driver, sio->lane[lane]);
+    }
 }
 
 void ouro__driver_submit(struct ouro__driver *driver, struct ouro__op *op)
@@ -86,10 +92,7 @@ void ouro__driver_submit(struct ouro__driver *driver, struct ouro__op *op)
     sio->lane[op->lane] = op;
     if (op->lane == OURO__LANE_QUIESCE) {
         sio->closing = true;
-        for (unsigned lane = 0; lane < OURO__LANE_QUIESCE; lane++) {
-            if (sio->lane[lane] != NULL)
-                ouro__driver_cancel(driver, sio->lane[lane]);
-        }
+        cancel_lanes(driver, sio);
         if (sio->inflight == 0)
             ouro__driver_complete(driver, op, 0);
         return;
@@ -168,14 +171,12 @@ static void release_one(void *arg, struct ouro__scheduled_io *sio, bool freed)
     struct ouro__driver_handle *handle = arg;
     if (freed) {
         ouro__counter_add(&handle->counters.released, 1);
-        OURO__TRACE(handle, .kind = OURO_TRACE_RELEASED, .fd = -1, .token = ouro__sio_token(sio, 0));
+        OURO__TRACE(handle, .kind = OURO_TRACE_RELEASED, .fd = -1,
+                    .token = ouro__sio_token(sio, 0));
         ouro__registration_release(sio);
         return;
     }
-    for (unsigned lane = 0; lane < OURO__LANE_QUIESCE; lane++) {
-        if (sio->lane[lane] != NULL)
-            ouro__driver_cancel(handle->driver, sio->lane[lane]);
-    }
+    cancel_lanes(handle->driver, sio);
 }
 
 /* Runs the done() of everything collected so far, not of what these submit. */
@@ -186,6 +187,8 @@ static void run_completed(struct ouro__driver *driver)
     struct ouro__queue_node *node = NULL;
     while ((node = ouro__queue_pop(&due)) != NULL) {
         struct ouro__op *op = OURO__CONTAINER_OF(node, struct ouro__op, node);
+        if (node->next != NULL) /* done() goes to its waiter */
+            __builtin_prefetch(OURO__CONTAINER_OF(node->next, struct ouro__op, node)->waiter);
         op->done(op);
     }
 }
@@ -215,8 +218,7 @@ static void turn_backend(struct ouro__driver *driver, int64_t timeout_ns)
 {
     struct ouro__driver_handle *handle = driver->handle;
     bool idle = ouro__queue_is_empty(&driver->completed) && ouro__queue_is_empty(&driver->ready);
-    bool sleeps = timeout_ns != 0 && idle &&
-                  ouro__unpark_begin_sleep(&handle->unpark);
+    bool sleeps = timeout_ns != 0 && idle && ouro__unpark_begin_sleep(&handle->unpark);
     OURO__ASSERT(!driver->in_turn);
     driver->in_turn = true;
     int rc = handle->ops->turn(driver, sleeps ? timeout_ns : 0);
@@ -260,13 +262,9 @@ bool ouro__driver_send(struct ouro__driver_handle *handle, struct ouro__inbox_no
     return true;
 }
 
-static void cancel_all(void *arg, struct ouro__scheduled_io *sio)
+void ouro__driver_cancel_all(struct ouro__driver *driver)
 {
-    struct ouro__driver *driver = arg;
-    for (unsigned lane = 0; lane < OURO__LANE_QUIESCE; lane++) {
-        if (sio->lane[lane] != NULL)
-            ouro__driver_cancel(driver, sio->lane[lane]);
-    }
+    ouro__registration_set_for_each(&driver->handle->set, cancel_lanes, driver);
 }
 
 void ouro__driver_close(struct ouro__driver_handle *handle)
@@ -277,7 +275,7 @@ void ouro__driver_close(struct ouro__driver_handle *handle)
            !ouro__queue_is_empty(&driver->ready) ||
            atomic_load_explicit(&handle->set.num_pending_release, memory_order_acquire) > 0 ||
            !ouro__inbox_close(&handle->inbox)) {
-        ouro__registration_set_for_each(&handle->set, cancel_all, driver);
+        ouro__driver_cancel_all(driver);
         ouro__driver_turn(handle, driver->inflight > 0 ? OURO__NS_PER_MS : 0);
         OURO__ASSERT(ouro__clock_now_ns() < limit_ns);
     }

@@ -6,8 +6,8 @@
  * The interface is completion-shaped: an operation is submitted and completes; epoll emulates that.
  * (The other way round, completions under a readiness interface, is where libevent, h2o and redis
  * got stuck.)  A backend is a constant table of eight calls.  Nobody calls the table but the thin
- * wrappers in driver.c, which own the assertions, the counters, the trace points and, under test, the
- * injected faults.
+ * wrappers in driver.c, which own the assertions, the counters, the trace points and, under test,
+ * the injected faults.
  *
  *   struct ouro__driver_handle   the shared half: inbox, unpark, set, counters.  Any thread.
  *   struct ouro__driver          the owner's half: the backend embeds it as its first member.
@@ -47,8 +47,8 @@ struct ouro__driver_ops {
     void (*close)(struct ouro__driver *driver);
     /*
      * Any thread, so neither may touch a ring.  attach prepares sio->fd for events where that is
-     * wanted at once (OURO__SIO_READINESS); after an error nothing is left.  detach stops new events;
-     * it frees nothing and cannot fail.
+     * wanted at once (OURO__SIO_READINESS); after an error nothing is left.  detach stops new
+     * events; it frees nothing and cannot fail.
      */
     int (*attach)(struct ouro__driver_handle *handle, struct ouro__scheduled_io *sio);
     void (*detach)(struct ouro__driver_handle *handle, struct ouro__scheduled_io *sio);
@@ -79,9 +79,9 @@ struct ouro__driver_handle {
     struct ouro__registration_set set;
     struct ouro__driver_counters counters;
     _Atomic uint64_t unparks;
-    int wake_fd;    /* what the backend's unpark writes to */
-    int backend_fd; /* epoll's descriptor: epoll_ctl(2) may be called from any thread */
-    void *shared;   /* the backend's part that other threads use; one block, freed in fini */
+    int wake_fd;       /* what the backend's unpark writes to */
+    int backend_fd;    /* epoll's descriptor: epoll_ctl(2) may be called from any thread */
+    void *shared;      /* the backend's part that other threads use; one block, freed in fini */
     uint32_t index;    /* of the worker or driver thread, for people */
     const void *owner; /* ouro__thread_identity() of the owner's thread */
     ouro_trace_function *trace;
@@ -113,8 +113,7 @@ static inline bool ouro__driver_is_here(const struct ouro__driver_handle *handle
  * there is never a driver, only inbox and unpark.  Errors: the backend's, -ENOMEM. */
 int ouro__driver_handle_init(struct ouro__driver_handle *handle,
                              const struct ouro__driver_ops *ops);
-int ouro__driver_open(struct ouro__driver_handle *handle,
-                      const struct ouro__driver_config *config);
+int ouro__driver_open(struct ouro__driver_handle *handle, const struct ouro__driver_config *config);
 /* Owner's thread: closes the inbox, cancels and awaits what is in flight, then closes. */
 void ouro__driver_close(struct ouro__driver_handle *handle);
 void ouro__driver_handle_fini(struct ouro__driver_handle *handle);
@@ -126,6 +125,9 @@ OURO__DRIVER_THREAD void ouro__driver_submit(struct ouro__driver *driver, struct
 /* Owner's thread.  Again, or for an op that has completed, it does nothing. */
 OURO__DRIVER_THREAD void ouro__driver_cancel(struct ouro__driver *driver, struct ouro__op *op);
 
+/* Owner's thread: cancels everything that is in flight. */
+OURO__DRIVER_THREAD void ouro__driver_cancel_all(struct ouro__driver *driver);
+
 /* Backends, inside turn(): @op has ended.  Its done() runs when turn() has collected everything. */
 OURO__DRIVER_THREAD void ouro__driver_complete(struct ouro__driver *driver, struct ouro__op *op,
                                                int32_t result);
@@ -136,17 +138,17 @@ OURO__DRIVER_THREAD void ouro__driver_ready(struct ouro__driver *driver,
                                             struct ouro__scheduled_io *sio, uint32_t ready);
 
 /*
- * One turn: release what is pending, drain the inbox, submit, wait at most @timeout_ns (negative: for
- * ever), collect, wake.  Does not wait when it was unparked since the last turn, or when something is
- * ready already.  EINTR is an empty turn.
+ * One turn: release what is pending, drain the inbox, submit, wait at most @timeout_ns (negative:
+ * for ever), collect, wake.  Does not wait when it was unparked since the last turn, or when
+ * something is ready already.  EINTR is an empty turn.
  */
 OURO__DRIVER_THREAD void ouro__driver_turn(struct ouro__driver_handle *handle, int64_t timeout_ns);
 
 /* Any thread, signal handlers too.  Sticky. */
 OURO__ANY_THREAD void ouro__driver_unpark(struct ouro__driver_handle *handle);
 
-/* Any thread: @node->run is called on the owner's thread.  False: the owner has gone, and the node is
- * still the caller's. */
+/* Any thread: @node->run is called on the owner's thread.  False: the owner has gone, and the node
+ * is still the caller's. */
 OURO__ANY_THREAD bool ouro__driver_send(struct ouro__driver_handle *handle,
                                         struct ouro__inbox_node *node);
 
@@ -159,8 +161,8 @@ void ouro__trace_emit(const struct ouro__driver_handle *handle, struct ouro_trac
 
 #define OURO__TRACE(handle_, ...)                                                                  \
     do {                                                                                           \
-        if (OURO__UNLIKELY((handle_)->trace != NULL)) \
-            ouro__trace_emit((handle_), &(struct ouro_trace_event){__VA_ARGS__});        \
+        if (OURO__UNLIKELY((handle_)->trace != NULL))                                              \
+            ouro__trace_emit((handle_), &(struct ouro_trace_event){__VA_ARGS__});                  \
     } while (0)
 
 #endif

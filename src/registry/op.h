@@ -2,9 +2,9 @@
 /*
  * Op: one operation on one registered descriptor.
  *
- * An op lies on its waiter's stack.  From submit to its one completion it, and every buffer it names,
- * belongs to the driver; done() is called exactly once, on the driver's thread, inside turn(), and is
- * the last thing the driver does with it.
+ * An op lies on its waiter's stack.  From submit to its one completion it, and every buffer it
+ * names, belongs to the driver; done() is called exactly once, on the driver's thread, inside
+ * turn(), and is the last thing the driver does with it.
  *
  *     IDLE --submit--> INFLIGHT --complete--> COMPLETED --done()--> the waiter's again
  *

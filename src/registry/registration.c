@@ -2,11 +2,11 @@
 /*
  * Registration: an owner's end of one registered descriptor.
  *
- * On epoll readiness comes by itself, edge-triggered, from the registration on.  On io_uring it must
- * be asked for: for each interest that somebody waits for, one one-shot poll operation is kept in
- * flight ("armed"), in the lane of that interest.  A bit in `wanted` says that one is armed or about
- * to be.  When it completes, the driver takes the bit out first and sets the readiness then: who
- * looked too early finds the bit gone and arms again, who looked late finds the readiness.
+ * On epoll readiness comes by itself, edge-triggered, from the registration on.  On io_uring it
+ * must be asked for: for each interest that somebody waits for, one one-shot poll operation is kept
+ * in flight ("armed"), in the lane of that interest.  A bit in `wanted` says that one is armed or
+ * about to be.  When it completes, the driver takes the bit out first and sets the readiness then:
+ * who looked too early finds the bit gone and arms again, who looked late finds the readiness.
  *
  * Owns:    the poll operations of a descriptor whose readiness is waited for.
  * Threads: as labelled in the header.
@@ -50,7 +50,8 @@ static uint32_t ready_from_poll(uint32_t events)
     return ready;
 }
 
-/* A poll operation has ended: tell, and arm again if that answered nobody's question. */
+/* A poll operation has ended: tell.  (One that answers nobody's question does not end: see
+ * uring/complete.c, finish_poll().) */
 static void poll_done(struct ouro__op *op)
 {
     struct ouro__scheduled_io *sio = op->sio;
@@ -60,8 +61,8 @@ static void poll_done(struct ouro__op *op)
     atomic_fetch_and_explicit(&poll->wanted, ~interest, memory_order_acq_rel);
     if (op->result == -ECANCELED)
         return;
-    uint32_t ready = op->result < 0 ? OURO_ERROR | OURO__READY_FINAL
-                                    : ready_from_poll((uint32_t)op->result);
+    uint32_t ready =
+        op->result < 0 ? OURO_ERROR | OURO__READY_FINAL : ready_from_poll((uint32_t)op->result);
     uint64_t before = atomic_load_explicit(&sio->readiness, memory_order_relaxed);
     ouro__counter_add(&sio->driver->counters.ready, 1);
     ouro__sio_set_ready(sio, ready);

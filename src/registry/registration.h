@@ -13,18 +13,17 @@ struct ouro__registration {
 };
 
 /*
- * Registers @fd with @driver.  @interest is that of a descriptor whose readiness will be waited for;
- * 0 for one that only operations are submitted on.  Any thread.
- * Errors: -OURO_ESHUTDOWN, -ENOMEM; with an interest -EBADF, -EPERM, -EEXIST too.  After an error
- * nothing is registered.
+ * Registers @fd with @driver.  @interest is that of a descriptor whose readiness will be waited
+ * for; 0 for one that only operations are submitted on.  Any thread. Errors: -OURO_ESHUTDOWN,
+ * -ENOMEM; with an interest -EBADF, -EPERM, -EEXIST too.  After an error nothing is registered.
  */
 OURO__ANY_THREAD int ouro__registration_new(struct ouro__driver_handle *driver, int fd,
                                             uint32_t interest,
                                             struct ouro__registration *out_registration);
 
 /*
- * Ends it: no more events; those who wait are woken; the driver frees the shared half when nothing of
- * it is in flight.  Never waits.  Any thread, also from inside a wake.
+ * Ends it: no more events; those who wait are woken; the driver frees the shared half when nothing
+ * of it is in flight.  Never waits.  Any thread, also from inside a wake.
  */
 OURO__ANY_THREAD void ouro__registration_drop(struct ouro__registration *registration);
 

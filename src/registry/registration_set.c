@@ -1,19 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * RegistrationSet: the slab of one driver's ScheduledIo, who of them is live, who waits to be freed.
+ * RegistrationSet: the slab of one driver's ScheduledIo, who of them is live, who waits to be
+ * freed.
  *
- * Slots come in chunks that are never given back before the end, so a token's index can be looked up
- * without a lock and a late event finds a slot to compare its generation with.  A slot's generation
- * moves when it is freed.
+ * Slots come in chunks that are never given back before the end, so a token's index can be looked
+ * up without a lock and a late event finds a slot to compare its generation with.  A slot's
+ * generation moves when it is freed.
  *
- * A deregistered slot is freed when nothing of it is in flight, and by the driver's thread only: with
- * io_uring completions for a descriptor arrive after it was deregistered, so "free it in the next
- * turn", which is right for epoll, is not enough.
+ * A deregistered slot is freed when nothing of it is in flight, and by the driver's thread only:
+ * with io_uring completions for a descriptor arrive after it was deregistered, so "free it in the
+ * next turn", which is right for epoll, is not enough.
  *
  * Owns:    the chunks and every slot in them.
  * Threads: allocate(), deregister(), shut_down() any; the rest the driver's.
- * Always:  registered - deregistered is the length of the live list; num_pending_release that of the
- *          pending list; the lock is a leaf, never held across a wake or a call of the backend.
+ * Always:  registered - deregistered is the length of the live list; num_pending_release that of
+ * the pending list; the lock is a leaf, never held across a wake or a call of the backend.
  */
 #include "registry/registration_set.h"
 
@@ -184,6 +185,11 @@ uint32_t ouro__registration_set_release(struct ouro__registration_set *set,
     ouro__list_splice_back(&set->pending, &busy);
     ouro__mutex_unlock(&set->lock);
     return freed;
+}
+
+void ouro__registration_set_prefetch(struct ouro__registration_set *set, uint64_t token)
+{
+    __builtin_prefetch(slot(set, ouro__token_index(token)));
 }
 
 struct ouro__scheduled_io *ouro__registration_set_find(struct ouro__registration_set *set,

@@ -16,7 +16,7 @@ struct ouro__registration_set {
     struct ouro__mutex lock;
     bool is_shutdown;
     bool release_due; /* deregistered since the last release(): the driver has been told */
-    uint32_t slots; /* made so far */
+    uint32_t slots;   /* made so far */
     struct ouro__scheduled_io *free;
     struct ouro__list live;
     struct ouro__list pending;
@@ -62,13 +62,16 @@ OURO__DRIVER_THREAD uint32_t ouro__registration_set_release(
 OURO__DRIVER_THREAD struct ouro__scheduled_io *
 ouro__registration_set_find(struct ouro__registration_set *set, uint64_t token);
 
+/* Asks for what @token names to be brought into the cache.  Driver's thread. */
+OURO__DRIVER_THREAD void ouro__registration_set_prefetch(struct ouro__registration_set *set,
+                                                         uint64_t token);
+
 /* No more allocations; SHUTDOWN on all that are live, their waiters woken.  Any thread. */
 OURO__ANY_THREAD void ouro__registration_set_shut_down(struct ouro__registration_set *set);
 
 /* Calls @each for every live one.  Driver's thread; @each must not register or deregister. */
 OURO__DRIVER_THREAD void
 ouro__registration_set_for_each(struct ouro__registration_set *set,
-                                void (*each)(void *arg, struct ouro__scheduled_io *sio),
-                                void *arg);
+                                void (*each)(void *arg, struct ouro__scheduled_io *sio), void *arg);
 
 #endif

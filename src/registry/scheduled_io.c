@@ -2,10 +2,10 @@
 /*
  * ScheduledIo: what one registered descriptor's owner and the driver share.
  *
- * Readiness is one atomic word (registry/readiness.h).  Who waits stands under a lock: two places for
- * poll-style callers, one a direction, and a list without limit whose nodes lie in the waiters'
- * frames.  Waiting is: look, lock, link, look again.  Setting is: set the word, then lock and collect
- * whom it concerns.  Whoever comes second sees the other, so no wake is lost.
+ * Readiness is one atomic word (registry/readiness.h).  Who waits stands under a lock: two places
+ * for poll-style callers, one a direction, and a list without limit whose nodes lie in the waiters'
+ * frames.  Waiting is: look, lock, link, look again.  Setting is: set the word, then lock and
+ * collect whom it concerns.  Whoever comes second sees the other, so no wake is lost.
  *
  * Wakers are called, and dropped, after the lock was released: a waker may wait, cancel, drop this
  * very registration or shut the runtime down.  They are carried out of the lock in batches, so a
@@ -173,8 +173,7 @@ int ouro__sio_poll(struct ouro__scheduled_io *sio, uint32_t interest,
     return rc;
 }
 
-int ouro__sio_link(struct ouro__scheduled_io *sio, struct ouro__io_waiter *node,
-                   uint64_t *out_word)
+int ouro__sio_link(struct ouro__scheduled_io *sio, struct ouro__io_waiter *node, uint64_t *out_word)
 {
     int rc = look(sio, node->interest, out_word);
     if (rc != 0)

@@ -28,7 +28,7 @@ struct ouro__io_waiter {
     struct ouro__list link;
     struct ouro_waker waker; /* owned by the node while it is linked */
     uint32_t interest;
-    bool linked;             /* under the lock */
+    bool linked; /* under the lock */
 };
 
 /* The four poll operations of a descriptor whose readiness is waited for on io_uring. */
@@ -40,8 +40,25 @@ struct ouro__poll_lanes {
 };
 
 struct OURO__ALIGNED(OURO__CACHE_LINE) ouro__scheduled_io {
+    /* What every operation touches comes first, in as few cache lines as can be: with many
+     * descriptors each line is one that has to be waited for. */
+
     /* Shared, lock-free. */
     _Atomic uint64_t readiness;
+
+    /* Constant from attach to release. */
+    struct ouro__driver_handle *driver;
+    uint32_t index;
+    uint32_t generation;
+    int fd;
+
+    /* The driver's thread only. */
+    uint32_t inflight;      /* occupied lanes, QUIESCE not counted */
+    uint32_t backend;       /* the backend's own flags */
+    uint32_t ready_pending; /* readiness collected in this turn, not yet told */
+    bool closing;           /* a QUIESCE has begun: new operations are refused */
+    struct ouro__op *lane[OURO__LANES];
+    struct ouro__queue_node ready_node;
 
     /* Shared, under the lock: who waits. */
     struct ouro__mutex lock;
@@ -51,26 +68,14 @@ struct OURO__ALIGNED(OURO__CACHE_LINE) ouro__scheduled_io {
     uint32_t writer_interest;
     struct ouro__list waiters; /* struct ouro__io_waiter */
 
-    /* Constant from attach to release. */
-    struct ouro__driver_handle *driver;
-    uint32_t index;
-    uint32_t generation;
-    int fd;
-    uint32_t flags;    /* OURO__SIO_... */
-    uint32_t interest; /* of a descriptor whose readiness is waited for */
+    /* Constant from attach to release, as well. */
+    uint32_t flags;                /* OURO__SIO_... */
+    uint32_t interest;             /* of a descriptor whose readiness is waited for */
     struct ouro__poll_lanes *poll; /* with OURO__SIO_READINESS on a driver that must arm */
-
-    /* The driver's thread only. */
-    struct ouro__op *lane[OURO__LANES];
-    uint32_t inflight;    /* occupied lanes, QUIESCE not counted */
-    uint32_t backend;     /* the backend's own flags */
-    bool closing;         /* a QUIESCE has begun: new operations are refused */
-    uint32_t ready_pending; /* readiness collected in this turn, not yet told */
-    struct ouro__queue_node ready_node;
 
     /* RegistrationSet's, under its lock. */
     enum ouro__sio_state state;
-    struct ouro__list link;                /* live, or pending release */
+    struct ouro__list link; /* live, or pending release */
     struct ouro__scheduled_io *next_free;
 };
 

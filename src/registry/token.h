@@ -18,8 +18,8 @@
 #include <stdint.h>
 
 /*
- * At most one operation of each lane is in flight on a descriptor.  The four poll lanes stand in the
- * order of the interest bits they serve.
+ * At most one operation of each lane is in flight on a descriptor.  The four poll lanes stand in
+ * the order of the interest bits they serve.
  */
 enum ouro__lane {
     OURO__LANE_READ = 0,

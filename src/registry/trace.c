@@ -21,22 +21,14 @@ void ouro__trace_emit(const struct ouro__driver_handle *handle, struct ouro_trac
 const char *ouro_trace_kind_name(enum ouro_trace_kind kind)
 {
     static const char *const names[] = {
-        [OURO_TRACE_PARSED] = "parsed",
-        [OURO_TRACE_RESOLVED] = "resolved",
-        [OURO_TRACE_ATTEMPT] = "attempt",
-        [OURO_TRACE_SOCKET] = "socket",
-        [OURO_TRACE_REGISTERED] = "registered",
-        [OURO_TRACE_SUBMITTED] = "submitted",
-        [OURO_TRACE_TRIED] = "tried",
-        [OURO_TRACE_ARMED] = "armed",
-        [OURO_TRACE_COMPLETED] = "completed",
-        [OURO_TRACE_EVENT] = "event",
-        [OURO_TRACE_READINESS] = "readiness",
-        [OURO_TRACE_WOKEN] = "woken",
-        [OURO_TRACE_CONNECTED] = "connected",
-        [OURO_TRACE_FAILED] = "failed",
-        [OURO_TRACE_CREATED] = "created",
-        [OURO_TRACE_DEREGISTERED] = "deregistered",
+        [OURO_TRACE_PARSED] = "parsed",         [OURO_TRACE_RESOLVED] = "resolved",
+        [OURO_TRACE_ATTEMPT] = "attempt",       [OURO_TRACE_SOCKET] = "socket",
+        [OURO_TRACE_REGISTERED] = "registered", [OURO_TRACE_SUBMITTED] = "submitted",
+        [OURO_TRACE_TRIED] = "tried",           [OURO_TRACE_ARMED] = "armed",
+        [OURO_TRACE_COMPLETED] = "completed",   [OURO_TRACE_EVENT] = "event",
+        [OURO_TRACE_READINESS] = "readiness",   [OURO_TRACE_WOKEN] = "woken",
+        [OURO_TRACE_CONNECTED] = "connected",   [OURO_TRACE_FAILED] = "failed",
+        [OURO_TRACE_CREATED] = "created",       [OURO_TRACE_DEREGISTERED] = "deregistered",
         [OURO_TRACE_RELEASED] = "released",
     };
     unsigned index = (unsigned)kind;

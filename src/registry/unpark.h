@@ -33,8 +33,7 @@ struct ouro__unpark {
 static inline bool ouro__unpark_begin_sleep(struct ouro__unpark *unpark)
 {
     uint32_t state = OURO__UNPARK_RUNNING;
-    if (ouro__compare_exchange(&unpark->state, &state, OURO__UNPARK_SLEEPING,
-                               memory_order_acq_rel))
+    if (ouro__compare_exchange(&unpark->state, &state, OURO__UNPARK_SLEEPING, memory_order_acq_rel))
         return true;
     ouro__store(&unpark->state, OURO__UNPARK_RUNNING, memory_order_release);
     return false;

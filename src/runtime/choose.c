@@ -55,8 +55,7 @@ static void choose_epoll(struct ouro__choice *choice, uint64_t feature_mask)
     choice->ops = &ouro__epoll_ops;
     choice->kind = OURO_DRIVER_EPOLL;
     choice->features = 0;
-    choice->use_madv_guard =
-        (feature_mask & OURO__FEATURE_BIT(OURO__FEATURE_MADV_GUARD)) == 0;
+    choice->use_madv_guard = (feature_mask & OURO__FEATURE_BIT(OURO__FEATURE_MADV_GUARD)) == 0;
 }
 
 int ouro__choose_driver(const struct ouro_runtime_config *config, struct ouro__choice *out_choice)

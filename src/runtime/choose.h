@@ -17,7 +17,7 @@ struct ouro__choice {
     uint64_t features;                  /* that may be used */
     uint64_t quirks;                    /* to work around */
     bool use_madv_guard;
-    char reason[256];                   /* why not io_uring; "" if it is */
+    char reason[256]; /* why not io_uring; "" if it is */
 };
 
 /*

@@ -34,8 +34,8 @@ int ouro_probe_new(struct ouro_probe **out_probe)
     if (probe->error == 0)
         (void)ouro__quirk_selftest(&probe->report, OURO__QUIRK_ALL);
     else
-        ouro__feature_explain(&probe->report, probe->reason, sizeof(probe->reason),
-                              probe->remedy, sizeof(probe->remedy));
+        ouro__feature_explain(&probe->report, probe->reason, sizeof(probe->reason), probe->remedy,
+                              sizeof(probe->remedy));
     *out_probe = probe;
     return 0;
 }

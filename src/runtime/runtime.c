@@ -2,9 +2,9 @@
 /*
  * Runtime: workers on their threads, and their end.
  *
- * A runtime is a ladder of things started one after the other; what fails undoes the rungs below.  In
- * the current-thread flavour the calling thread opens worker 0 itself; every other worker opens its
- * driver on its own thread, since a ring belongs to the thread that made it.
+ * A runtime is a ladder of things started one after the other; what fails undoes the rungs below.
+ * In the current-thread flavour the calling thread opens worker 0 itself; every other worker opens
+ * its driver on its own thread, since a ring belongs to the thread that made it.
  *
  * Owns:    one reference to the handle, the workers' threads, the blocking pool.
  * Threads: as documented in ouro/runtime.h.
@@ -215,8 +215,7 @@ int ouro_runtime_shutdown(struct ouro_runtime *runtime, int64_t grace_ns)
     if (rc < 0)
         return rc;
     struct ouro_handle *handle = runtime->handle;
-    int64_t deadline_ns =
-        ouro__clock_add_ns(ouro__clock_now_ns(), grace_ns < 0 ? 0 : grace_ns);
+    int64_t deadline_ns = ouro__clock_add_ns(ouro__clock_now_ns(), grace_ns < 0 ? 0 : grace_ns);
     begin_shutdown(handle);
     bool empty = true;
     if (is_current_thread(handle))
@@ -226,7 +225,8 @@ int ouro_runtime_shutdown(struct ouro_runtime *runtime, int64_t grace_ns)
         empty = false;
     int64_t left_ns = deadline_ns - ouro__clock_now_ns();
     int pool_rc = ouro__blocking_pool_shutdown(handle->blocking, left_ns > 0 ? left_ns : 0);
-    return empty && pool_rc == 0 ? 0 : -ETIMEDOUT;
+    runtime->is_down = empty && pool_rc == 0;
+    return runtime->is_down ? 0 : -ETIMEDOUT;
 }
 
 /* In a forked child there are no threads to stop, and the kernel objects are the parent's. */
@@ -247,7 +247,8 @@ void ouro_runtime_free(struct ouro_runtime *runtime)
     }
     if (check_caller(runtime) < 0)
         return;
-    (void)ouro_runtime_shutdown(runtime, FREE_GRACE_NS);
+    if (!runtime->is_down)
+        (void)ouro_runtime_shutdown(runtime, FREE_GRACE_NS);
     uint32_t first_thread = is_current_thread(handle) ? 1 : 0;
     uint32_t threads = handle->worker_count - first_thread;
     bool threads_ended = ouro__threads_await_end(handle, threads, 0);

@@ -39,6 +39,7 @@ void ouro__context_init(struct ouro__context *context, struct ouro_handle *handl
     context->task = task;
     context->budget = OURO__BUDGET;
     context->fork_generation = handle->fork_generation;
+    context->is_shutdown = &handle->is_shutdown;
     context->deadline_ns = OURO__NEVER;
     ouro__timer_init(&context->timer, deadline_passed);
     ouro__list_init(&context->link);
@@ -62,8 +63,7 @@ int ouro__context_why_not(const struct ouro__context *context)
 int ouro__context_interruption(const struct ouro__context *context)
 {
     unsigned interrupts = context->interrupts;
-    if ((interrupts & OURO__INTERRUPT_SHUTDOWN) != 0 ||
-        ouro__handle_is_shutdown(context->handle))
+    if ((interrupts & OURO__INTERRUPT_SHUTDOWN) != 0 || ouro__handle_is_shutdown(context->handle))
         return -OURO_ESHUTDOWN;
     if ((interrupts & OURO__INTERRUPT_CANCEL) != 0)
         return -ECANCELED;

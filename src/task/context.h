@@ -17,6 +17,8 @@
 
 #include <ouro/waker.h>
 
+#include <stdatomic.h>
+
 struct ouro_handle;
 struct ouro_task;
 struct ouro__worker;
@@ -26,8 +28,8 @@ struct ouro__deadline_scope;
 enum ouro__park_state { OURO__PARK_RUNNING = 0, OURO__PARK_PARKED = 1, OURO__PARK_NOTIFIED = 2 };
 
 /* Why waits end early.  The strongest is reported. */
-#define OURO__INTERRUPT_TIMEOUT  (1u << 0)
-#define OURO__INTERRUPT_CANCEL   (1u << 1)
+#define OURO__INTERRUPT_TIMEOUT (1u << 0)
+#define OURO__INTERRUPT_CANCEL (1u << 1)
 #define OURO__INTERRUPT_SHUTDOWN (1u << 2)
 
 /* How many calls in a row may return without waiting before the caller yields. */
@@ -37,11 +39,12 @@ struct ouro__context {
     struct ouro_handle *handle;
     struct ouro__worker *worker;
     struct ouro_task *task;
-    uint8_t park;        /* enum ouro__park_state; with a worker: only on its thread */
-    uint8_t interrupts;  /* OURO__INTERRUPT_...; as above */
+    uint8_t park;       /* enum ouro__park_state; with a worker: only on its thread */
+    uint8_t interrupts; /* OURO__INTERRUPT_...; as above */
     uint16_t budget;
-    uint32_t fork_generation; /* the handle's */
-    struct ouro__op *op; /* in flight, to be cancelled by an interruption */
+    uint32_t fork_generation;        /* the handle's */
+    const _Atomic bool *is_shutdown; /* in the handle */
+    struct ouro__op *op;             /* in flight, to be cancelled by an interruption */
     void (*cancel_op)(struct ouro__op *op);
     struct ouro__deadline_scope *scope; /* innermost */
     int64_t deadline_ns;                /* the earliest of the scopes'; OURO__NEVER without */
@@ -87,7 +90,8 @@ OURO__COLD int ouro__context_tell_interruption(struct ouro__context *context);
  */
 static inline int ouro__context_interrupted(struct ouro__context *context)
 {
-    if (OURO__LIKELY(context->interrupts == 0 && context->worker != NULL))
+    if (OURO__LIKELY(context->interrupts == 0 && context->worker != NULL &&
+                     !atomic_load_explicit(context->is_shutdown, memory_order_acquire)))
         return 0;
     return ouro__context_tell_interruption(context);
 }
@@ -124,8 +128,8 @@ void ouro__context_wake_here(struct ouro__context *context);
 int ouro__context_waker(struct ouro__context *context, struct ouro_waker *out_waker);
 
 /*
- * Sees to it that the context's wakers can be made without memory from here on, for whoever must not
- * fail later.  Errors: -ENOMEM.
+ * Sees to it that the context's wakers can be made without memory from here on, for whoever must
+ * not fail later.  Errors: -ENOMEM.
  */
 int ouro__context_prepare(struct ouro__context *context);
 

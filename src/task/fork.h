@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Fork without exec: the child has the parent's memory but none of its threads, and its rings are not
- * its own.  What belongs to the parent must not be touched; each runtime remembers in which
+ * Fork without exec: the child has the parent's memory but none of its threads, and its rings are
+ * not its own.  What belongs to the parent must not be touched; each runtime remembers in which
  * generation of processes it was made.
  */
 #ifndef OURO_TASK_FORK_H

@@ -5,7 +5,8 @@
  * Owns:    the workers' memory, the shared stacks; released with the last reference, when no worker
  *          runs any more.
  * Threads: any.
- * Always:  whoever can still reach a worker's inbox or a descriptor's shared half holds a reference.
+ * Always:  whoever can still reach a worker's inbox or a descriptor's shared half holds a
+ * reference.
  */
 #include "task/handle.h"
 
@@ -43,8 +44,7 @@ int ouro__handle_new(const struct ouro_runtime_config *config, const struct ouro
     atomic_init(&handle->references, 1);
     handle->config = *config;
     handle->fork_generation = ouro__fork_count;
-    handle->task_workers =
-        config->flavour == OURO_FLAVOUR_CURRENT_THREAD ? 1 : config->workers;
+    handle->task_workers = config->flavour == OURO_FLAVOUR_CURRENT_THREAD ? 1 : config->workers;
     handle->worker_count = handle->task_workers + config->driver_threads;
     ouro__mutex_init(&handle->lock);
     ouro__list_init(&handle->threads);
@@ -116,8 +116,7 @@ struct ouro__worker *ouro__handle_next_worker(struct ouro_handle *handle)
     return &handle->worker[turn % handle->task_workers];
 }
 
-int ouro__handle_driver_for(struct ouro__context *context,
-                            struct ouro__driver_handle **out_driver)
+int ouro__handle_driver_for(struct ouro__context *context, struct ouro__driver_handle **out_driver)
 {
     struct ouro_handle *handle = context->handle;
     struct ouro__worker *worker = context->worker;

@@ -44,8 +44,8 @@ struct ouro_handle {
     _Atomic uint64_t tasks_live; /* kept only when config.tasks_max is set */
     _Atomic uint32_t ended;      /* workers that have ended; a futex */
 
-    struct ouro__mutex lock;         /* guards what follows */
-    struct ouro__list threads;       /* contexts of plain threads that have entered */
+    struct ouro__mutex lock;   /* guards what follows */
+    struct ouro__list threads; /* contexts of plain threads that have entered */
     struct ouro__shared_stacks *shared_stacks;
 
     struct ouro__blocking_pool *blocking;
@@ -69,11 +69,10 @@ static inline struct ouro__blocking_pool *ouro__handle_blocking_pool(struct ouro
 struct ouro__worker *ouro__handle_next_worker(struct ouro_handle *handle);
 
 /*
- * The driver that a descriptor first used by @context belongs to: its worker's own; for plain threads
- * the next in turn.  Errors: -OURO_EIODISABLED.
+ * The driver that a descriptor first used by @context belongs to: its worker's own; for plain
+ * threads the next in turn.  Errors: -OURO_EIODISABLED.
  */
-int ouro__handle_driver_for(struct ouro__context *context,
-                            struct ouro__driver_handle **out_driver);
+int ouro__handle_driver_for(struct ouro__context *context, struct ouro__driver_handle **out_driver);
 
 /* The pool for stacks of @size_bytes that no worker keeps.  NULL: out of memory. */
 struct ouro__shared_stacks *ouro__handle_shared_stacks(struct ouro_handle *handle,

@@ -35,7 +35,7 @@
 #include "task/stack.h"
 
 #define ALTERNATE_STACK_BYTES ((size_t)64 * 1024)
-#define NAME_MAX_BYTES        64
+#define NAME_MAX_BYTES 64
 
 /* What we handle, and who did before. */
 static const int faults[2] = {SIGSEGV, SIGBUS};

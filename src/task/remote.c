@@ -7,11 +7,12 @@
  *     cancel message  --------------------->  cancel            (perhaps)
  *                     <---------------------  home message      (or, for a plain thread, a futex)
  *
- * All of it lies on the waiter's stack, which is gone when the waiter returns; so the waiter returns
- * only when the home message has come, and the home message is sent only when no cancel message is
- * on its way any more.  One atomic word decides that: the waiter marks CANCEL before it sends, the
- * driver marks FINISHED when the op is done.  Who comes second sees the other: a driver that finds
- * CANCEL waits for that message before it sends home; a waiter that finds FINISHED does not send.
+ * All of it lies on the waiter's stack, which is gone when the waiter returns; so the waiter
+ * returns only when the home message has come, and the home message is sent only when no cancel
+ * message is on its way any more.  One atomic word decides that: the waiter marks CANCEL before it
+ * sends, the driver marks FINISHED when the op is done.  Who comes second sees the other: a driver
+ * that finds CANCEL waits for that message before it sends home; a waiter that finds FINISHED does
+ * not send.
  *
  * Owns:    struct remote, on the waiter's stack.
  * Threads: as drawn.
@@ -32,7 +33,7 @@
 #include <unistd.h>
 
 #define REMOTE_FINISHED (1u << 0)
-#define REMOTE_CANCEL   (1u << 1)
+#define REMOTE_CANCEL (1u << 1)
 
 struct remote {
     struct ouro__op *op;
@@ -87,6 +88,9 @@ static void submit_there(struct ouro__inbox_node *node)
     struct remote *remote = OURO__CONTAINER_OF(node, struct remote, submit);
     struct ouro__driver *driver = remote->op->sio->driver->driver;
     ouro__driver_submit(driver, remote->op);
+    /* One that set out before a shutdown and arrives after it: nobody would end it. */
+    if (OURO__UNLIKELY(ouro__handle_is_shutdown(remote->context->handle)))
+        ouro__driver_cancel(driver, remote->op);
 }
 
 static void cancel_there(struct ouro__inbox_node *node)

@@ -34,7 +34,7 @@
 #include "task/stack_tools.h"
 
 #define SLAB_COUNT_FIRST 16
-#define SLAB_COUNT_MAX   4096
+#define SLAB_COUNT_MAX 4096
 /* Sizes beyond this are mistakes, and below it no sum of them overflows. */
 #define SIZE_LIMIT ((size_t)1 << (sizeof(size_t) * 8 - 12))
 

@@ -23,9 +23,9 @@
 #include "base/compiler.h"
 
 #define OURO__STACK_USABLE_DEFAULT_BYTES ((size_t)64 * 1024)
-#define OURO__STACK_GUARD_DEFAULT_BYTES  ((size_t)16 * 1024)
-#define OURO__STACK_HEADER_ALIGNMENT     64
-#define OURO__STACK_NO_LIMIT             SIZE_MAX
+#define OURO__STACK_GUARD_DEFAULT_BYTES ((size_t)16 * 1024)
+#define OURO__STACK_HEADER_ALIGNMENT 64
+#define OURO__STACK_NO_LIMIT SIZE_MAX
 
 struct ouro__stack_pool_config {
     size_t usable_size_bytes; /* 0: the default; at least this much lies below each header */

@@ -34,7 +34,7 @@
 #define OURO__MADV_GUARD_INSTALL 102
 
 /* Mappings left for everybody else. */
-#define MAPPINGS_SPARED    2048
+#define MAPPINGS_SPARED 2048
 #define MAPPINGS_MAX_USUAL 65530
 
 static _Atomic size_t mprotect_guards;

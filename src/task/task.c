@@ -3,10 +3,10 @@
  * Task: a function that runs as a fiber, from its birth to the return of its stack.
  *
  * A task is made by whoever spawns it, on a stack from the spawner's own pool (a plain thread takes
- * one from the runtime's shared pools), and sent to its worker, where it lives.  Its references are:
- * the running one, given up when the function has returned and the stack is left; the handle's, given
- * up by join or detach; and one for each message on its way.  The last one sends it home: off its
- * worker's list, and its stack back to the pool it came from.
+ * one from the runtime's shared pools), and sent to its worker, where it lives.  Its references
+ * are: the running one, given up when the function has returned and the stack is left; the
+ * handle's, given up by join or detach; and one for each message on its way.  The last one sends it
+ * home: off its worker's list, and its stack back to the pool it came from.
  *
  * Owns:    its stack.
  * Threads: spawn, cancel, detach any; birth, running and release its worker's.
@@ -96,8 +96,7 @@ static void count_out(struct ouro_handle *handle)
 static struct ouro_task *get_stack(struct ouro_handle *handle, size_t size_bytes)
 {
     struct ouro__context *caller = ouro__context_current();
-    struct ouro__worker *owner =
-        caller != NULL && caller->handle == handle ? caller->worker : NULL;
+    struct ouro__worker *owner = caller != NULL && caller->handle == handle ? caller->worker : NULL;
     if (ouro__fault(OURO__FAULT_STACK) != 0)
         return NULL;
     struct ouro_task *task = NULL;
@@ -207,8 +206,8 @@ static void set_name(struct ouro_task *task, const char *name)
 }
 
 int ouro__task_new(struct ouro_handle *handle, struct ouro__worker *worker,
-                   const struct ouro_task_options *options, ouro_task_function *function,
-                   void *arg, bool joinable, struct ouro_task **out_task)
+                   const struct ouro_task_options *options, ouro_task_function *function, void *arg,
+                   bool joinable, struct ouro_task **out_task)
 {
     int rc = count_in(handle);
     if (rc < 0)

@@ -3,8 +3,8 @@
  * Timer wheel: one worker's timers.
  *
  * A timer lies on the level of the highest 6-bit digit in which its tick differs from now, in the
- * slot that this digit names.  When now reaches a slot above the lowest level, its timers are sorted
- * again by what is left of the difference.
+ * slot that this digit names.  When now reaches a slot above the lowest level, its timers are
+ * sorted again by what is left of the difference.
  *
  * Owns:    nothing; timers are members of others.
  * Threads: the worker's.
@@ -15,8 +15,9 @@
 #include "base/assert.h"
 
 #define LEVEL_BITS 6
-#define SLOT_MASK  (OURO__WHEEL_SLOTS - 1)
-/* The longest a wheel can look ahead, about two years; later ones are sorted again when it is over. */
+#define SLOT_MASK (OURO__WHEEL_SLOTS - 1)
+/* The longest a wheel can look ahead, about two years; later ones are sorted again when it is over.
+ */
 #define TICKS_MAX ((UINT64_C(1) << (LEVEL_BITS * OURO__WHEEL_LEVELS)) - 1)
 
 void ouro__timer_wheel_init(struct ouro__timer_wheel *wheel, int64_t now_ns)
@@ -75,8 +76,7 @@ void ouro__timer_unset(struct ouro__timer_wheel *wheel, struct ouro__timer *time
         return;
     uintptr_t index = (uintptr_t)(neighbour - &wheel->slot[0][0]);
     if (index < OURO__WHEEL_LEVELS * OURO__WHEEL_SLOTS)
-        wheel->occupied[index / OURO__WHEEL_SLOTS] &=
-            ~(UINT64_C(1) << (index % OURO__WHEEL_SLOTS));
+        wheel->occupied[index / OURO__WHEEL_SLOTS] &= ~(UINT64_C(1) << (index % OURO__WHEEL_SLOTS));
 }
 
 /*

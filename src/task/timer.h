@@ -4,8 +4,8 @@
  *
  * Hierarchical, as Varghese and Lauck describe ("Hashed and Hierarchical Timing Wheels", 1987): six
  * levels of 64 slots, the lowest of one millisecond each.  Insert and remove are a list operation
- * each, however many timers live; a timer is moved down at most five times before it fires.  A timer
- * never fires early and at most a tick late.
+ * each, however many timers live; a timer is moved down at most five times before it fires.  A
+ * timer never fires early and at most a tick late.
  *
  * Pure: it knows the time it is told.
  */

@@ -4,7 +4,8 @@
  *
  * Owns:    nothing.
  * Threads: the context's own.
- * Always:  a wait ends by its condition, or by an interruption; wakes without either are slept over.
+ * Always:  a wait ends by its condition, or by an interruption; wakes without either are slept
+ * over.
  */
 #include "task/wait.h"
 

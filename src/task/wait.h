@@ -13,7 +13,8 @@
  */
 int ouro__wait(struct ouro__context *context, bool (*is_done)(void *arg), void *arg);
 
-/* As ouro__wait(), and nothing interrupts it: for what must be awaited before memory is released. */
+/* As ouro__wait(), and nothing interrupts it: for what must be awaited before memory is released.
+ */
 void ouro__wait_through(struct ouro__context *context, bool (*is_done)(void *arg), void *arg);
 
 #define OURO__AWAIT_THROUGH (1u << 0) /* not interrupted: for closing */

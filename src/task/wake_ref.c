@@ -2,10 +2,10 @@
 /*
  * WakeRef: what a context's wakers hold on to, and how a wake gets to another thread.
  *
- * For a context with a worker a wake from elsewhere is a message to the worker, this object being the
- * message; while it is on its way it holds a reference to itself, and further wakes ride along.  The
- * context is looked at on the worker's thread only, which is also where it ends, so no lock is needed
- * to find out whether it is still there.  For a plain thread the word is a futex.
+ * For a context with a worker a wake from elsewhere is a message to the worker, this object being
+ * the message; while it is on its way it holds a reference to itself, and further wakes ride along.
+ * The context is looked at on the worker's thread only, which is also where it ends, so no lock is
+ * needed to find out whether it is still there.  For a plain thread the word is a futex.
  *
  * Owns:    a reference to the runtime's handle, whose workers' inboxes it may use.
  * Threads: any, but forget() and the context pointer: the context's own.
@@ -28,7 +28,7 @@ struct ouro__wake_ref {
     _Atomic uint32_t references;
     _Atomic uint32_t word; /* worker: 1: the message is on its way.  Plain thread: 1: woken */
     struct ouro_handle *handle;
-    struct ouro__worker *worker;    /* NULL: a plain thread's */
+    struct ouro__worker *worker;   /* NULL: a plain thread's */
     struct ouro__context *context; /* NULL: it has ended */
 };
 

@@ -2,9 +2,9 @@
 /*
  * WakeRef: what a context's wakers hold on to.
  *
- * Wakers may be woken by any thread, and long after the task, its stack and the runtime have gone; so
- * they do not point at the context but at this small shared object, which the context leaves behind
- * when it ends.
+ * Wakers may be woken by any thread, and long after the task, its stack and the runtime have gone;
+ * so they do not point at the context but at this small shared object, which the context leaves
+ * behind when it ends.
  */
 #ifndef OURO_TASK_WAKE_REF_H
 #define OURO_TASK_WAKE_REF_H

@@ -4,8 +4,10 @@
  *
  * The loop: run what is ready, look at the timers, turn the driver; wait there when nothing is
  * ready.  A task that parks switches straight to the next ready one, without a detour through the
- * loop; after OURO__SLICE such switches the loop gets its turn, so that busy tasks do not keep the
- * driver from being heard.
+ * loop; after a slice of such switches the loop gets its turn, so that busy tasks do not keep the
+ * driver from being heard.  A slice has room for everybody whom the last turn has woken, and
+ * OURO__SLICE more: one left for later would be touched twice, when it is woken and when it runs,
+ * and the kernel's work in between would have driven it out of the cache.
  *
  * A task cannot release the stack it stands on, so one that ends is left in `ended`, and whoever
  * runs next releases it.
@@ -87,6 +89,8 @@ static inline struct ouro_task *next_ready(struct ouro__worker *worker)
     if (node == NULL)
         return NULL;
     worker->slice--;
+    if (node->next != NULL)
+        ouro__switch_prefetch(&OURO__CONTAINER_OF(node->next, struct ouro_task, ready)->fiber);
     return OURO__CONTAINER_OF(node, struct ouro_task, ready);
 }
 
@@ -143,9 +147,11 @@ void ouro__worker_switch_out_for_good(struct ouro__worker *worker)
     ouro__switch_exit_to(&task->fiber, to);
 }
 
-static void run_ready(struct ouro__worker *worker)
+/* @woken: how many may have been made ready by the driver's last turn. */
+static void run_ready(struct ouro__worker *worker, uint64_t woken)
 {
-    worker->slice = OURO__SLICE;
+    worker->slice =
+        OURO__SLICE + (uint32_t)(woken < OURO__SLICE_WOKEN_MAX ? woken : OURO__SLICE_WOKEN_MAX);
     struct ouro_task *task = next_ready(worker);
     if (task == NULL)
         return;
@@ -172,10 +178,13 @@ static int64_t turn_timeout_ns(struct ouro__worker *worker, int64_t deadline_ns)
 static void step(struct ouro__worker *worker, bool may_wait, int64_t deadline_ns)
 {
     int64_t timeout_ns = may_wait ? turn_timeout_ns(worker, deadline_ns) : 0;
+    const struct ouro__counter *completed = &worker->io.driver.counters.completed;
+    uint64_t before = ouro__counter_read(completed);
     ouro__io_handle_turn(&worker->io, timeout_ns);
+    uint64_t woken = ouro__counter_read(completed) - before;
     if (worker->timers.count > 0)
         ouro__timer_wheel_advance(&worker->timers, ouro__clock_now_ns());
-    run_ready(worker);
+    run_ready(worker, woken);
 }
 
 void ouro__worker_run_until_woken(struct ouro__worker *worker, struct ouro__context *context)
@@ -183,10 +192,17 @@ void ouro__worker_run_until_woken(struct ouro__worker *worker, struct ouro__cont
     OURO__ASSERT(worker->running == NULL && !worker->in_loop);
     worker->in_loop = true;
     worker->outside = ouro__context_current();
-    run_ready(worker);
+    run_ready(worker, 0);
     while (context->park != OURO__PARK_NOTIFIED)
         step(worker, true, OURO__NEVER);
     worker->in_loop = false;
+}
+
+/* No task is alive, and nobody else waits for an operation here. */
+static bool is_empty(const struct ouro__worker *worker)
+{
+    const struct ouro__driver *driver = worker->io.driver.driver;
+    return worker->live == 0 && (driver == NULL || driver->inflight == 0);
 }
 
 bool ouro__worker_run_until_empty(struct ouro__worker *worker, int64_t deadline_ns)
@@ -195,11 +211,11 @@ bool ouro__worker_run_until_empty(struct ouro__worker *worker, int64_t deadline_
     worker->in_loop = true;
     worker->outside = ouro__context_current();
     ouro__inbox_drain(&worker->io.driver.inbox);
-    run_ready(worker);
-    while (worker->live > 0 && ouro__clock_now_ns() < deadline_ns)
+    run_ready(worker, 0);
+    while (!is_empty(worker) && ouro__clock_now_ns() < deadline_ns)
         step(worker, true, deadline_ns);
     worker->in_loop = false;
-    return worker->live == 0;
+    return is_empty(worker);
 }
 
 void ouro__worker_run(struct ouro__worker *worker)
@@ -223,4 +239,7 @@ void ouro__worker_shut_down(struct ouro__worker *worker)
         if (!ouro__task_has_ended(task))
             ouro__context_interrupt(&task->context, OURO__INTERRUPT_SHUTDOWN);
     }
+    /* And what other threads wait for. */
+    if (worker->io.driver.driver != NULL)
+        ouro__driver_cancel_all(worker->io.driver.driver);
 }

@@ -16,8 +16,9 @@
 struct ouro_handle;
 struct ouro_task;
 
-/* After so many switches the driver gets a turn, however many tasks are ready (tokio uses 61 too). */
-enum { OURO__SLICE = 61 };
+/* After so many switches the driver gets a turn, however many tasks are ready (tokio uses 61 too).
+ */
+enum { OURO__SLICE = 61, OURO__SLICE_WOKEN_MAX = 1024 };
 
 struct ouro__worker {
     struct ouro__io_handle io;
@@ -33,8 +34,8 @@ struct ouro__worker {
     struct ouro__context *outside; /* the current context while no task runs */
     struct ouro__timer_wheel timers;
     struct ouro__stack_pool stacks;
-    struct ouro__list tasks; /* all that were born here and have not been released */
-    uint64_t live;           /* of them: not ended */
+    struct ouro__list tasks;   /* all that were born here and have not been released */
+    uint64_t live;             /* of them: not ended */
     struct ouro__context main; /* of the thread itself, in the current-thread flavour */
 
     /* Constant while it lives. */
@@ -54,7 +55,8 @@ static inline bool ouro__worker_is_here(const struct ouro__worker *worker)
     return ouro__driver_is_here(&worker->io.driver);
 }
 
-/* On the thread that shall own it: driver, stacks, timers.  Errors: those of the driver, -EINVAL. */
+/* On the thread that shall own it: driver, stacks, timers.  Errors: those of the driver, -EINVAL.
+ */
 int ouro__worker_open(struct ouro__worker *worker);
 /* On its thread, with no task alive: the driver. */
 void ouro__worker_close(struct ouro__worker *worker);
@@ -65,7 +67,8 @@ void ouro__worker_fini(struct ouro__worker *worker);
 void ouro__worker_run(struct ouro__worker *worker);
 /* Runs tasks and turns the driver until @context is woken. */
 void ouro__worker_run_until_woken(struct ouro__worker *worker, struct ouro__context *context);
-/* Runs tasks and turns the driver until no task is alive or @deadline_ns.  True: none is alive. */
+/* Runs tasks and turns the driver until no task is alive and nothing is in flight, or @deadline_ns.
+ * True: it came to that. */
 bool ouro__worker_run_until_empty(struct ouro__worker *worker, int64_t deadline_ns);
 
 /* From here on every wait of its tasks ends.  Its thread. */

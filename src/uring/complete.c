@@ -153,8 +153,12 @@ static void take_all(struct ouro__uring *uring)
     unsigned head = *cq->khead;
     unsigned tail = io_uring_smp_load_acquire(cq->ktail);
     while (head != tail) {
-        take(uring, &cq->cqes[head & cq->ring_mask]);
+        const struct io_uring_cqe *cqe = &cq->cqes[head & cq->ring_mask];
         head++;
+        if (head != tail)
+            ouro__registration_set_prefetch(&uring->driver.handle->set,
+                                            cq->cqes[head & cq->ring_mask].user_data);
+        take(uring, cqe);
     }
     io_uring_smp_store_release(cq->khead, head);
 }

@@ -330,7 +330,7 @@ static int tcp_pair(int out_fds[2])
         (connect(client, (const struct sockaddr *)&addr, sizeof(addr)) == 0 ||
          errno == EINPROGRESS)) {
         struct pollfd waiting = {.fd = listener, .events = POLLIN};
-        if (poll(&waiting, 1, 20) == 1)
+        if (poll(&waiting, 1, (int)(OURO__KIT_ANSWER_NS / OURO__KIT_NS_PER_MS)) == 1)
             server = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
     }
     ouro__kit_shut(&listener);

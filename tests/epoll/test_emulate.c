@@ -86,6 +86,7 @@ OURO_TEST_EPOLL(datagrams_are_not_short_reads)
     receive_late(&rig, registration, end[1]);
     ouro_test_write_exactly(end[1], "one", 3);
     ouro_test_write_exactly(end[1], "three", 5);
+    rig_settle(&rig); /* no edge is left that could help */
     struct rig_op op = rig_recv(registration, buffer, sizeof(buffer), 0);
     ck_assert_int_eq(rig_do(&rig, &op), 3);
     op = rig_recv(registration, buffer, sizeof(buffer), 0);
@@ -125,6 +126,7 @@ OURO_TEST_EPOLL(unix_read_that_ends_at_a_descriptor_is_not_short)
     receive_late(&rig, registration, end[1]);
     send_with_descriptor(end[1], "abc", 3);
     ouro_test_write_exactly(end[1], "defg", 4);
+    rig_settle(&rig);
     struct rig_op op = rig_recv(registration, buffer, sizeof(buffer), 0);
     ck_assert_int_eq(rig_do(&rig, &op), 3);
     op = rig_recv(registration, buffer, sizeof(buffer), 0);
@@ -148,6 +150,7 @@ OURO_TEST_EPOLL(read_that_ends_at_urgent_data_is_not_short)
     ouro_test_write_exactly(end[1], "defg", 4);
     rig_settle(&rig);
     ck_assert_uint_ne(rig_ready(registration) & OURO_PRIORITY, 0);
+    ouro__sio_clear(registration.sio, atomic_load(&registration.sio->readiness), OURO_PRIORITY);
     struct rig_op op = rig_recv(registration, buffer, sizeof(buffer), 0);
     ck_assert_int_eq(rig_do(&rig, &op), 3);
     op = rig_recv(registration, buffer, 1, MSG_OOB);
@@ -372,6 +375,34 @@ OURO_TEST_EPOLL(busy_connection_does_not_starve_a_quiet_one)
     rig_close(&rig);
     close_pair(busy);
     close_pair(quiet);
+}
+
+/* A read that found nothing says nothing about writing. */
+OURO_TEST_EPOLL(waiting_read_does_not_hold_up_a_write)
+{
+    struct rig rig;
+    rig_open(&rig);
+    int end[2];
+    char byte = 0;
+    rig_tcp_pair(end);
+    struct ouro__registration registration = rig_register(&rig, end[0], 0);
+    receive_late(&rig, registration, end[1]);
+    rig_settle(&rig);
+    ck_assert_uint_eq(rig_ready(registration), OURO_READABLE | OURO_WRITABLE);
+    struct rig_op reading = rig_recv(registration, &byte, 1, 0);
+    rig_submit(&rig, &reading);
+    ouro__driver_turn(&rig.handle, 0);
+    ck_assert_uint_eq(rig_ready(registration), OURO_WRITABLE);
+    struct rig_op writing = rig_send(registration, "x", 1, 0);
+    rig_submit(&rig, &writing);
+    ouro__driver_turn(&rig.handle, 0);
+    ck_assert_uint_eq(writing.ended, 1);
+    ck_assert_uint_eq(reading.ended, 0);
+    ouro_test_write_exactly(end[1], "y", 1);
+    ck_assert_int_eq(rig_wait(&rig, &reading), 1);
+    ouro__registration_drop(&registration);
+    rig_close(&rig);
+    close_pair(end);
 }
 
 /* Request and response: a receive, a send and a wait each, nothing else. */

@@ -8,7 +8,7 @@
 #include <inttypes.h>
 #include <pthread.h>
 
-enum { CONNECTIONS = 8, CHUNK_MAX = 40000, TOTAL = 3 << 20 };
+enum { CONNECTIONS = 8, CHUNK_MAX = 40000, TOTAL = 8 << 20 };
 
 /* xorshift: the same run again for the same seed. */
 static uint32_t next_random(uint32_t *state)
@@ -156,7 +156,7 @@ static void send_some(struct flow *flow)
     ouro__driver_submit(flow->rig->handle.driver, &flow->sending);
 }
 
-/* Small send buffers, so that writes end short; a small TCP receive window would only add delays. */
+/* Small send buffers, so that writes end short; a small receive window would only add delays. */
 static void make_pair(int kind, int end[2])
 {
     int small = kind == AF_UNIX ? 4096 : 32768;

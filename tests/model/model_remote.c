@@ -22,6 +22,7 @@ static struct ouro__driver driver;
 static struct ouro__scheduled_io sio;
 static struct ouro__worker home; /* the waiter's, in the second model */
 static struct ouro__context context;
+static struct ouro_handle runtime;
 
 static struct ouro__op *inflight;
 static bool cancel_asked;
@@ -130,6 +131,7 @@ static void begin(void)
     there.driver = &driver;
     driver.handle = &there;
     sio.driver = &there;
+    context.handle = &runtime;
     context.deadline_ns = 1; /* it has passed when deadline_passed says so */
     inflight = NULL;
     cancel_asked = false;

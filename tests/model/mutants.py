@@ -62,8 +62,9 @@ MUTANTS = {
     },
     "waiters": {
         "poll_does_not_look_again": (
-            "registry/scheduled_io.c", "    rc = look(sio, interest, out_word);\n    if (rc == 0 && "
-            "reads)", "    if (rc == 0 && reads)"),
+            "registry/scheduled_io.c",
+            "    rc = look(sio, interest, out_word);\n    if (rc == 0 && reads)",
+            "    if (rc == 0 && reads)"),
         "link_does_not_look_again": (
             "registry/scheduled_io.c",
             "    ouro__mutex_lock(&sio->lock);\n    rc = look(sio, node->interest, out_word);\n",

@@ -28,7 +28,7 @@
     __extension__({                                                                                \
         ouro__model_point();                                                                       \
         __auto_type object_ = (object);                                                            \
-        __auto_type before_ = *object_;                                                            \
+        __typeof__((void)0, *object_) before_ = *object_;                                          \
         *object_ = (after);                                                                        \
         before_;                                                                                   \
     })

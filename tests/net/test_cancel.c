@@ -84,8 +84,8 @@ OURO_TEST(a_connect_that_is_cancelled_has_one_outcome)
     uint16_t port = 0;
     char text[OURO_TEST_ADDRESS_SIZE];
     int listener = ouro_test_listen(AF_INET, 1024, &port);
-    everywhere(sweep_connects, (void *)(uintptr_t)OURO_ADDRS(
-                                   ouro_test_address(AF_INET, port, text)));
+    everywhere(sweep_connects,
+               (void *)(uintptr_t)OURO_ADDRS(ouro_test_address(AF_INET, port, text)));
     (void)close(listener);
 }
 
@@ -123,8 +123,8 @@ OURO_TEST(a_connect_without_an_answer_is_cancelled)
     struct ouro_test_full_backlog full;
     char text[OURO_TEST_ADDRESS_SIZE];
     ouro_test_full_backlog_open(&full, AF_INET);
-    everywhere(sweep_pending_connects, (void *)(uintptr_t)OURO_ADDRS(
-                                           ouro_test_address(AF_INET, full.port, text)));
+    everywhere(sweep_pending_connects,
+               (void *)(uintptr_t)OURO_ADDRS(ouro_test_address(AF_INET, full.port, text)));
     ouro_test_full_backlog_close(&full);
 }
 
@@ -207,8 +207,8 @@ OURO_TEST(a_deadline_at_any_moment_has_one_outcome)
     uint16_t port = 0;
     char text[OURO_TEST_ADDRESS_SIZE];
     int listener = ouro_test_listen(AF_INET, 4096, &port);
-    everywhere(sweep_deadlines, (void *)(uintptr_t)OURO_ADDRS(
-                                    ouro_test_address(AF_INET, port, text)));
+    everywhere(sweep_deadlines,
+               (void *)(uintptr_t)OURO_ADDRS(ouro_test_address(AF_INET, port, text)));
     (void)close(listener);
 }
 

@@ -198,8 +198,8 @@ static int null_options(void *arg)
 {
     struct target *target = arg;
     struct ouro_tcp_stream *stream = NULL;
-    ck_assert_int_eq(
-        ouro_tcp_stream_connect_with(OURO_ADDR_LIST(&target->addr, 1), NULL, &stream), 0);
+    ck_assert_int_eq(ouro_tcp_stream_connect_with(OURO_ADDR_LIST(&target->addr, 1), NULL, &stream),
+                     0);
     ck_assert_int_eq(ouro_tcp_stream_close(stream), 0);
     (void)close(ouro_test_accept(target->listener));
     return 0;

@@ -45,9 +45,9 @@ static void add(struct race *race, int family, int fd, uint16_t port)
 {
     char text[OURO_TEST_ADDRESS_SIZE];
     race->fd[race->count] = fd;
-    ck_assert_int_eq(ouro_socket_addr_parse(ouro_test_address(family, port, text),
-                                            &race->addr[race->count++]),
-                     0);
+    ck_assert_int_eq(
+        ouro_socket_addr_parse(ouro_test_address(family, port, text), &race->addr[race->count++]),
+        0);
 }
 
 static void add_dead(struct race *race, int family)
@@ -213,6 +213,73 @@ OURO_TEST(when_all_fail_each_has_its_error)
     release(&race);
 }
 
+static int failure_beside_a_dead_one(void *arg)
+{
+    struct race *race = arg;
+    ck_assert_int_eq(run(race), 0);
+    ck_assert_uint_eq(race->attempts, 3);
+    check_attempt(race, 0, 0, -ECANCELED);
+    check_attempt(race, 1, 1, -ECONNREFUSED);
+    check_attempt(race, 2, 2, 0);
+    ck_assert_int_lt(race->attempt[2].start_ns, 2 * race->options.stagger_ns);
+    return 0;
+}
+
+OURO_TEST(a_failure_starts_the_next_while_others_go_on, .serial = true)
+{
+    struct race race;
+    prepare(&race, 100 * OURO_TEST_MS);
+    add_dead(&race, AF_INET);
+    add_refusing(&race, AF_INET);
+    add_listening(&race, AF_INET);
+    everywhere(failure_beside_a_dead_one, &race);
+    release(&race);
+}
+
+static int in_the_order_given(void *arg)
+{
+    struct race *race = arg;
+    ck_assert_int_eq(run(race), 0);
+    ck_assert_uint_eq(race->attempts, 3);
+    for (size_t i = 0; i < 3; i++)
+        check_attempt(race, i, i, i < 2 ? -ECONNREFUSED : 0);
+    return 0;
+}
+
+OURO_TEST(sequential_is_in_the_order_given)
+{
+    struct race race;
+    ouro_test_need_family(AF_INET6);
+    prepare(&race, 0);
+    race.options.flags = OURO_CONNECT_F_SEQUENTIAL;
+    add_refusing(&race, AF_INET6);
+    add_refusing(&race, AF_INET6);
+    add_listening(&race, AF_INET);
+    everywhere(in_the_order_given, &race);
+    release(&race);
+}
+
+static int sequential_until_deadline(void *arg)
+{
+    struct race *race = arg;
+    ck_assert_int_eq(run(race), -ETIMEDOUT);
+    ck_assert_uint_eq(race->attempts, 1); /* past it no other is begun */
+    check_attempt(race, 0, 0, -ETIMEDOUT);
+    return 0;
+}
+
+OURO_TEST(sequential_ends_at_the_deadline)
+{
+    struct race race;
+    prepare(&race, 0);
+    race.options.flags = OURO_CONNECT_F_SEQUENTIAL;
+    race.timeout_ns = 30 * OURO_TEST_MS;
+    add_dead(&race, AF_INET);
+    add_listening(&race, AF_INET);
+    everywhere(sequential_until_deadline, &race);
+    release(&race);
+}
+
 static int time_out(void *arg)
 {
     struct race *race = arg;
@@ -322,6 +389,32 @@ OURO_TEST(without_memory_for_tasks_the_race_is_a_walk)
     release(&race);
 }
 
+/* No stack for the second racer at first, while the first attempt is under way. */
+static int without_a_second_stack(void *arg)
+{
+    struct race *race = arg;
+    ouro__fault_arm(OURO__FAULT_STACK, 2, 1, -ENOMEM);
+    ck_assert_int_eq(run(race), 0);
+    ck_assert_uint_eq(ouro__fault_fired(OURO__FAULT_STACK), 1);
+    ouro__fault_disarm_all();
+    ck_assert_uint_eq(race->attempts, 2);
+    check_attempt(race, 0, 0, -ECANCELED);
+    check_attempt(race, 1, 1, 0);
+    ck_assert_int_ge(race->attempt[1].start_ns, 2 * race->options.stagger_ns);
+    return 0;
+}
+
+OURO_TEST(a_task_that_cannot_be_made_is_made_later)
+{
+    struct race race;
+    prepare(&race, 10 * OURO_TEST_MS);
+    add_dead(&race, AF_INET);
+    add_listening(&race, AF_INET);
+    in_place(IN_TASK, without_a_second_stack, &race);
+    in_place(IN_WORKER_TASK, without_a_second_stack, &race);
+    release(&race);
+}
+
 /* Each allocation in turn fails: the call fails as a whole, or succeeds, and leaves nothing. */
 static int without_memory(void *arg)
 {
@@ -369,8 +462,8 @@ struct finish {
 static int connect_both(void *arg)
 {
     struct finish *finish = arg;
-    return ouro_tcp_stream_connect_with(OURO_ADDR_LIST(finish->race.addr, 2),
-                                        &finish->race.options, &finish->stream);
+    return ouro_tcp_stream_connect_with(OURO_ADDR_LIST(finish->race.addr, 2), &finish->race.options,
+                                        &finish->stream);
 }
 
 /*
@@ -388,8 +481,10 @@ static int photo_finish(void *arg)
         ouro_test_full_backlog_open(&full[i], AF_INET);
         add(&finish->race, AF_INET, -1, full[i].port);
     }
+    unsigned before = open_descriptors();
     ck_assert_int_eq(ouro_task_spawn(connect_both, finish, &task), 0);
-    ck_assert_int_eq(ouro_sleep(50 * OURO_MILLISECOND), 0);
+    while (open_descriptors() < before + 2) /* until both have their sockets */
+        ck_assert_int_eq(ouro_sleep(OURO_MILLISECOND), 0);
     for (int i = 0; i < 2; i++)
         ouro_test_full_backlog_relieve(&full[i]);
     for (int i = 0; i < 2; i++)

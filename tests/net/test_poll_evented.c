@@ -1,16 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Waiting for descriptors that are not ouro's: eventfds, pipes, sockets; with tasks, with threads,
- * with wakers of the test's own.
+ * Waiting for descriptors that are not ouro's with tasks and threads: one, a crowd, one that is
+ * freed meanwhile.
  */
 #include "everywhere.h"
+#include "foreign.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <stdatomic.h>
-#include <string.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -18,34 +16,7 @@
 #include "ouro/error.h"
 #include "ouro/poll_evented.h"
 #include "ouro/time.h"
-#include "support/child.h"
 #include "support/scratch.h"
-#include "support/sockets.h"
-
-static int event_fd(void)
-{
-    int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    ck_assert_int_ge(fd, 0);
-    return fd;
-}
-
-static void signal_event(int fd)
-{
-    ck_assert_int_eq(eventfd_write(fd, 1), 0);
-}
-
-static struct ouro_poll_evented *registered(int fd, uint32_t interest)
-{
-    struct ouro_poll_evented *io = NULL;
-    ck_assert_int_eq(ouro_poll_evented_new(fd, interest, &io), 0);
-    return io;
-}
-
-static ssize_t read_event(int fd, void *arg)
-{
-    ssize_t n = read(fd, arg, sizeof(uint64_t));
-    return n < 0 ? -errno : n;
-}
 
 static void *signal_in_thread(void *arg)
 {
@@ -111,6 +82,11 @@ static int io_until_ten(void *arg)
     }
     ck_assert_uint_eq(sum, 10);
     ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    /* Readiness that is left over is found to be stale, and then waited with. */
+    struct ouro_deadline scope;
+    ck_assert_int_eq(ouro_deadline_begin(&scope, 10 * OURO_TEST_MS), 0);
+    ck_assert_int_eq(ouro_poll_evented_io(io, OURO_READABLE, read_event, &sum), -ETIMEDOUT);
+    ouro_deadline_end(&scope);
     ouro_poll_evented_free(io);
     (void)close(fd);
     return 0;
@@ -220,8 +196,8 @@ static void gather(struct crowd *crowd, struct ouro_poll_evented *io, uint32_t i
 {
     atomic_store(&crowd->linked, 0);
     for (int i = 0; i < WAITERS; i++) {
-        crowd->waiter[i] = (struct waiter){
-            .io = io, .interest = interest, .linked = &crowd->linked, .rc = 1};
+        crowd->waiter[i] =
+            (struct waiter){.io = io, .interest = interest, .linked = &crowd->linked, .rc = 1};
         ck_assert_int_eq(ouro_task_spawn(wait_as_task, &crowd->waiter[i], &crowd->task[i]), 0);
     }
     while (atomic_load(&crowd->linked) < WAITERS)
@@ -283,205 +259,6 @@ OURO_TEST(free_ends_the_waits_of_others)
         everywhere(free_under_a_crowd, NULL);
 }
 
-/* A waker that counts its calls and does something in wake. */
-struct doer {
-    _Atomic int clones;
-    _Atomic int wakes;
-    _Atomic int acted; /* how often act has returned */
-    void (*act)(struct doer *doer);
-    struct ouro_poll_evented *io;
-    struct ouro_task *task;
-    struct ouro_ready_event event;
-    int fd;
-    _Atomic int rc;
-};
-
-static void *doer_clone(void *data)
-{
-    atomic_fetch_add(&((struct doer *)data)->clones, 1);
-    return data;
-}
-
-static void doer_wake(void *data)
-{
-    struct doer *doer = data;
-    atomic_fetch_add(&doer->wakes, 1);
-    if (doer->act != NULL)
-        doer->act(doer);
-    atomic_fetch_add(&doer->acted, 1);
-}
-
-static void doer_drop(void *data)
-{
-    atomic_fetch_sub(&((struct doer *)data)->clones, 1);
-}
-
-static const struct ouro_waker_vtable doer_vtable = {doer_clone, doer_wake, doer_drop};
-
-static struct ouro_waker waker_of(struct doer *doer)
-{
-    return (struct ouro_waker){.vtable = &doer_vtable, .data = doer};
-}
-
-static int poll_doer(struct doer *doer, uint32_t interest)
-{
-    struct ouro_waker waker = waker_of(doer);
-    return ouro_poll_evented_poll_ready(doer->io, interest, &waker, &doer->event);
-}
-
-static void await_wakes(struct doer *doer, int wakes)
-{
-    while (atomic_load(&doer->acted) < wakes)
-        ck_assert_int_eq(ouro_sleep(OURO_MILLISECOND), 0);
-}
-
-static int poll_with_wakers(void *arg)
-{
-    struct doer reader = {.fd = event_fd()};
-    struct doer newer = {.fd = reader.fd};
-    uint64_t value = 0;
-    (void)arg;
-    reader.io = newer.io = registered(reader.fd, OURO_READABLE | OURO_WRITABLE);
-    ck_assert_int_eq(poll_doer(&reader, OURO_READABLE), OURO_POLL_PENDING);
-    ck_assert_int_eq(reader.clones, 1);
-    ck_assert_int_eq(poll_doer(&newer, OURO_READABLE), OURO_POLL_PENDING);
-    ck_assert_int_eq(reader.clones, 0); /* replaced */
-    ck_assert_int_eq(newer.clones, 1);
-    signal_event(reader.fd);
-    await_wakes(&newer, 1);
-    ck_assert_int_eq(poll_doer(&newer, OURO_READABLE), OURO_POLL_READY);
-    ck_assert_uint_eq(newer.event.ready, OURO_READABLE);
-    ck_assert_int_eq(read_event(reader.fd, &value), 8);
-    ouro_poll_evented_clear(newer.io, &newer.event);
-    ck_assert_int_eq(poll_doer(&newer, OURO_READABLE), OURO_POLL_PENDING);
-    ck_assert_int_eq(reader.wakes, 0);
-    ouro_poll_evented_free(reader.io); /* wakes and drops what is stored */
-    ck_assert_int_eq(newer.wakes, 2);
-    ck_assert_int_eq(newer.clones, 0);
-    (void)close(reader.fd);
-    return 0;
-}
-
-OURO_TEST(a_waker_is_woken_once_and_dropped)
-{
-    everywhere(poll_with_wakers, NULL);
-}
-
-/* What a waker may do from within. */
-static void act_poll_again(struct doer *doer)
-{
-    if (atomic_load(&doer->wakes) == 1) {
-        doer->event.ready = 0;
-        doer->rc = poll_doer(doer, OURO_READABLE);
-    }
-}
-
-static void act_free(struct doer *doer)
-{
-    struct ouro_poll_evented *io = doer->io;
-    doer->io = NULL;
-    ouro_poll_evented_free(io);
-}
-
-static void act_cancel(struct doer *doer)
-{
-    ck_assert_int_eq(ouro_task_cancel(doer->task), 0);
-}
-
-static int wait_for_ever(void *arg)
-{
-    struct ouro_ready_event event;
-    struct doer *doer = arg;
-    return ouro_poll_evented_ready(doer->io, OURO_PRIORITY, &event);
-}
-
-static int act_in_wake(void *arg)
-{
-    struct doer doer = {.fd = event_fd()};
-    int result = 0;
-    (void)arg;
-    doer.io = registered(doer.fd, OURO_READABLE | OURO_PRIORITY);
-    doer.act = act_poll_again;
-    ck_assert_int_eq(poll_doer(&doer, OURO_READABLE), OURO_POLL_PENDING);
-    signal_event(doer.fd);
-    await_wakes(&doer, 1);
-    ck_assert_int_eq(doer.rc, OURO_POLL_READY); /* the readiness was there before the wake */
-    ck_assert_uint_eq(doer.event.ready, OURO_READABLE);
-    ouro_poll_evented_free(doer.io);
-    ck_assert_int_eq(doer.clones, 0);
-    (void)close(doer.fd);
-
-    doer = (struct doer){.fd = event_fd(), .act = act_poll_again};
-    doer.io = registered(doer.fd, OURO_READABLE);
-    ck_assert_int_eq(poll_doer(&doer, OURO_READABLE), OURO_POLL_PENDING);
-    ouro_poll_evented_free(doer.io); /* polling what is being freed stores nothing */
-    ck_assert_int_eq(doer.rc, -ECANCELED);
-    ck_assert_int_eq(doer.clones, 0);
-    (void)close(doer.fd);
-
-    doer = (struct doer){.fd = event_fd(), .act = act_free};
-    doer.io = registered(doer.fd, OURO_READABLE);
-    ck_assert_int_eq(poll_doer(&doer, OURO_READABLE), OURO_POLL_PENDING);
-    signal_event(doer.fd);
-    await_wakes(&doer, 1);
-    while (atomic_load(&doer.clones) > 0)
-        ck_assert_int_eq(ouro_sleep(OURO_MILLISECOND), 0);
-    (void)close(doer.fd);
-
-    doer = (struct doer){.fd = event_fd(), .act = act_cancel};
-    doer.io = registered(doer.fd, OURO_READABLE | OURO_PRIORITY);
-    ck_assert_int_eq(ouro_task_spawn(wait_for_ever, &doer, &doer.task), 0);
-    ck_assert_int_eq(poll_doer(&doer, OURO_READABLE), OURO_POLL_PENDING);
-    signal_event(doer.fd);
-    await_wakes(&doer, 1);
-    ck_assert_int_eq(ouro_task_join(doer.task, &result), 0);
-    ck_assert_int_eq(result, -ECANCELED);
-    ouro_poll_evented_free(doer.io);
-    (void)close(doer.fd);
-    return 0;
-}
-
-OURO_TEST(a_waker_may_wait_cancel_and_free)
-{
-    everywhere(act_in_wake, NULL);
-}
-
-/* Shutting down from within a wake, on the driver's thread, is refused to it; the wake of a thread
- * that does it is how it is done. */
-static int wait_through_a_shutdown(void *arg)
-{
-    struct doer *doer = arg;
-    struct ouro_ready_event event;
-    doer->io = registered(doer->fd, OURO_READABLE);
-    ck_assert_int_eq(poll_doer(doer, OURO_READABLE), OURO_POLL_PENDING);
-    atomic_store(&doer->clones, 10);
-    ck_assert_int_eq(ouro_poll_evented_ready(doer->io, OURO_READABLE, &event), -OURO_ESHUTDOWN);
-    ck_assert_int_eq(ouro_poll_evented_ready(doer->io, OURO_READABLE, &event), -OURO_ESHUTDOWN);
-    ck_assert_int_eq(poll_doer(doer, OURO_READABLE), -OURO_ESHUTDOWN);
-    ouro_poll_evented_free(doer->io);
-    return 0;
-}
-
-static bool is_waiting(void *arg)
-{
-    return atomic_load(&((struct doer *)arg)->clones) == 10;
-}
-
-OURO_TEST(a_shutdown_ends_the_waits)
-{
-    struct doer doer = {.fd = event_fd()};
-    struct ouro_runtime *runtime = open_place(IN_WORKER_TASK, 0);
-    struct ouro_handle *handle = ouro_runtime_handle(runtime);
-    ck_assert_int_eq(ouro_task_spawn_with(handle, NULL, wait_through_a_shutdown, &doer, NULL), 0);
-    ck_assert(ouro_test_until(is_waiting, &doer, 10 * OURO_TEST_SECOND));
-    ck_assert_int_eq(ouro_runtime_shutdown(runtime, 5 * OURO_TEST_SECOND), 0);
-    ck_assert_int_eq(doer.wakes, 1);
-    ck_assert_int_eq(doer.clones, 9); /* the one that was stored has been dropped */
-    ouro_handle_unref(handle);
-    ouro_runtime_free(runtime);
-    (void)close(doer.fd);
-}
-
 static int hang_up(void *arg)
 {
     int fds[2];
@@ -506,94 +283,6 @@ static int hang_up(void *arg)
 OURO_TEST(a_hang_up_is_final)
 {
     everywhere(hang_up, NULL);
-}
-
-/* Closed before it was freed: no event reaches the next owner of the number. */
-static int close_early(void *arg)
-{
-    (void)arg;
-    for (int round = 0; round < 20; round++) {
-        struct doer old = {.fd = event_fd()};
-        struct doer new = {.fd = -1};
-        old.io = registered(old.fd, OURO_READABLE);
-        ck_assert_int_eq(poll_doer(&old, OURO_READABLE), OURO_POLL_PENDING);
-        (void)close(old.fd);
-        new.fd = event_fd();
-        ck_assert_int_eq(new.fd, old.fd);
-        ouro_poll_evented_free(old.io);
-        new.io = registered(new.fd, OURO_READABLE);
-        ck_assert_int_eq(poll_doer(&new, OURO_READABLE), OURO_POLL_PENDING);
-        ck_assert_int_eq(new.wakes, 0);
-        signal_event(new.fd);
-        await_wakes(&new, 1);
-        ck_assert_int_eq(old.wakes, 1); /* by free alone */
-        ouro_poll_evented_free(new.io);
-        (void)close(new.fd);
-    }
-    return 0;
-}
-
-OURO_TEST(a_number_closed_early_is_the_next_owners)
-{
-    everywhere(close_early, NULL);
-}
-
-static int hand_out(void *arg)
-{
-    struct doer *doer = arg;
-    doer->io = registered(doer->fd, OURO_READABLE);
-    ck_assert_int_eq(poll_doer(doer, OURO_READABLE), OURO_POLL_PENDING);
-    return 0;
-}
-
-OURO_TEST(it_may_outlive_its_runtime)
-{
-    for (int place = 0; place < PLACES; place++) {
-        struct doer doer = {.fd = event_fd()};
-        struct ouro_ready_event event;
-        struct ouro_runtime *runtime = open_place((enum place)place, 0);
-        run_in_place((enum place)place, runtime, hand_out, &doer);
-        ouro_runtime_free(runtime);
-        ck_assert_int_eq(doer.wakes, 1);
-        ck_assert_int_eq(doer.clones, 0);
-        ck_assert_int_eq(poll_doer(&doer, OURO_READABLE), -OURO_ESHUTDOWN);
-        ck_assert_int_eq(ouro_poll_evented_ready(doer.io, OURO_READABLE, &event),
-                         -OURO_ENORUNTIME);
-        ouro_poll_evented_free(doer.io);
-        (void)close(doer.fd);
-    }
-}
-
-static int use_in_child(void *arg)
-{
-    struct doer *doer = arg;
-    struct ouro_poll_evented *io = NULL;
-    struct ouro_ready_event event;
-    ck_assert_int_eq(ouro_poll_evented_new(doer->fd, OURO_READABLE, &io), -OURO_EFORKED);
-    ck_assert_int_eq(ouro_poll_evented_ready(doer->io, OURO_READABLE, &event), -OURO_EFORKED);
-    ck_assert_int_eq(poll_doer(doer, OURO_READABLE), -OURO_EFORKED);
-    ouro_poll_evented_free(doer->io);
-    return 0;
-}
-
-static int fork_with_one(void *arg)
-{
-    struct doer doer = {.fd = event_fd()};
-    struct ouro_ready_event event;
-    (void)arg;
-    doer.io = registered(doer.fd, OURO_READABLE);
-    ouro_test_child_must_pass(use_in_child, &doer);
-    signal_event(doer.fd);
-    ck_assert_int_eq(ouro_poll_evented_ready(doer.io, OURO_READABLE, &event), 0);
-    ouro_poll_evented_free(doer.io);
-    (void)close(doer.fd);
-    return 0;
-}
-
-OURO_TEST(in_a_forked_child_it_says_so)
-{
-    in_place(IN_TASK, fork_with_one, NULL);
-    in_place(IN_THREAD, fork_with_one, NULL);
 }
 
 static int without_io(void *arg)

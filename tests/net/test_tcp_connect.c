@@ -5,6 +5,7 @@
 #include "everywhere.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
 #include <string.h>
@@ -71,13 +72,15 @@ static int connect_and_compare(void *arg)
     struct ouro_tcp_stream *stream = NULL;
     char text[OURO_TEST_ADDRESS_SIZE];
 
-    int rc = ouro_tcp_stream_connect(OURO_ADDRS(ouro_test_address(l->family, l->port, text)),
-                                     &stream);
+    int rc =
+        ouro_tcp_stream_connect(OURO_ADDRS(ouro_test_address(l->family, l->port, text)), &stream);
     ck_assert_int_eq(rc, 0);
     int accepted = ouro_test_accept(l->listener);
     ck_assert_int_eq(ouro_tcp_stream_local_addr(stream, &local), 0);
     ck_assert_int_eq(ouro_tcp_stream_peer_addr(stream, &peer), 0);
     ck_assert(ouro_socket_addr_equal(&peer, &target));
+    ck_assert(fcntl(ouro_tcp_stream_fd(stream), F_GETFD) & FD_CLOEXEC);
+    ck_assert(fcntl(ouro_tcp_stream_fd(stream), F_GETFL) & O_NONBLOCK);
     ck_assert_uint_eq(ouro_socket_addr_port(&local), ouro_test_peer_port(accepted));
     ck_assert_uint_eq(ouro_socket_addr_port(&peer), ouro_test_local_port(accepted));
     ck_assert_int_eq(ouro_tcp_stream_close(stream), 0);
@@ -146,13 +149,16 @@ static int connect_to_nothing(void *arg)
 {
     struct ouro_tcp_stream *stream = NULL;
     struct ouro_socket_addr any = loopback(AF_INET, 1);
-    struct ouro_to_socket_addrs filtered = {.kind = OURO_ADDRS_LIST,
-                                            .flags = OURO_ADDRS_F_IPV6,
-                                            .list = &any,
-                                            .count = 1};
+    struct ouro_to_socket_addrs filtered = {
+        .kind = OURO_ADDRS_LIST, .flags = OURO_ADDRS_F_IPV6, .list = &any, .count = 1};
     (void)arg;
     ouro__fault_arm(OURO__FAULT_SOCKET, 1, UINT64_MAX, -EIO);
-    ck_assert_int_eq(ouro_tcp_stream_connect(OURO_ADDR_LIST(&any, 0), &stream), -OURO_ENOADDRESS);
+    struct ouro_tcp_connect_options options = OURO_TCP_CONNECT_OPTIONS_INIT;
+    size_t count = 77;
+    options.attempts_count = &count;
+    ck_assert_int_eq(ouro_tcp_stream_connect_with(OURO_ADDR_LIST(&any, 0), &options, &stream),
+                     -OURO_ENOADDRESS);
+    ck_assert_uint_eq(count, 0);
     ck_assert_int_eq(ouro_tcp_stream_connect(&filtered, &stream), -OURO_ENOADDRESS);
     ck_assert_int_eq(ouro_tcp_stream_connect(OURO_ADDRS("[::1]"), &stream), -OURO_EADDRSYNTAX);
     ck_assert_int_eq(ouro_tcp_stream_connect(NULL, &stream), -EINVAL);
@@ -332,9 +338,9 @@ static int connect_too_late(void *arg)
     struct ouro_deadline scope;
     struct ouro_tcp_stream *stream = NULL;
     ck_assert_int_eq(ouro_deadline_begin(&scope, 0), 0);
-    ck_assert_int_eq(ouro_tcp_stream_connect(OURO_ADDR_LIST((struct ouro_socket_addr *)arg, 1),
-                                             &stream),
-                     -ETIMEDOUT);
+    ck_assert_int_eq(
+        ouro_tcp_stream_connect(OURO_ADDR_LIST((struct ouro_socket_addr *)arg, 1), &stream),
+        -ETIMEDOUT);
     ouro_deadline_end(&scope);
     return 0;
 }
@@ -396,9 +402,8 @@ OURO_TEST(a_socket_connected_to_itself_was_refused)
 static int connect_and_look_at_readiness(void *arg)
 {
     struct ouro_tcp_stream *stream = NULL;
-    ck_assert_int_eq(ouro_tcp_stream_connect(OURO_ADDR_LIST((struct ouro_socket_addr *)arg, 1),
-                                             &stream),
-                     0);
+    ck_assert_int_eq(
+        ouro_tcp_stream_connect(OURO_ADDR_LIST((struct ouro_socket_addr *)arg, 1), &stream), 0);
     struct ouro__scheduled_io *sio = atomic_load(&stream->stream.evented.sio);
     ck_assert_uint_eq(atomic_load(&sio->readiness) & OURO__READY_FINAL, 0);
     ck_assert_int_eq(ouro_tcp_stream_close(stream), 0);
@@ -464,8 +469,7 @@ OURO_TEST_EPOLL(spurious_writability_is_no_outcome)
 OURO_TEST(outside_of_a_runtime_there_is_no_connect)
 {
     struct ouro_tcp_stream *stream = NULL;
-    ck_assert_int_eq(ouro_tcp_stream_connect(OURO_ADDRS("127.0.0.1:1"), &stream),
-                     -OURO_ENORUNTIME);
+    ck_assert_int_eq(ouro_tcp_stream_connect(OURO_ADDRS("127.0.0.1:1"), &stream), -OURO_ENORUNTIME);
 }
 
 static int connect_without_io(void *arg)

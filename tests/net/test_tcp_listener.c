@@ -236,16 +236,25 @@ OURO_TEST(listen_options_are_set)
     everywhere(listen_with_options, NULL);
 }
 
+/* [::] alone takes IPv4 too; with V6ONLY it gets along with an IPv4 listener. */
 static int listen_on_both(void *arg)
 {
-    uint16_t port = 0;
+    int rc = -EADDRINUSE;
     (void)arg;
-    /* [::] alone takes IPv4 too; with V6ONLY the port is free for an IPv4 listener. */
-    struct ouro_tcp_listener *v6 = listen_with(OURO_LISTEN_F_V6ONLY, "[::]:0", &port);
-    int v4 = ouro_test_listen_at(AF_INET, 1, port);
-    (void)close(v4);
-    ck_assert_int_eq(ouro_tcp_listener_close(v6), 0);
-    return 0;
+    /* A port that is free for IPv4 may be somebody else's for IPv6. */
+    for (int round = 0; round < 10 && rc == -EADDRINUSE; round++) {
+        struct ouro_tcp_listen_options options = OURO_TCP_LISTEN_OPTIONS_INIT;
+        struct ouro_tcp_listener *v6 = NULL;
+        uint16_t port = 0;
+        int v4 = ouro_test_listen(AF_INET, 1, &port);
+        ck_assert_int_eq(ouro_tcp_listener_bind(OURO_HOST_PORT("::", port), &options, &v6),
+                         -EADDRINUSE);
+        options.flags = OURO_LISTEN_F_V6ONLY;
+        rc = ouro_tcp_listener_bind(OURO_HOST_PORT("::", port), &options, &v6);
+        ck_assert_int_eq(ouro_tcp_listener_close(v6), 0);
+        (void)close(v4);
+    }
+    return rc;
 }
 
 OURO_TEST(v6only_leaves_ipv4_alone)
@@ -265,8 +274,7 @@ static int listen_wrongly(void *arg)
                      -EADDRNOTAVAIL);
     ck_assert_int_eq(ouro_tcp_listener_bind(OURO_ADDRS("nonsense"), NULL, &listener),
                      -OURO_EADDRSYNTAX);
-    ck_assert_int_eq(ouro_tcp_listener_bind(OURO_ADDRS("unix:/x"), NULL, &listener),
-                     -EAFNOSUPPORT);
+    ck_assert_int_eq(ouro_tcp_listener_bind(OURO_ADDRS("unix:/x"), NULL, &listener), -EAFNOSUPPORT);
     ck_assert_int_eq(ouro_tcp_listener_bind(NULL, NULL, &listener), -EINVAL);
     ck_assert_int_eq(ouro_tcp_listener_bind(OURO_ADDRS("127.0.0.1:0"), NULL, NULL), -EINVAL);
     options.flags = 1u << 31;

@@ -67,10 +67,8 @@ static int refused(void *arg)
 OURO_TEST_UNIT(a_refused_ring_means_epoll_and_a_reason)
 {
     struct refusal refusals[] = {
-        {OURO_TEST_URING_SETUP, EPERM, "EPERM"},
-        {OURO_TEST_URING_SETUP, ENOSYS, "ENOSYS"},
-        {OURO_TEST_URING_SETUP, ENOMEM, "ENOMEM"},
-        {OURO_TEST_URING_ENTER, EPERM, "EPERM"},
+        {OURO_TEST_URING_SETUP, EPERM, "EPERM"},      {OURO_TEST_URING_SETUP, ENOSYS, "ENOSYS"},
+        {OURO_TEST_URING_SETUP, ENOMEM, "ENOMEM"},    {OURO_TEST_URING_ENTER, EPERM, "EPERM"},
         {OURO_TEST_URING_REGISTER, EACCES, "EACCES"},
     };
     for (unsigned i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++)
@@ -118,8 +116,7 @@ OURO_TEST_URING(a_masked_required_feature_means_epoll)
         ouro_runtime_free(runtime);
         config.driver = OURO_DRIVER_URING;
         runtime = NULL;
-        ck_assert_int_eq(ouro_runtime_new(&config, &runtime),
-                         item.required ? -OURO_ENODRIVER : 0);
+        ck_assert_int_eq(ouro_runtime_new(&config, &runtime), item.required ? -OURO_ENODRIVER : 0);
         ouro_runtime_free(runtime);
     }
     ck_assert_int_eq(ouro_probe_quirk(probe, 1000, &item), -ENOENT);

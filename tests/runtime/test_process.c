@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The runtime and the process it lives in: what an exec'd child inherits, what a stack overflow says,
- * and that memory may run out anywhere.
+ * The runtime and the process it lives in: what an exec'd child inherits, what a stack overflow
+ * says, and that memory may run out anywhere.
  *
  * Owns:    nothing.
  * Threads: the test's and the runtime's.
@@ -27,7 +27,8 @@
 static int exec_and_count(void *arg)
 {
     (void)arg;
-    execl("/bin/sh", "sh", "-c", "for fd in /proc/self/fd/*; do echo ${fd##*/}; done", (char *)NULL);
+    execl("/bin/sh", "sh", "-c", "for fd in /proc/self/fd/*; do echo ${fd##*/}; done",
+          (char *)NULL);
     return 99;
 }
 

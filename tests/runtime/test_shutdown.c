@@ -40,8 +40,7 @@ static int all_say_shutdown(int first)
     ck_assert_int_eq(ouro_yield(), -OURO_ESHUTDOWN);
     ck_assert_int_eq(ouro_poll_fn(never, NULL), -OURO_ESHUTDOWN);
     ck_assert_int_eq(ouro_task_spawn(NULL, NULL, &task), -EINVAL);
-    ck_assert_int_eq(ouro_tcp_stream_connect(OURO_ADDRS("127.0.0.1:9"), &stream),
-                     -OURO_ESHUTDOWN);
+    ck_assert_int_eq(ouro_tcp_stream_connect(OURO_ADDRS("127.0.0.1:9"), &stream), -OURO_ESHUTDOWN);
     ck_assert_ptr_null(stream);
     atomic_fetch_add(&ended, 1);
     return 0;
@@ -118,7 +117,7 @@ static int waits_for_readiness(void *arg)
     return all_say_shutdown(rc);
 }
 
-static ouro_task_function *const waiters[] = {sleeps, polls, joins_a_sleeper,
+static ouro_task_function *const waiters[] = {sleeps, polls,   joins_a_sleeper,
                                               reads,  accepts, waits_for_readiness};
 enum { WAITERS = sizeof(waiters) / sizeof(waiters[0]) };
 
@@ -257,4 +256,29 @@ OURO_TEST(shutdown_ends_the_waits_of_plain_threads)
         ouro_handle_unref(plain.handle);
         ouro_runtime_free(runtime);
     }
+}
+
+static int until_something_is_in_flight(void *arg)
+{
+    struct ouro_handle *handle = arg;
+    struct ouro_io_driver_metrics metrics = {.submitted = 0};
+    while (metrics.submitted == 0) {
+        ck_assert_int_eq(ouro_sleep(OURO_MILLISECOND), 0);
+        ck_assert_int_eq(ouro_handle_metrics(handle, &metrics), 0);
+    }
+    return 0;
+}
+
+OURO_TEST(shutdown_of_a_current_thread_runtime_ends_the_waits_of_other_threads)
+{
+    struct ouro_runtime *runtime = ouro_test_runtime_new(OURO_FLAVOUR_CURRENT_THREAD);
+    struct plain plain = {.handle = ouro_runtime_handle(runtime), .function = reads};
+    pthread_t thread;
+    ck_assert_int_eq(pthread_create(&thread, NULL, plain_thread, &plain), 0);
+    ck_assert_int_eq(
+        ouro_runtime_block_on(runtime, until_something_is_in_flight, plain.handle, NULL), 0);
+    ck_assert_int_eq(ouro_runtime_shutdown(runtime, 20 * OURO_SECOND), 0);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    ouro_handle_unref(plain.handle);
+    ouro_runtime_free(runtime);
 }

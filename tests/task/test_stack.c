@@ -22,7 +22,7 @@
 #include "task/stack.h"
 #include "task/stack_tools.h"
 
-#define PAGE         ((size_t)sysconf(_SC_PAGESIZE))
+#define PAGE ((size_t)sysconf(_SC_PAGESIZE))
 #define HEADER_BYTES 200
 
 static struct ouro__stack_pool pool;

@@ -43,8 +43,8 @@ static int spawn_a_thousand(void *arg)
     (void)arg;
     for (int round = 0; round < 5; round++) {
         for (int i = 0; i < COUNT; i++)
-            ck_assert_int_eq(
-                ouro_task_spawn(returns_its_argument, (void *)(intptr_t)i, &task[i]), 0);
+            ck_assert_int_eq(ouro_task_spawn(returns_its_argument, (void *)(intptr_t)i, &task[i]),
+                             0);
         for (int i = COUNT; i-- > 0;) {
             int result = -1;
             ck_assert_int_eq(ouro_task_join(task[i], &result), 0);

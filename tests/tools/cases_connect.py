@@ -86,18 +86,29 @@ def test_each_address_tried_has_a_line(ouro):
         contains(line, " after ")
 
 
-def test_the_timeout_ends_it_in_time(ouro):
-    """Within 50 ms of the deadline; the best of three, for the machine may be busy elsewhere."""
+def in_time(run):
+    """@run gives how late it was, in seconds: never early, and within 50 ms unless the machine is
+    busy with something else each time."""
     late_by = []
-    with unanswered_address() as address:
-        for _ in range(3):
-            begin = time.monotonic()
-            done = ouro.run("connect", "--timeout", "300ms", address)
-            late_by.append(time.monotonic() - begin - 0.3)
-            failed_with(done, 1, address, "(ETIMEDOUT) after 30")
-            equal(len(done.err.splitlines()), 1, done.err)
+    while len(late_by) < 10 and (not late_by or min(late_by) > 0.05 * FACTOR):
+        late_by.append(run())
+        if late_by[-1] < 0:
+            break
     if not 0 <= min(late_by) <= 0.05 * FACTOR:
         raise AssertionError(f"late by {late_by} s")
+
+
+def test_the_timeout_ends_it_in_time(ouro):
+    with unanswered_address() as address:
+        def run():
+            begin = time.monotonic()
+            done = ouro.run("connect", "--timeout", "300ms", address)
+            late_by = time.monotonic() - begin - 0.3
+            failed_with(done, 1, address, "(ETIMEDOUT) after ")
+            equal(len(done.err.splitlines()), 1, done.err)
+            return late_by
+
+        in_time(run)
 
 
 def test_the_timeout_ends_a_black_hole_in_time(ouro):
@@ -107,13 +118,13 @@ def test_the_timeout_ends_a_black_hole_in_time(ouro):
     setup = """
         set -e
         ip link set lo up
-        ip route add 10.0.0.0/24 dev lo  # what comes back is not ours, and dropped
+        ip route add 198.51.100.0/24 dev lo  # what comes back is not ours, and dropped
         mount --bind "$1/resolv.conf" /etc/resolv.conf
         mount --bind "$1/nsswitch.conf" /etc/nsswitch.conf
         shift
         """
     with tempfile.TemporaryDirectory() as folder:
-        for name, text in (("resolv.conf", "nameserver 10.0.0.2\n"),
+        for name, text in (("resolv.conf", "nameserver 198.51.100.2\n"),
                            ("nsswitch.conf", "hosts: files dns\n")):
             with open(os.path.join(folder, name), "w", encoding="ascii") as file:
                 file.write(text)
@@ -122,19 +133,19 @@ def test_the_timeout_ends_a_black_hole_in_time(ouro):
             raise Skip("no network and mount namespaces here")
         # Timed inside, so that making the namespaces does not count.
         script = setup + 'before=$(date +%s%N); set +e; "$@"; echo $? $(($(date +%s%N) - before))'
-        for address in ("10.0.0.9:80", "somewhere.example:80"):
-            late_by = []
-            for _ in range(3):
-                done = subprocess.run(shell + [script, "sh", folder, ouro.path, "connect", address,
-                                               "--timeout=300ms", "--driver=" + ouro.driver],
-                                      capture_output=True, text=True, timeout=LIMIT)
-                code, elapsed = done.stdout.split()
-                late_by.append(int(elapsed) / 1e9 - 0.3)
-                equal(code, "1")
-                contains(done.stderr, address + ": ")
-                contains(done.stderr, "(ETIMEDOUT)")
-            if not 0 <= min(late_by) <= 0.05 * FACTOR:
-                raise AssertionError(f"{address}: late by {late_by} s")
+
+        def run(address):
+            done = subprocess.run(shell + [script, "sh", folder, ouro.path, "connect", address,
+                                           "--timeout=300ms", "--driver=" + ouro.driver],
+                                  capture_output=True, text=True, timeout=LIMIT)
+            code, elapsed = done.stdout.split()
+            equal(code, "1")
+            contains(done.stderr, address + ": ")
+            contains(done.stderr, "(ETIMEDOUT)")
+            return int(elapsed) / 1e9 - 0.3
+
+        in_time(lambda: run("198.51.100.9:80"))
+        in_time(lambda: run("somewhere.example:80"))
 
 
 def test_a_timeout_that_is_not_reached(ouro):

@@ -44,7 +44,11 @@ OURO_TEST_URING(ring_has_the_sizes_asked_for)
 {
     static const struct {
         uint32_t asked, sq, cq;
-    } sizes[] = {{0, 256, 2048}, {1, 1, 1024}, {16, 16, 1024}, {1000, 1024, 8192}};
+    } sizes[] = {{0, 256, 2048},
+                 {1, 1, 1024},
+                 {16, 16, 1024},
+                 {1000, 1024, 8192},
+                 {UINT32_MAX, 32768, 65536}};
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
         struct bench bench;
         bench_open_with(&bench, sizes[i].asked);

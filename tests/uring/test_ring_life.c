@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -318,4 +319,64 @@ OURO_TEST_URING(unparking_a_spinning_owner_costs_no_call)
     ck_assert_uint_eq(bench_metrics(&bench).unparks, 0);
     ck_assert_uint_eq(ouro__counter_read(&ring_of(&bench)->spin.found), UNPARKS);
     bench_close(&bench);
+}
+
+enum { RACES = 20000 };
+
+/* Unparks at about the moment when the owner gives up looking and goes to sleep. */
+static void *unpark_at_the_end(void *arg)
+{
+    struct bench *bench = arg;
+    const struct ouro__counter *tried = &ring_of(bench)->spin.tried;
+    for (unsigned i = 0; i < RACES; i++) {
+        while (ouro__counter_read(tried) <= i)
+            ouro__cpu_relax();
+        int64_t until_ns = ouro_test_now_ns() + (i * 37) % 30000;
+        while (ouro_test_now_ns() < until_ns)
+            ouro__cpu_relax();
+        ouro__driver_unpark(&bench->handle);
+    }
+    return NULL;
+}
+
+OURO_TEST_URING(unpark_between_looking_and_sleeping_is_seen, .timeout_s = 30)
+{
+    struct bench bench;
+    pthread_t thread;
+    bench_init(&bench);
+    bench.config.spin_us = 20;
+    ck_assert_int_eq(ouro__driver_open(&bench.handle, &bench.config), 0);
+    ck_assert_int_eq(pthread_create(&thread, NULL, unpark_at_the_end, &bench), 0);
+    for (unsigned i = 0; i < RACES;) {
+        bench_turn(&bench, -1); /* a late read of the wake descriptor may end one without looking */
+        i = (unsigned)ouro__counter_read(&ring_of(&bench)->spin.tried);
+    }
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    bench_close(&bench);
+}
+
+enum breakage { CLOSED_RING, CLOSED_WAKE };
+
+/* A program that closes descriptors which are not its own. */
+static int turn_with_a_closed_descriptor(void *arg)
+{
+    struct bench bench;
+    bench_init(&bench);
+    bench.config.features = 0; /* a registered ring would not notice */
+    ck_assert_int_eq(ouro__driver_open(&bench.handle, &bench.config), 0);
+    bool ring = *(const enum breakage *)arg == CLOSED_RING;
+    (void)close(ring ? ring_of(&bench)->ring.ring_fd : bench.handle.wake_fd);
+    for (int i = 0; i < 3; i++)
+        bench_turn(&bench, OURO_TEST_MS);
+    return 0;
+}
+
+OURO_TEST_URING(a_broken_ring_stops_the_program)
+{
+    static struct ouro_test_child child;
+    for (enum breakage breakage = CLOSED_RING; breakage <= CLOSED_WAKE; breakage++) {
+        ouro_test_child_run(turn_with_a_closed_descriptor, &breakage, &child);
+        ck_assert_int_eq(child.signal_number, SIGABRT);
+        ck_assert_ptr_nonnull(strstr(child.output, "the driver is broken"));
+    }
 }

@@ -16,6 +16,7 @@
 
 #include <errno.h>
 #include <liburing.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -43,7 +44,7 @@ static void start_basic(uint64_t slot)
         bench_die("socket", errno);
     struct io_uring_sqe *sqe = get_sqe();
     io_uring_prep_connect(sqe, fd, (struct sockaddr *)&address, sizeof(address));
-    io_uring_sqe_set_data64(sqe, (uint64_t)fd);
+    io_uring_sqe_set_data64(sqe, (unsigned)fd);
 }
 
 static bool end_basic(const struct io_uring_cqe *cqe)
@@ -92,7 +93,8 @@ static long reap(void (*start)(uint64_t slot), bool (*end)(const struct io_uring
     unsigned head = 0;
     unsigned count = 0;
     long ended = 0;
-    io_uring_for_each_cqe(&ring, head, cqe) {
+    io_uring_for_each_cqe(&ring, head, cqe)
+    {
         count++;
         if (!end(cqe))
             continue;

@@ -104,7 +104,8 @@ int main(int argc, char **argv)
         struct io_uring_cqe *cqe = NULL;
         unsigned head = 0;
         unsigned count = 0;
-        io_uring_for_each_cqe(&ring, head, cqe) {
+        io_uring_for_each_cqe(&ring, head, cqe)
+        {
             struct connection *connection = io_uring_cqe_get_data(cqe);
             count++;
             if (connection == NULL)

@@ -1,10 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the context switch and the stacks cost: prim_switch [--million].
+ * What the context switch and the stacks cost.
+ *
+ *     bench_prim_switch [--million] [--json]
  *
  * Each figure is the best and the median of several rounds, in nanoseconds for one operation.  With
  * --million it makes a million guarded stacks, touches a page of each as a parked fiber does, and
- * says what that cost in memory and in mappings.
+ * says what that cost in memory and in mappings.  --json prints the medians, an object a line.
+ *
+ * Owns:    the stack pool.
+ * Threads: one.
  */
 #include <stdbool.h>
 #include <stdio.h>
@@ -16,7 +21,7 @@
 #include "task/switch.h"
 
 #define ROUNDS 9
-#define BATCH  1000
+#define BATCH 1000
 
 struct fiber {
     struct ouro__switch context;
@@ -25,6 +30,7 @@ struct fiber {
 
 static struct ouro__switch scheduler;
 static struct ouro__stack_pool pool;
+static bool as_json;
 
 static int compare(const void *a, const void *b)
 {
@@ -40,7 +46,10 @@ static void report(const char *what, double (*round)(void))
     for (int i = 0; i < ROUNDS; i++)
         ns[i] = round();
     qsort(ns, ROUNDS, sizeof(ns[0]), compare);
-    printf("%-58s best %7.2f  median %7.2f ns\n", what, ns[0], ns[ROUNDS / 2]);
+    if (as_json)
+        printf("{\"name\": \"%s\", \"ns\": %.2f}\n", what, ns[ROUNDS / 2]);
+    else
+        printf("%-58s best %7.2f  median %7.2f ns\n", what, ns[0], ns[ROUNDS / 2]);
 }
 
 static struct fiber *fiber_new(ouro__switch_entry_fn *entry)
@@ -191,15 +200,11 @@ static void park(void *arg)
     ouro__switch_exit_to(&self->context, &scheduler);
 }
 
-static void many_parked(size_t count)
+/* Makes, parks and counts them; returns the last of their chain. */
+static struct fiber *park_many(size_t count, size_t *out_parked)
 {
-    long rss = status_kib("VmRSS:");
-    long tables = status_kib("VmPTE:");
-    long maps = mappings();
     struct fiber *first = NULL;
     size_t parked = 0;
-    int64_t start = ouro__clock_now_ns();
-
     for (; parked < count; parked++) {
         struct fiber *fiber = ouro__stack_get(&pool);
         if (!fiber)
@@ -210,14 +215,12 @@ static void many_parked(size_t count)
         first = fiber;
         ouro__switch_to(&scheduler, &fiber->context);
     }
-    double us = (double)(ouro__clock_now_ns() - start) / 1e3 / (double)parked;
-    rss = status_kib("VmRSS:") - rss;
-    tables = status_kib("VmPTE:") - tables;
-    printf("%zu guarded fibers, parked: %.2f us each to make; %.0f bytes resident + %.0f of page "
-           "tables each; %ld mappings more\n",
-           parked, us, (double)rss * 1024 / (double)parked, (double)tables * 1024 / (double)parked,
-           mappings() - maps);
-    start = ouro__clock_now_ns();
+    *out_parked = parked;
+    return first;
+}
+
+static void end_many(struct fiber *first)
+{
     while (first) {
         struct fiber *fiber = first;
         first = fiber->next;
@@ -225,29 +228,72 @@ static void many_parked(size_t count)
         ouro__switch_fini(&fiber->context);
         ouro__stack_put(&pool, fiber);
     }
-    printf("  all resumed and ended: %.0f ns each\n",
-           (double)(ouro__clock_now_ns() - start) / (double)parked);
-    start = ouro__clock_now_ns();
-    size_t trimmed = ouro__stack_trim(&pool, 0);
-    printf("  all %zu trimmed: %.0f ns each; %ld KiB resident are left\n", trimmed,
-           (double)(ouro__clock_now_ns() - start) / (double)trimmed, status_kib("VmRSS:"));
+}
+
+static double each_ns(int64_t since_ns, size_t count)
+{
+    return (double)(ouro__clock_now_ns() - since_ns) / (double)count;
+}
+
+static int many_parked(size_t count)
+{
+    const long rss = status_kib("VmRSS:");
+    const long tables = status_kib("VmPTE:");
+    const long maps = mappings();
+    size_t parked = 0;
+    int64_t since_ns = ouro__clock_now_ns();
+    struct fiber *first = park_many(count, &parked);
+    if (parked < count) {
+        (void)fprintf(stderr, "only %zu of %zu guarded fibers could be made\n", parked, count);
+        end_many(first);
+        return 1;
+    }
+    const double made_ns = each_ns(since_ns, parked);
+    const double bytes = (double)(status_kib("VmRSS:") - rss) * 1024 / (double)parked;
+    const double table_bytes = (double)(status_kib("VmPTE:") - tables) * 1024 / (double)parked;
+    const long maps_more = mappings() - maps;
+    since_ns = ouro__clock_now_ns();
+    end_many(first);
+    const double ended_ns = each_ns(since_ns, parked);
+    since_ns = ouro__clock_now_ns();
+    const size_t trimmed = ouro__stack_trim(&pool, 0);
+    const double trimmed_ns = each_ns(since_ns, trimmed);
+    if (as_json) {
+        printf("{\"name\": \"guarded fibers, parked\", \"count\": %zu, \"bytes\": %.0f, "
+               "\"table_bytes\": %.0f, \"mappings\": %ld, \"ns\": %.0f, \"end_ns\": %.0f}\n",
+               parked, bytes, table_bytes, maps_more, made_ns, ended_ns);
+        return 0;
+    }
+    printf("%zu guarded fibers, parked: %.2f us each to make; %.0f bytes resident + %.0f of page "
+           "tables each; %ld mappings more\n",
+           parked, made_ns / 1e3, bytes, table_bytes, maps_more);
+    printf("  all resumed and ended: %.0f ns each\n", ended_ns);
+    printf("  all %zu trimmed: %.0f ns each; %ld KiB resident are left\n", trimmed, trimmed_ns,
+           status_kib("VmRSS:"));
+    return 0;
 }
 
 int main(int argc, char **argv)
 {
     struct ouro__stack_pool_config config = {.header_size_bytes = sizeof(struct fiber),
                                              .use_madv_guard = true};
-    bool million = argc > 1 && strcmp(argv[1], "--million") == 0;
-
-    if (argc > 1 && !million) {
-        (void)fprintf(stderr, "usage: %s [--million]\n", argv[0]);
-        return 2;
+    bool million = false;
+    int rc = 0;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--million") == 0) {
+            million = true;
+        } else if (strcmp(argv[i], "--json") == 0) {
+            as_json = true;
+        } else {
+            (void)fprintf(stderr, "usage: %s [--million] [--json]\n", argv[0]);
+            return 2;
+        }
     }
     if (ouro__stack_pool_init(&pool, &config) != 0)
         return 1;
     ouro__switch_adopt_thread(&scheduler);
     if (million) {
-        many_parked(1000 * 1000);
+        rc = many_parked(1000 * 1000);
     } else {
         report("switch there and back", there_and_back);
         report("one switch, around a ring of 1,000 fibers", around_a_ring);
@@ -256,5 +302,5 @@ int main(int argc, char **argv)
         report("life of a fiber, 1,000 at a time", lives_in_batches);
     }
     ouro__stack_pool_fini(&pool);
-    return 0;
+    return rc;
 }

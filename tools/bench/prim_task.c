@@ -2,11 +2,12 @@
 /*
  * What the primitives cost: yield, spawn and join, a timer, a parked fiber's memory.
  *
- *     bench_prim_task [ROUNDS]        default 9
+ *     bench_prim_task [ROUNDS] [--json]       default 9
  *
  * The measurements take turns, round after round, so that a slow minute of the machine falls on all
  * of them; printed are the minimum, the median and the maximum of the rounds.  The timer is set and
- * unset among 100,000 others that are set.
+ * unset among 100,000 others that are set.  --json prints the medians, an object a line, under the
+ * names that the programs of other runtimes use as well (tools/bench/compare puts them together).
  *
  * Owns:    nothing.
  * Threads: one.
@@ -17,6 +18,7 @@
 #include "task/timer.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +27,7 @@
 enum { ROUNDS_MAX = 99, AT_A_TIME = 1000, TIMERS = 100000, PARKED = 20000 };
 
 static int rounds = 9;
+static bool as_json;
 
 static int nothing(void *arg)
 {
@@ -77,7 +80,7 @@ static double measure_spawn_1000(void)
             if (ouro_task_join(task[i], NULL) < 0)
                 return -1;
     }
-    return (double)(ouro_now_ns() - start_ns) / (100.0 * AT_A_TIME);
+    return (double)(ouro_now_ns() - start_ns) / (double)(100 * AT_A_TIME);
 }
 
 static double measure_spawn_1(void)
@@ -110,8 +113,7 @@ static double measure_timer(void)
         for (int i = 0; i < TIMERS; i++) {
             random = random * 6364136223846793005u + 1442695040888963407u;
             ouro__timer_init(&live[i], never_fires);
-            ouro__timer_set(&wheel, &live[i],
-                            now_ns + OURO_SECOND + (int64_t)(random >> 28));
+            ouro__timer_set(&wheel, &live[i], now_ns + OURO_SECOND + (int64_t)(random >> 28));
         }
     }
     struct ouro__timer timer;
@@ -168,8 +170,9 @@ static int measure_parked(void)
     for (int i = 0; i < 3; i++)
         if (ouro_yield() < 0)
             return -1;
-    printf("%-28s %10.0f bytes\n", "parked fiber, resident",
-           (double)(resident_bytes() - before) / PARKED);
+    double bytes = (double)(resident_bytes() - before) / (double)PARKED;
+    printf(as_json ? "{\"name\": \"%s\", \"bytes\": %.0f}\n" : "%-32s %10.0f bytes\n",
+           "parked fiber, resident", bytes);
     for (int i = 0; i < PARKED; i++)
         (void)ouro_task_cancel(task[i]);
     for (int i = 0; i < PARKED; i++)
@@ -186,8 +189,8 @@ static const struct {
     {"yield, 2 tasks", measure_yield_2},
     {"yield, 1000 tasks", measure_yield_1000},
     {"spawn + join, 1000 at a time", measure_spawn_1000},
-    {"spawn + join, 1 at a time", measure_spawn_1},
-    {"timer set + unset", measure_timer},
+    {"spawn + join, one at a time", measure_spawn_1},
+    {"timer insert + cancel, 100k live", measure_timer},
     {"deadline begin + end", measure_deadline},
 };
 enum { MEASURES = sizeof(measures) / sizeof(measures[0]) };
@@ -199,6 +202,21 @@ static int by_size(const void *left, const void *right)
     return (a > b) - (a < b);
 }
 
+static void print(double ns[MEASURES][ROUNDS_MAX])
+{
+    if (!as_json)
+        printf("%-32s %10s %10s %10s  ns\n", "", "min", "median", "max");
+    for (unsigned i = 0; i < MEASURES; i++) {
+        qsort(ns[i], (size_t)rounds, sizeof(double), by_size);
+        double median_ns = ns[i][rounds / 2];
+        if (as_json)
+            printf("{\"name\": \"%s\", \"ns\": %.2f}\n", measures[i].name, median_ns);
+        else
+            printf("%-32s %10.1f %10.1f %10.1f\n", measures[i].name, ns[i][0], median_ns,
+                   ns[i][rounds - 1]);
+    }
+}
+
 static int bench(void *arg)
 {
     static double ns[MEASURES][ROUNDS_MAX];
@@ -207,25 +225,24 @@ static int bench(void *arg)
         for (unsigned i = 0; i < MEASURES; i++)
             if ((ns[i][round] = measures[i].measure()) < 0)
                 return -1;
-    printf("%-28s %10s %10s %10s  ns\n", "", "min", "median", "max");
-    for (unsigned i = 0; i < MEASURES; i++) {
-        qsort(ns[i], (size_t)rounds, sizeof(double), by_size);
-        printf("%-28s %10.1f %10.1f %10.1f\n", measures[i].name, ns[i][0], ns[i][rounds / 2],
-               ns[i][rounds - 1]);
-    }
+    print(ns);
     return measure_parked();
 }
 
 int main(int argc, char **argv)
 {
-    if (argc > 1)
-        rounds = (int)strtol(argv[1], NULL, 10);
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--json") == 0)
+            as_json = true;
+        else
+            rounds = (int)strtol(argv[i], NULL, 10);
+    }
     if (rounds < 1 || rounds > ROUNDS_MAX) {
-        fprintf(stderr, "usage: bench_prim_task [ROUNDS], 1 to %d\n", ROUNDS_MAX);
+        (void)fprintf(stderr, "usage: bench_prim_task [ROUNDS] [--json], 1 to %d\n", ROUNDS_MAX);
         return 2;
     }
     int rc = ouro_run(bench, NULL);
     if (rc < 0)
-        fprintf(stderr, "bench_prim_task: %s\n", ouro_strerror(rc));
+        (void)fprintf(stderr, "bench_prim_task: %s\n", ouro_strerror(rc));
     return rc < 0;
 }

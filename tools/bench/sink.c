@@ -76,7 +76,8 @@ int main(int argc, char **argv)
         struct io_uring_cqe *cqe = NULL;
         unsigned head = 0;
         unsigned count = 0;
-        io_uring_for_each_cqe(&ring, head, cqe) {
+        io_uring_for_each_cqe(&ring, head, cqe)
+        {
             count++;
             if (cqe->user_data != ACCEPTED)
                 continue;

@@ -297,7 +297,6 @@ static const struct kt_assertion assertions[] = {
         BUFFER_ENTRY,
         .impact = "The kernel writes into memory that was given back.",
         .avoid = "Cancel the receives of a group before it is unregistered.",
-        .guards = "use after free of a buffer group",
         .run = buffer_unregister_armed,
     },
     {
@@ -322,7 +321,6 @@ static const struct kt_assertion assertions[] = {
         .absence = "-EINVAL before 6.4; once registered it must be mappable.",
         .impact = "Receives find no buffers.",
         .avoid = "Give the ring's memory yourself.",
-        .guards = "CVE-2024-35880",
         .needs = KT_NEEDS(PBUF_MMAP),
         .rings = KT_ON_BOTH,
         .run = buffer_mmap,

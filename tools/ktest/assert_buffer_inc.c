@@ -11,6 +11,7 @@
  * Threads: the assertion's.
  * Always:  what lies in the buffer is looked at, not only what completions claim.
  */
+#define _GNU_SOURCE
 #include "kt.h"
 
 enum { UD_FIRST = 1, UD_SECOND = 2, UD_REST = 3, BGID = 4, SIZE = 1024, PART = 50 };
@@ -128,26 +129,48 @@ static void inc_more(struct kt *t)
     KT_EXPECT_EQ(t, byte, 'd', "that byte");
 }
 
-static void inc_eof(struct kt *t)
+/* Data and end of stream, the latter @early: before the receive is armed. */
+static void eof_case(struct kt *t, uint16_t bgid, uint16_t ioprio, bool early)
 {
     int fds[2];
     struct kt_buffers buffers;
-    kt_unix_pair(t, SOCK_STREAM, fds);
-    kt_buffers_open(t, &buffers, BGID, 1, 1, SIZE, OURO__PBUF_RING_INC);
-    kt_prep_recv_multishot(t, fds[1], BGID, UD_FIRST);
-    kt_submit(t, 1);
+    kt_tcp_pair(t, fds);
+    kt_buffers_open(t, &buffers, bgid, 1, 1, SIZE, OURO__PBUF_RING_INC);
     write_letters(t, fds[0], 'a', PART);
+    if (early) {
+        struct pollfd end = {.fd = fds[1], .events = POLLRDHUP};
+        KT_SYS(t, shutdown(fds[0], SHUT_WR));
+        KT_REQUIRE(t, poll(&end, 1, (int)kt_slack_ms(t, 2000)) == 1, "no end of stream");
+    }
+    kt_prep_recv_multishot(t, fds[1], bgid, UD_FIRST)->ioprio |= ioprio;
+    kt_submit(t, 1);
     struct kt_cqe cqe = kt_wait_for(t, UD_FIRST);
     KT_EXPECT_RES(t, cqe.res, PART, "the data");
     KT_EXPECT_EQ(t, KT_HAS(cqe, OURO__CQE_F_BUF_MORE), 1, "F_BUF_MORE on the data");
-    KT_SYS(t, shutdown(fds[0], SHUT_WR));
+    if (!early)
+        KT_SYS(t, shutdown(fds[0], SHUT_WR));
+    if (!KT_HAS(cqe, IORING_CQE_F_MORE)) { /* a bundle may end */
+        kt_prep_recv_multishot(t, fds[1], bgid, UD_FIRST)->ioprio |= ioprio;
+        kt_submit(t, 1);
+    }
     cqe = kt_wait_for(t, UD_FIRST);
     KT_EXPECT_RES(t, cqe.res, 0, "end of stream");
     KT_EXPECT_EQ(t, KT_HAS(cqe, IORING_CQE_F_MORE), 0, "F_MORE at end of stream");
     const int given_up =
         KT_HAS(cqe, IORING_CQE_F_BUFFER) == 1 && KT_HAS(cqe, OURO__CQE_F_BUF_MORE) == 0;
-    KT_EXPECT_EQ(t, given_up, 0, "the buffer named without F_BUF_MORE, though it has room");
+    KT_EXPECT_EQ(t, given_up, 0, "the buffer named without F_BUF_MORE, though it has room%s%s",
+                 ioprio != 0 ? ", bundle" : "", early ? ", all there at once" : "");
     KT_EXPECT_EQ(t, buffers.ring->bufs[0].len, SIZE - PART, "bytes left in the buffer");
+}
+
+static void inc_eof(struct kt *t)
+{
+    eof_case(t, BGID, 0, false);
+    eof_case(t, BGID + 1, 0, true);
+    if ((t->report->present & KT_NEEDS(BUNDLE)) == 0)
+        return;
+    eof_case(t, BGID + 2, OURO__RECVSEND_BUNDLE, false);
+    eof_case(t, BGID + 3, OURO__RECVSEND_BUNDLE, true);
 }
 
 static void inc_min_left(struct kt *t)
@@ -194,7 +217,7 @@ static const struct kt_assertion assertions[] = {
             "the same buffer stay as they are.",
         .source = "io_uring_setup_buf_ring(3), IOU_PBUF_RING_INC",
         .since = "6.12",
-        .broken = "6.12 to 6.12.113, 6.18.44",
+        .broken = "6.12 to 6.12.113, 6.16 to 7.2.13",
         .absence = "The flag gives -EINVAL; once registered, corruption is breakage.",
         .impact = "One connection's data is overwritten with another one's.",
         .avoid = "Never combine MSG_WAITALL with provided buffers.",
@@ -210,7 +233,7 @@ static const struct kt_assertion assertions[] = {
                     "wrote there, not the datagram's length.",
         .source = "io_uring_setup_buf_ring(3), recv(2)",
         .since = "6.12",
-        .broken = "6.12 to 6.12.111, 6.18.44",
+        .broken = "6.12 to 6.12.111, 6.16 to 7.1.13",
         .absence = "The flag gives -EINVAL; once registered, a wrong account is breakage.",
         .impact = "Every later datagram from that buffer is read from the wrong place.",
         .avoid = "Do not receive with MSG_TRUNC from an incremental buffer ring.",

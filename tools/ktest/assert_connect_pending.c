@@ -211,7 +211,7 @@ static const struct kt_assertion assertions[] = {
                     "once.",
         .source = "shutdown(2); fixed in 6.1.129, 6.12.15",
         .since = "5.7",
-        .broken = "5.10 to 5.10.262, before 6.1.129 and 6.12.15 (-ETIMEDOUT after minutes)",
+        .broken = "all of 5.10, before 6.1.129 and 6.12.15 (-ETIMEDOUT after minutes)",
         .absence = "The opcode is in the probe since 5.5; a late completion is breakage.",
         .impact = "A connection given up holds its memory and descriptor for minutes.",
         .avoid = "Cancel a CONNECT before its socket is shut down.",

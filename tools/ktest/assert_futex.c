@@ -174,7 +174,7 @@ static const struct kt_assertion assertions[] = {
             "A linked timeout over a FUTEX_WAIT completes with -ETIME, never with a positive "
             "number.",
         FUTEX_ENTRY,
-        .broken = "6.12 to 6.12.113, 6.18.44",
+        .broken = "6.12 to 6.12.113, 6.16 to 7.2.13",
         .impact = "A deadline that fired is taken for one that did not.",
         .avoid = "Take any completion of such a timeout but -ECANCELED for its expiry.",
         .guards = "LINK_TIMEOUT over FUTEX_WAIT completes with 1",

@@ -137,8 +137,8 @@ static void other_thread(struct kt *t)
     KT_EXPECT_RES(t, stranger.submit_rc, -EEXIST, "submitting from another thread");
     KT_EXPECT_RES(t, stranger.register_rc, -EEXIST, "registering from another thread");
     KT_EXPECT_RES(t, stranger.wait_rc, -EEXIST, "waiting in another thread");
-    const int rc = io_uring_enter((unsigned)t->ring.ring.ring_fd, 0, 0, IORING_ENTER_GETEVENTS,
-                                  NULL);
+    const int rc =
+        io_uring_enter((unsigned)t->ring.ring.ring_fd, 0, 0, IORING_ENTER_GETEVENTS, NULL);
     KT_EXPECT_RES(t, rc, 0, "the owner enters with GETEVENTS, wanting none");
     KT_EXPECT_EQ(t, io_uring_cq_ready(&t->ring.ring), 1, "completions after it");
 }

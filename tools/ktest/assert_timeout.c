@@ -183,7 +183,10 @@ static void invalid(struct kt *t)
     const struct __kernel_timespec far = kt_ts_ms(FAR_MS);
     kt_prep_timeout(t, &negative, 0, 0, UD_TIMEOUT);
     (void)kt_try_submit(t);
-    KT_EXPECT_RES(t, kt_wait_for(t, UD_TIMEOUT).res, -EINVAL, "a negative time");
+    struct kt_cqe cqe = {0};
+    if (!kt_try_wait_for(t, UD_TIMEOUT, (int)kt_slack_ms(t, 500), &cqe))
+        KT_ABSENT(t, "a negative time is waited for");
+    KT_EXPECT_RES(t, cqe.res, -EINVAL, "a negative time");
     kt_prep_timeout(t, (const struct __kernel_timespec *)8, 0, 0, UD_TIMEOUT);
     (void)kt_try_submit(t);
     KT_EXPECT_RES(t, kt_wait_for(t, UD_TIMEOUT).res, -EFAULT, "a time that cannot be read");
@@ -255,7 +258,7 @@ static const struct kt_assertion assertions[] = {
         .id = "timeout.invalid",
         .sentence = "A TIMEOUT with a negative time or an unknown flag gives -EINVAL, with an "
                     "unreadable time -EFAULT.",
-        TIMEOUT_ENTRY("5.5"),
+        TIMEOUT_ENTRY("5.16"),
         .impact = "Programs cannot find out what works, or wait for ever.",
         .run = invalid,
     },

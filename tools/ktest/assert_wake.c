@@ -11,7 +11,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 
-enum { UD_RECV = 1, CYCLES = 20, WAKE_MS = 250 };
+enum { UD_RECV = 1, UD_NOP = 2, CYCLES = 20, WAKE_MS = 250 };
 
 struct waker {
     int fd;
@@ -98,6 +98,56 @@ static void eventfd_every_time(struct kt *t)
     expect_every_wake(t, epoll_fd, event_fd);
 }
 
+/* The count of @event_fd, 0 when it was not signalled. */
+static uint64_t take_count(int event_fd)
+{
+    uint64_t count = 0;
+    return read(event_fd, &count, sizeof(count)) == sizeof(count) ? count : 0;
+}
+
+static int register_eventfd(struct kt *t, uint32_t opcode)
+{
+    const int event_fd = (int)KT_SYS(t, eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    KT_EXPECT_RES(t, kt_register(&t->ring, opcode, &event_fd, 1), 0, "registering an eventfd");
+    return event_fd;
+}
+
+static void nop(struct kt *t, uint8_t flags)
+{
+    kt_sqe(t, IORING_OP_NOP, -1, UD_NOP)->flags = flags;
+    kt_submit(t, 1);
+    KT_REQUIRE(t, kt_wait_for(t, UD_NOP).res == 0, "a NOP failed");
+}
+
+static void eventfd_async(struct kt *t)
+{
+    const int event_fd = register_eventfd(t, IORING_REGISTER_EVENTFD_ASYNC);
+    nop(t, 0);
+    KT_EXPECT_EQ(t, take_count(event_fd), 0, "signals for a NOP that completed in the submit");
+    nop(t, IOSQE_ASYNC);
+    struct pollfd ready = {.fd = event_fd, .events = POLLIN};
+    KT_EXPECT_EQ(t, poll(&ready, 1, (int)kt_slack_ms(t, KT_WAIT_MS)), 1,
+                 "a signal comes for a NOP that a worker completed");
+}
+
+static void eventfd_disabled(struct kt *t)
+{
+    const int event_fd = register_eventfd(t, IORING_REGISTER_EVENTFD);
+    KT_EXPECT_RES(t, kt_register(&t->ring, IORING_REGISTER_EVENTFD, &event_fd, 1), -EBUSY,
+                  "registering a second one");
+    KT_REQUIRE(t, io_uring_cq_eventfd_toggle(&t->ring.ring, false) == 0, "the ring has no flags");
+    nop(t, 0);
+    KT_EXPECT_EQ(t, take_count(event_fd), 0, "signals while switched off");
+    KT_REQUIRE(t, io_uring_cq_eventfd_toggle(&t->ring.ring, true) == 0, "the ring has no flags");
+    nop(t, 0);
+    KT_EXPECT_NE(t, take_count(event_fd), 0, "signals after it is switched on again");
+    KT_EXPECT_RES(t, kt_register(&t->ring, IORING_UNREGISTER_EVENTFD, NULL, 0), 0, "removing it");
+    nop(t, 0);
+    KT_EXPECT_EQ(t, take_count(event_fd), 0, "signals after it is removed");
+    KT_EXPECT_RES(t, kt_register(&t->ring, IORING_UNREGISTER_EVENTFD, NULL, 0), -ENXIO,
+                  "removing it again");
+}
+
 static const struct kt_assertion assertions[] = {
     {
         .id = "defer.ring-fd-wakes",
@@ -130,6 +180,30 @@ static const struct kt_assertion assertions[] = {
         .guards = "\"defer eventfd signaling when queued from a wakeup handler\"",
         .rings = KT_ON_BOTH,
         .run = eventfd_every_time,
+    },
+    {
+        .id = "wake.eventfd-async",
+        .sentence = "An eventfd registered with EVENTFD_ASYNC is signalled for what a worker "
+                    "completes, not for what completes inside the submit.",
+        .source = "io_uring_register_eventfd_async(3), 5.6",
+        .since = "5.6",
+        .absence = "-EINVAL to the register call.",
+        .impact = "A loop wakes once for nothing after every submit, or not at all.",
+        .avoid = "Register an ordinary eventfd.",
+        .rings = KT_ON_BOTH,
+        .run = eventfd_async,
+    },
+    {
+        .id = "wake.eventfd-disabled",
+        .sentence = "IORING_CQ_EVENTFD_DISABLED silences a registered eventfd while it is set; a "
+                    "second eventfd is -EBUSY, removing none -ENXIO.",
+        .source = "io_uring_register_eventfd(3), 5.8",
+        .since = "5.8",
+        .absence = "The ring has no flags for the application.",
+        .impact = "A busy loop pays for signals it does not need, or misses those it does.",
+        .avoid = "Leave the eventfd switched on.",
+        .rings = KT_ON_BOTH,
+        .run = eventfd_disabled,
     },
 };
 

@@ -31,7 +31,18 @@ extern const struct kt_area kt_area_timeout;
 extern const struct kt_area kt_area_timeout_multishot;
 extern const struct kt_area kt_area_futex;
 extern const struct kt_area kt_area_wake;
+extern const struct kt_area kt_area_wait;
+extern const struct kt_area kt_area_ring;
+extern const struct kt_area kt_area_ring_resize;
+extern const struct kt_area kt_area_register;
+extern const struct kt_area kt_area_poll;
+extern const struct kt_area kt_area_close;
+extern const struct kt_area kt_area_msgring;
+extern const struct kt_area kt_area_probe;
+extern const struct kt_area kt_area_workers;
 extern const struct kt_area kt_area_cost;
+extern const struct kt_area kt_area_cost_net;
+extern const struct kt_area kt_area_selftest;
 
 const struct kt_area *const kt_areas[] = {
     &kt_area_connect,
@@ -45,7 +56,9 @@ const struct kt_area *const kt_areas[] = {
     &kt_area_recv_eof,
     &kt_area_recv_waitall,
     &kt_area_message,
-    &kt_area_send, &kt_area_cancel, &kt_area_buffer,
+    &kt_area_send,
+    &kt_area_cancel,
+    &kt_area_buffer,
     &kt_area_buffer_inc,
     &kt_area_buffer_many,
     &kt_area_zerocopy,
@@ -54,7 +67,19 @@ const struct kt_area *const kt_areas[] = {
     &kt_area_timeout,
     &kt_area_timeout_multishot,
     &kt_area_futex,
-    &kt_area_wake, &kt_area_cost,
+    &kt_area_wake,
+    &kt_area_wait,
+    &kt_area_ring,
+    &kt_area_ring_resize,
+    &kt_area_register,
+    &kt_area_poll,
+    &kt_area_close,
+    &kt_area_msgring,
+    &kt_area_probe,
+    &kt_area_workers,
+    &kt_area_cost,
+    &kt_area_cost_net,
+    &kt_area_selftest,
 };
 const size_t kt_area_count = sizeof(kt_areas) / sizeof(kt_areas[0]);
 

@@ -5,7 +5,8 @@
  * A known list has a line per expectation,
  *     ID[/RING] VERDICT[|VERDICT...] reason to the end of the line
  * where ID may be a glob; what has a listed verdict counts as known, what passes although "pass" is
- * not among them is reported as well.  A baseline is what --save wrote: a line per run.
+ * not among them is reported as well.  A directory of such lists may be given instead of one. A
+ * baseline is what --save wrote: a line per run.
  *
  * Owns:    the files while it reads them; the reasons live as long as the process.
  * Threads: the runner's.
@@ -15,7 +16,10 @@
 #include "runner.h"
 
 #include <fnmatch.h>
+#include <limits.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
 
 static int verdict_by_name(const char *name, size_t len)
 {
@@ -64,9 +68,52 @@ static void apply(struct kt_suite *suite, const char *pattern, unsigned set, con
     }
 }
 
-int kt_known_apply(struct kt_suite *suite, const char *path)
+/* The first @parts numbers of @version: "6.12.117+deb13" and 2 give "6.12". */
+static void version_prefix(const char *version, int parts, char *out, size_t size)
 {
-    FILE *in = fopen(path, "re");
+    size_t len = 0;
+    for (int i = 0; i < parts; i++) {
+        len += version[len] == '.';
+        len += strspn(version + len, "0123456789");
+    }
+    snprintf(out, size, "%.*s", (int)len, version);
+}
+
+/*
+ * In a directory of lists: that of this very version, else that of its series.  Debian's uname -r
+ * may be an ABI name (6.1.0-56), so its version is looked for in uname -v ("... Debian 6.1.192-2").
+ */
+static FILE *open_known_in(const struct kt_suite *suite, const char *directory, char *path,
+                           size_t size)
+{
+    const char *version = suite->report.kernel_release;
+    struct utsname uts;
+    if (uname(&uts) == 0 && strstr(uts.version, "Debian ") != NULL)
+        version = strstr(uts.version, "Debian ") + strlen("Debian ");
+    for (int parts = 3; parts >= 2; parts--) {
+        char name[64];
+        version_prefix(version, parts, name, sizeof(name));
+        snprintf(path, size, "%s/%s.txt", directory, name);
+        FILE *in = fopen(path, "re");
+        if (in != NULL || errno != ENOENT)
+            return in;
+    }
+    return NULL;
+}
+
+int kt_known_apply(struct kt_suite *suite, const char *given)
+{
+    char found[PATH_MAX];
+    const char *path = given;
+    struct stat info;
+    const bool directory = stat(given, &info) == 0 && S_ISDIR(info.st_mode);
+    FILE *in = directory ? open_known_in(suite, given, found, sizeof(found)) : fopen(given, "re");
+    if (in == NULL && directory && errno == ENOENT) {
+        fprintf(stderr, "ouro-ktest: %s has no list for this kernel\n", given);
+        return 0;
+    }
+    if (directory)
+        path = found;
     if (in == NULL) {
         const int rc = -errno;
         fprintf(stderr, "ouro-ktest: %s: %s\n", path, strerror(-rc));

@@ -56,6 +56,7 @@ enum kt_ring_kind {
 #define KT_F_ROOT (1u << 1)   /* skips unless effective uid 0 */
 #define KT_F_TIMING (1u << 2) /* measures time: runs alone, after all others */
 #define KT_F_INFO (1u << 3)   /* documents a surprise; what is seen is reported, both are right */
+#define KT_F_HIDDEN (1u << 4) /* of the self-test: chosen by --only 'selftest.*' and not else */
 
 /* Feature bits for .needs: absent means skip or missing, decided by the runner. */
 #define KT_NEEDS(name) OURO__FEATURE_BIT(OURO__FEATURE_##name)

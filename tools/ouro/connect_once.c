@@ -160,5 +160,5 @@ int connect_once(const struct connect_options *options)
         config.trace = trace_callback;
         config.trace_arg = &once.trace;
     }
-    return cli_run(&config, connect_task, &once, 20 * OURO_MILLISECOND);
+    return cli_run(&config, connect_task, &once, 0);
 }

@@ -8,9 +8,9 @@
 #include <stdint.h>
 
 /* Buckets below 2^HISTOGRAM_TOP_BIT ns (73 minutes); longer durations count as that. */
-#define HISTOGRAM_TOP_BIT   42
+#define HISTOGRAM_TOP_BIT 42
 #define HISTOGRAM_HALF_BITS 10 /* 1024 steps for each doubling: 0.1 % */
-#define HISTOGRAM_BUCKETS   ((HISTOGRAM_TOP_BIT - HISTOGRAM_HALF_BITS + 1) << HISTOGRAM_HALF_BITS)
+#define HISTOGRAM_BUCKETS ((HISTOGRAM_TOP_BIT - HISTOGRAM_HALF_BITS + 1) << HISTOGRAM_HALF_BITS)
 
 /* All zero is an empty one. */
 struct histogram {

@@ -28,7 +28,7 @@ static const char *feature_state(const struct ouro_probe_item *item)
 static const char *quirk_state(const struct ouro_probe_item *item)
 {
     if (!item->present)
-        return "not seen";
+        return item->trusted ? "not seen" : "not tested";
     return item->used ? "wrong, avoided" : "wrong, no matter";
 }
 

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The other end of an echo server: keeps one message on its way on each of C connections.
+ *
+ *     bench_load PORT SERVER_PID CONNECTIONS SIZE SECONDS
+ *
+ * After a warm-up it measures for SECONDS: messages, round-trip times, and the CPU time the server
+ * had meanwhile.  That comes from the server's process CPU clock, which is exact at the moment it
+ * is read and counts every thread, living or ended.  What is printed is one line of JSON.
+ *
+ * The echo's bytes are checked on every message: a server that answers fast and wrong is not fast.
+ *
+ * Owns:    the connections.
+ * Threads: one.
+ */
+#include "support.h"
+
+#include <errno.h>
+#include <liburing.h>
+#include <netinet/tcp.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum {
+    SIZE_MAX_BYTES = 65536,
+    SENT = 1, /* the low bit of user_data; 0: received */
+    STEPS = 64,
+    BUCKETS = 64 * STEPS,
+};
+
+#define WARM_UP_NS 200000000u
+
+struct connection {
+    int fd;
+    uint64_t sent_ns;
+    char *echo;
+};
+
+struct histogram {
+    uint64_t bucket[BUCKETS]; /* 64 to the octave */
+    uint64_t count;
+};
+
+static struct io_uring ring;
+static struct connection *connections;
+static struct histogram histogram;
+static char message[SIZE_MAX_BYTES];
+static size_t size;
+static bool measuring;
+
+static unsigned bucket_of(uint64_t ns)
+{
+    if (ns < STEPS)
+        return (unsigned)ns;
+    unsigned octave = 63 - (unsigned)__builtin_clzll(ns);
+    return (octave - 5) * STEPS + (unsigned)((ns >> (octave - 6)) & (STEPS - 1));
+}
+
+static double bucket_us(unsigned bucket)
+{
+    if (bucket < STEPS)
+        return (double)bucket / 1e3;
+    unsigned octave = bucket / STEPS + 5;
+    return (double)((uint64_t)(STEPS + bucket % STEPS) << (octave - 6)) / 1e3;
+}
+
+static double quantile_us(double fraction)
+{
+    uint64_t below = (uint64_t)(fraction * (double)histogram.count);
+    uint64_t seen = 0;
+    for (unsigned i = 0; i < BUCKETS; i++) {
+        seen += histogram.bucket[i];
+        if (seen > below)
+            return bucket_us(i);
+    }
+    return 0;
+}
+
+static struct io_uring_sqe *get_sqe(void)
+{
+    struct io_uring_sqe *sqe = io_uring_get_sqe(&ring);
+    while (sqe == NULL) {
+        (void)io_uring_submit(&ring);
+        sqe = io_uring_get_sqe(&ring);
+    }
+    return sqe;
+}
+
+/* A send that leaves a CQE only when it fails, and the wait for the whole echo. */
+static void send_one(uint64_t index, uint64_t now_ns)
+{
+    struct connection *connection = &connections[index];
+    struct io_uring_sqe *sqe = get_sqe();
+    io_uring_prep_send(sqe, connection->fd, message, size, MSG_NOSIGNAL | MSG_WAITALL);
+    sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+    io_uring_sqe_set_data64(sqe, index << 1 | SENT);
+    sqe = get_sqe();
+    io_uring_prep_recv(sqe, connection->fd, connection->echo, size, MSG_WAITALL);
+    io_uring_sqe_set_data64(sqe, index << 1);
+    connection->sent_ns = now_ns;
+}
+
+static void take(const struct io_uring_cqe *cqe, uint64_t now_ns)
+{
+    uint64_t index = cqe->user_data >> 1;
+    struct connection *connection = &connections[index];
+    if (cqe->res < 0)
+        bench_die((cqe->user_data & SENT) != 0 ? "send" : "recv", -cqe->res);
+    if ((cqe->user_data & SENT) != 0)
+        return;
+    if ((size_t)cqe->res != size || memcmp(connection->echo, message, size) != 0)
+        bench_die("not the echo of what was sent", EBADMSG);
+    if (measuring) {
+        histogram.bucket[bucket_of(now_ns - connection->sent_ns)]++;
+        histogram.count++;
+    }
+    send_one(index, now_ns);
+}
+
+/* One round: what is to send goes out, what has come is counted. */
+static uint64_t turn(void)
+{
+    int rc = io_uring_submit_and_wait(&ring, 1);
+    if (rc < 0 && rc != -EINTR)
+        bench_die("io_uring_submit_and_wait", -rc);
+    const uint64_t now_ns = bench_now_ns();
+    struct io_uring_cqe *cqe = NULL;
+    unsigned head = 0;
+    unsigned count = 0;
+    io_uring_for_each_cqe(&ring, head, cqe)
+    {
+        count++;
+        take(cqe, now_ns);
+    }
+    io_uring_cq_advance(&ring, count);
+    return now_ns;
+}
+
+static void connect_all(long port, long count)
+{
+    const struct sockaddr_in address = bench_address(port);
+    const struct linger reset = {.l_onoff = 1};
+    const int one = 1;
+    connections = calloc((size_t)count, sizeof(*connections));
+    if (connections == NULL)
+        bench_die("calloc", ENOMEM);
+    for (long i = 0; i < count; i++) {
+        struct connection *connection = &connections[i];
+        connection->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (connection->fd < 0)
+            bench_die("socket", errno);
+        if (connect(connection->fd, (const struct sockaddr *)&address, sizeof(address)) != 0)
+            bench_die("connect", errno);
+        if (setsockopt(connection->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) != 0 ||
+            setsockopt(connection->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)) != 0)
+            bench_die("setsockopt", errno);
+        connection->echo = malloc(size);
+        if (connection->echo == NULL)
+            bench_die("malloc", ENOMEM);
+    }
+}
+
+static uint64_t cpu_ns_of(clockid_t clock)
+{
+    struct timespec cpu;
+    if (clock_gettime(clock, &cpu) != 0)
+        bench_die("the server's CPU clock", errno);
+    return (uint64_t)cpu.tv_sec * 1000000000u + (uint64_t)cpu.tv_nsec;
+}
+
+static void measure(clockid_t server, double seconds)
+{
+    uint64_t now_ns = bench_now_ns();
+    for (uint64_t until_ns = now_ns + WARM_UP_NS; now_ns < until_ns;)
+        now_ns = turn();
+    const uint64_t begun_ns = bench_now_ns();
+    const uint64_t own_ns = bench_cpu_ns();
+    const uint64_t server_ns = cpu_ns_of(server);
+    measuring = true;
+    for (uint64_t until_ns = begun_ns + (uint64_t)(seconds * 1e9); now_ns < until_ns;)
+        now_ns = turn();
+    const double server_us = (double)(cpu_ns_of(server) - server_ns) / 1e3;
+    const double own_us = (double)(bench_cpu_ns() - own_ns) / 1e3;
+    const double us = (double)(bench_now_ns() - begun_ns) / 1e3;
+    const double count = (double)histogram.count;
+    printf("{\"messages\": %.0f, \"secs\": %.4f, \"rate\": %.0f, \"cpu_us\": %.5f, "
+           "\"server_busy\": %.4f, \"load_busy\": %.4f, \"p50_us\": %.2f, \"p99_us\": %.2f}\n",
+           count, us / 1e6, count / us * 1e6, server_us / count, server_us / us, own_us / us,
+           quantile_us(0.5), quantile_us(0.99));
+}
+
+int main(int argc, char **argv)
+{
+    clockid_t server = 0;
+    if (argc != 6) {
+        (void)fprintf(stderr, "usage: bench_load PORT SERVER_PID CONNECTIONS SIZE SECONDS\n");
+        return 2;
+    }
+    const long port = bench_number("PORT", argv[1], 1, 65535);
+    const long pid = bench_number("SERVER_PID", argv[2], 1, INT32_MAX);
+    const long count = bench_number("CONNECTIONS", argv[3], 1, 100000);
+    size = (size_t)bench_number("SIZE", argv[4], 1, SIZE_MAX_BYTES);
+    const double seconds = strtod(argv[5], NULL);
+    int rc = clock_getcpuclockid((pid_t)pid, &server);
+    if (rc != 0)
+        bench_die("SERVER_PID", rc);
+    for (size_t i = 0; i < size; i++)
+        message[i] = (char)(i % 251);
+
+    bench_begin((unsigned)seconds + 30);
+    bench_ring_open(&ring, 4096, 16384);
+    connect_all(port, count);
+    for (long i = 0; i < count; i++)
+        send_one((uint64_t)i, bench_now_ns());
+    measure(server, seconds);
+    return 0;
+}
