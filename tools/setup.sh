@@ -25,10 +25,14 @@ TEST_NEEDS=(
 # And the sanitizers: clang 19's know fibers and io_uring best.
 SANITIZER_NEEDS=(
     "clang-19|command -v clang-19"
-    "libclang-rt-19-dev|clang-19 -fsanitize=thread -x c -o /dev/null - <<< 'int main(void){return 0;}'"
+    "libclang-rt-19-dev|links_with_tsan"
     "llvm-19|test -x /usr/lib/llvm-19/bin/llvm-symbolizer"
 )
 VALGRIND_NEEDS=("valgrind|command -v valgrind")
+
+links_with_tsan() {
+    echo 'int main(void) { return 0; }' | clang-19 -fsanitize=thread -x c -o /dev/null -
+}
 
 compiles() {
     printf '%s\n' "$1" | cc -fsyntax-only -x c -

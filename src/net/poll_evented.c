@@ -69,9 +69,10 @@ struct ouro__driver_handle *ouro__poll_evented_trace(const struct ouro__context 
 static int choose_driver(struct ouro__poll_evented *evented, struct ouro__context *context,
                          struct ouro__driver_handle **out_driver)
 {
+    if (OURO__LIKELY(context->handle == evented->handle))
+        return ouro__handle_driver_for(context, out_driver);
     struct ouro__context stranger = {.handle = evented->handle};
-    bool is_home = context->handle == evented->handle;
-    return ouro__handle_driver_for(is_home ? context : &stranger, out_driver);
+    return ouro__handle_driver_for(&stranger, out_driver);
 }
 
 /* The closer may be waiting for exactly this. */

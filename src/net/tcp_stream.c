@@ -58,6 +58,18 @@ static void trace_addresses(const struct ouro__context *context,
     }
 }
 
+/* A list that is used as it is: nothing to parse, to ask for, to leave out, and so to copy. */
+static bool is_plain_list(const struct ouro_to_socket_addrs *addrs)
+{
+    if (addrs->kind != OURO_ADDRS_LIST || addrs->flags != 0 || addrs->list == NULL)
+        return false;
+    for (size_t i = 0; i < addrs->count; i++) {
+        if (!ouro__socket_addr_is_valid(&addrs->list[i]))
+            return false;
+    }
+    return addrs->count > 0;
+}
+
 static int resolve_and_connect(struct ouro__context *context,
                                const struct ouro_to_socket_addrs *addrs,
                                const struct ouro_tcp_connect_options *options,
@@ -91,7 +103,10 @@ int ouro_tcp_stream_connect_with(const struct ouro_to_socket_addrs *addrs,
         return rc;
     if (options->attempts_count != NULL)
         *options->attempts_count = 0;
-    rc = resolve_and_connect(context, addrs, options, &stream);
+    if (is_plain_list(addrs))
+        rc = ouro__connect(context, addrs->list, addrs->count, options, &stream);
+    else
+        rc = resolve_and_connect(context, addrs, options, &stream);
     if (rc < 0)
         return rc;
     if (OURO__UNLIKELY(ouro__poll_evented_trace(context)->trace != NULL)) {

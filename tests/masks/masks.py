@@ -2,15 +2,17 @@
 # SPDX-License-Identifier: MIT
 """Runs the runtime's suite with one kernel feature masked, or one quirk believed, at a time.
 
-usage: masks.py OURO TESTS-DIR [--all] [--only NAME] [--jobs N]
+usage: masks.py OURO TESTS-DIR REFUSE [--all] [--only NAME] [--jobs N]
 
-OURO is the command, whose probe lists the features and quirks; TESTS-DIR has the test programs.
+OURO is the command, whose probe lists the features and quirks; TESTS-DIR has the test programs;
+REFUSE runs a command from which io_uring is kept.
 Without --all: the optional features that the runtime uses here and the quirks that change its path.
 With --all every one of them; where a feature that io_uring needs is masked the suite must pass on
-epoll, chosen by the runtime itself.
+epoll, chosen by the runtime itself.  Always: with the system calls refused.
 """
 import argparse
 import concurrent.futures
+import errno
 import json
 import os
 import subprocess
@@ -35,7 +37,11 @@ def programs(tests_dir):
 
 
 def variants(probe, everything, only):
-    """(name, driver, environment) of each run."""
+    """(name, driver, environment, error that io_uring is refused with) of each run."""
+    for error in (errno.EPERM, errno.ENOSYS):
+        name = f"io_uring refused with {errno.errorcode[error]}"
+        if not only or only == errno.errorcode[error]:
+            yield name, "epoll", {"OURO_TEST_AUTO": "1"}, error
     for bit, item in enumerate(probe["features"]):
         wanted = everything or (item["used"] and not item["required"])
         if not wanted or (only and item["name"] != only):
@@ -43,17 +49,17 @@ def variants(probe, everything, only):
         env = {"OURO_TEST_FEATURE_MASK": hex(1 << bit)}
         if item["required"]:
             env["OURO_TEST_AUTO"] = "1"
-        yield "without " + item["name"], "epoll" if item["required"] else "uring", env
+        yield "without " + item["name"], "epoll" if item["required"] else "uring", env, 0
     for bit, item in enumerate(probe["quirks"]):
         wanted = everything or item["name"] in QUIRKS_WITH_A_PATH
         if wanted and (not only or item["name"] == only):
-            yield "with " + item["name"], "uring", {"OURO_TEST_QUIRK_MASK": hex(1 << bit)}
+            yield "with " + item["name"], "uring", {"OURO_TEST_QUIRK_MASK": hex(1 << bit)}, 0
 
 
-def run(program, driver, env):
+def run(command, driver, env):
     full = dict(os.environ, OURO_TEST_DRIVER=driver, **env)
     full.pop("CK_RUN_CASE", None)
-    done = subprocess.run([program], env=full, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    done = subprocess.run(command, env=full, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           text=True, timeout=600)
     # 2: no case of this program is for this driver; 77: all were skipped.
     return done.returncode in (0, 2, 77), done.stdout
@@ -63,6 +69,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("ouro")
     parser.add_argument("tests")
+    parser.add_argument("refuse")
     parser.add_argument("--all", action="store_true")
     parser.add_argument("--only")
     parser.add_argument("--jobs", type=int, default=2)
@@ -75,9 +82,11 @@ def main():
     suite = programs(options.tests)
     failed = runs = 0
     with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-        for name, driver, env in variants(probe, options.all, options.only):
+        for name, driver, env, error in variants(probe, options.all, options.only):
             bad = 0
-            outcomes = pool.map(lambda program: (program, *run(program, driver, env)), suite)
+            prefix = [options.refuse, str(error)] if error else []
+            outcomes = pool.map(
+                lambda program: (program, *run([*prefix, program], driver, env)), suite)
             for program, passed, output in outcomes:
                 if not passed:
                     bad += 1

@@ -121,14 +121,15 @@ static void check_attempt(const struct race *race, size_t index, size_t addr, in
 static int dead_first_family(void *arg)
 {
     struct race *race = arg;
-    ck_assert_int_eq(run(race), 0);
-    ck_assert_uint_eq(race->attempts, 2);
-    check_attempt(race, 0, 0, -ECANCELED);
-    check_attempt(race, 1, 1, 0);
-    ck_assert_int_ge(race->attempt[1].start_ns, race->options.stagger_ns);
-    ck_assert_int_ge(race->took_ns, race->options.stagger_ns);
-    ck_assert_int_lt(race->took_ns, race->options.stagger_ns + 50 * OURO_TEST_MS);
-    ck_assert_int_ge(race->attempt[0].duration_ns, race->options.stagger_ns);
+    int late = 0;
+    do {
+        ck_assert_int_eq(run(race), 0);
+        ck_assert_uint_eq(race->attempts, 2);
+        check_attempt(race, 0, 0, -ECANCELED);
+        check_attempt(race, 1, 1, 0);
+        ck_assert_int_ge(race->attempt[1].start_ns, race->options.stagger_ns);
+        ck_assert_int_ge(race->took_ns, race->options.stagger_ns);
+    } while (!is_in_time(race->took_ns, race->options.stagger_ns + 50 * OURO_TEST_MS, &late));
     return 0;
 }
 
@@ -146,9 +147,11 @@ OURO_TEST(a_dead_first_family_costs_the_stagger, .serial = true)
 static int default_stagger(void *arg)
 {
     struct race *race = arg;
-    ck_assert_int_eq(run(race), 0);
-    ck_assert_int_ge(race->took_ns, 250 * OURO_TEST_MS);
-    ck_assert_int_lt(race->took_ns, 300 * OURO_TEST_MS);
+    int late = 0;
+    do {
+        ck_assert_int_eq(run(race), 0);
+        ck_assert_int_ge(race->took_ns, 250 * OURO_TEST_MS);
+    } while (!is_in_time(race->took_ns, 300 * OURO_TEST_MS, &late));
     return 0;
 }
 
@@ -216,12 +219,14 @@ OURO_TEST(when_all_fail_each_has_its_error)
 static int failure_beside_a_dead_one(void *arg)
 {
     struct race *race = arg;
-    ck_assert_int_eq(run(race), 0);
-    ck_assert_uint_eq(race->attempts, 3);
-    check_attempt(race, 0, 0, -ECANCELED);
-    check_attempt(race, 1, 1, -ECONNREFUSED);
-    check_attempt(race, 2, 2, 0);
-    ck_assert_int_lt(race->attempt[2].start_ns, 2 * race->options.stagger_ns);
+    int late = 0;
+    do {
+        ck_assert_int_eq(run(race), 0);
+        ck_assert_uint_eq(race->attempts, 3);
+        check_attempt(race, 0, 0, -ECANCELED);
+        check_attempt(race, 1, 1, -ECONNREFUSED);
+        check_attempt(race, 2, 2, 0);
+    } while (!is_in_time(race->attempt[2].start_ns, 2 * race->options.stagger_ns, &late));
     return 0;
 }
 
@@ -283,13 +288,15 @@ OURO_TEST(sequential_ends_at_the_deadline)
 static int time_out(void *arg)
 {
     struct race *race = arg;
-    ck_assert_int_eq(run(race), -ETIMEDOUT);
-    ck_assert_int_ge(race->took_ns, race->timeout_ns - 1);
-    ck_assert_int_lt(race->took_ns, race->timeout_ns + 50 * OURO_TEST_MS);
-    ck_assert_uint_eq(race->attempts, 3);
-    check_attempt(race, 0, 0, -ETIMEDOUT);
-    check_attempt(race, 1, 1, -ECONNREFUSED);
-    check_attempt(race, 2, 2, -ETIMEDOUT);
+    int late = 0;
+    do {
+        ck_assert_int_eq(run(race), -ETIMEDOUT);
+        ck_assert_int_ge(race->took_ns, race->timeout_ns);
+        ck_assert_uint_eq(race->attempts, 3);
+        check_attempt(race, 0, 0, -ETIMEDOUT);
+        check_attempt(race, 1, 1, -ECONNREFUSED);
+        check_attempt(race, 2, 2, -ETIMEDOUT);
+    } while (!is_in_time(race->took_ns, race->timeout_ns + 50 * OURO_TEST_MS, &late));
     return 0;
 }
 
@@ -297,7 +304,7 @@ OURO_TEST(the_deadline_ends_all_attempts, .serial = true)
 {
     struct race race;
     prepare(&race, 20 * OURO_TEST_MS);
-    race.timeout_ns = 80 * OURO_TEST_MS;
+    race.timeout_ns = 150 * OURO_TEST_MS; /* all have begun by then, also on a busy machine */
     add_dead(&race, AF_INET);
     add_refusing(&race, AF_INET);
     add_dead(&race, AF_INET);

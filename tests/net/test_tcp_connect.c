@@ -210,6 +210,7 @@ static int connect_to_the_second(void *arg)
     unsigned before = open_descriptors();
 
     options.flags = two->flags;
+    options.stagger_ns = 10 * OURO_TEST_SECOND;
     options.attempts = attempts;
     options.attempts_max = 2;
     options.attempts_count = &count;
@@ -225,7 +226,7 @@ static int connect_to_the_second(void *arg)
         ck_assert_int_gt(attempts[i].duration_ns, 0);
     }
     ck_assert_int_ge(attempts[1].start_ns, attempts[0].start_ns + attempts[0].duration_ns);
-    ck_assert_int_lt(attempts[1].start_ns, 200 * OURO_TEST_MS); /* at once, without the stagger */
+    ck_assert_int_lt(attempts[1].start_ns, options.stagger_ns); /* at once */
     int accepted = ouro_test_accept(two->listener);
     ck_assert_int_eq(ouro_tcp_stream_close(stream), 0);
     (void)close(accepted);
@@ -289,23 +290,34 @@ OURO_TEST(when_all_fail_the_closest_error_is_returned)
     (void)close(refusing);
 }
 
-static int connect_until_deadline(void *arg)
+enum { TIMEOUT_MS = 60 };
+
+/* How long a connect without an answer took until its deadline ended it. */
+static int64_t time_until_deadline(const struct ouro_socket_addr *addr)
 {
-    const int64_t timeout_ns = 60 * OURO_TEST_MS;
     struct ouro_deadline scope;
     struct ouro_tcp_stream *stream = NULL;
     unsigned before = open_descriptors();
 
-    ck_assert_int_eq(ouro_deadline_begin(&scope, timeout_ns), 0);
     int64_t begin_ns = ouro_now_ns();
-    int rc = ouro_tcp_stream_connect(OURO_ADDR_LIST((struct ouro_socket_addr *)arg, 1), &stream);
+    ck_assert_int_eq(ouro_deadline_begin(&scope, TIMEOUT_MS * OURO_TEST_MS), 0);
+    int rc = ouro_tcp_stream_connect(OURO_ADDR_LIST(addr, 1), &stream);
     int64_t took_ns = ouro_now_ns() - begin_ns;
     ouro_deadline_end(&scope);
     ck_assert_int_eq(rc, -ETIMEDOUT);
     ck_assert_ptr_null(stream);
-    ck_assert_int_ge(took_ns, timeout_ns - 1);
-    ck_assert_int_lt(took_ns, timeout_ns + 50 * OURO_TEST_MS);
     ck_assert_uint_eq(open_descriptors(), before);
+    return took_ns;
+}
+
+static int connect_until_deadline(void *arg)
+{
+    int late = 0;
+    int64_t took_ns = 0;
+    do {
+        took_ns = time_until_deadline(arg);
+        ck_assert_int_ge(took_ns, TIMEOUT_MS * OURO_TEST_MS);
+    } while (!is_in_time(took_ns, (TIMEOUT_MS + 50) * OURO_TEST_MS, &late));
     return 0;
 }
 

@@ -12,7 +12,7 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
-enum { UD_MSG = 1, UD_READ = 2, BATCH = 64, ROUNDS = 15, CALLS = 50 };
+enum { UD_MSG = 1, UD_READ = 2, BATCH = 64, ROUNDS = 40, CALLS = 20 };
 
 static void nop_batches(struct kt *t, void *arg, int calls)
 {
@@ -70,7 +70,7 @@ static void single_nop(struct kt *t)
 {
     kt_pin(t);
     int fd = (int)KT_SYS(t, eventfd(0, EFD_CLOEXEC));
-    const double ratio = kt_cost_ratio(t, single_nops, eventfd_calls, &fd, ROUNDS, 1000);
+    const double ratio = kt_cost_ratio(t, single_nops, eventfd_calls, &fd, ROUNDS, 200);
     kt_note(t, "a NOP alone costs %.2f times writing and reading an eventfd", ratio);
     KT_EXPECT_SLOW_LE(t, ratio * 100, 300,
                       "cost of one NOP, in %% of writing and reading an eventfd");
@@ -105,7 +105,7 @@ static void make_maps(struct kt *t, void *arg, int calls)
 static void ring_create(struct kt *t)
 {
     kt_pin(t);
-    const double ratio = kt_cost_ratio(t, make_rings, make_maps, NULL, ROUNDS, 20);
+    const double ratio = kt_cost_ratio(t, make_rings, make_maps, NULL, ROUNDS, 5);
     kt_note(t, "making and closing a ring costs %.2f times a mapped memfd of that size", ratio);
     KT_EXPECT_SLOW_LE(t, ratio * 100, 3000 * t->slack, "cost of a ring, in %% of a mapped memfd");
 }
@@ -147,7 +147,7 @@ static void message_cost(struct kt *t)
     struct kt_ring target;
     kt_pin(t);
     kt_ring_open(t, &target, 8, 0, kt_ring_flags(t->kind));
-    const double ratio = kt_cost_ratio(t, messages, eventfd_messages, &target, ROUNDS, 200);
+    const double ratio = kt_cost_ratio(t, messages, eventfd_messages, &target, ROUNDS, 40);
     kt_note(t, "a message to a ring costs %.2f times an eventfd that it reads", ratio);
     KT_EXPECT_SLOW_LE(t, ratio * 100, 300 * t->slack, "cost of a message, in %% of an eventfd");
 }

@@ -13,7 +13,7 @@
 #include <sys/timerfd.h>
 
 enum { UD_SEND = 1, UD_RECV = 2, UD_TIMER = 3, UD_REMOVE = 4, UD_CONNECT = 5, UD_ACCEPT = 6 };
-enum { BYTES = 64, ROUNDS = 11 };
+enum { BYTES = 64, ROUNDS = 40 };
 
 static void reap(struct kt *t, int count)
 {
@@ -54,7 +54,7 @@ static void send_recv(struct kt *t)
     int fds[2];
     kt_pin(t);
     kt_tcp_pair(t, fds);
-    const double ratio = kt_cost_ratio(t, send_recv_ring, send_recv_calls, fds, ROUNDS, 200);
+    const double ratio = kt_cost_ratio(t, send_recv_ring, send_recv_calls, fds, ROUNDS, 40);
     kt_note(t, "SEND and RECV in one submit cost %.2f times send(2) and recv(2)", ratio);
     KT_EXPECT_SLOW_LE(t, ratio * 100, 250 * t->slack, "cost in %% of the two system calls");
 }
@@ -123,7 +123,7 @@ static void armed_receive(struct kt *t)
     struct epoll_work work;
     kt_pin(t);
     open_epoll(t, &work);
-    const double ratio = kt_cost_ratio(t, armed_ring, armed_epoll, &work, ROUNDS, 200);
+    const double ratio = kt_cost_ratio(t, armed_ring, armed_epoll, &work, ROUNDS, 40);
     kt_note(t, "a receive that waits costs %.2f times epoll_wait(2) and recv(2)", ratio);
     KT_EXPECT_SLOW_LE(t, ratio * 100, 250 * t->slack, "cost in %% of epoll_wait(2) and recv(2)");
 }
@@ -145,7 +145,7 @@ static void multishot_receive(struct kt *t)
     kt_prep_recv_multishot(t, fds[1], 1, UD_RECV);
     kt_submit(t, 1);
     struct multishot_work work = {.fds = fds, .buffers = &buffers, .epoll = &epoll};
-    const double ratio = kt_cost_ratio(t, armed_multishot, multishot_epoll, &work, ROUNDS, 200);
+    const double ratio = kt_cost_ratio(t, armed_multishot, multishot_epoll, &work, ROUNDS, 40);
     kt_note(t, "a multishot receive costs %.2f times epoll_wait(2) and recv(2)", ratio);
     KT_EXPECT_SLOW_LE(t, ratio * 100, 200 * t->slack, "cost in %% of epoll_wait(2) and recv(2)");
     kt_write(t, fds[0], "x", 1);
@@ -211,7 +211,7 @@ static void measure_connections(struct kt *t, kt_work_fn *run, const char *what)
     struct listen_work work = {0};
     kt_pin(t);
     work.listener = kt_tcp_listen(t, 16, &work.addr);
-    const double ratio = kt_cost_ratio(t, run, connection_calls, &work, ROUNDS, 30);
+    const double ratio = kt_cost_ratio(t, run, connection_calls, &work, ROUNDS, 5);
     kt_note(t, "a connection with %s through the ring costs %.2f times one without", what, ratio);
     KT_EXPECT_SLOW_LE(t, ratio * 100, 200 * t->slack, "cost in %% of a connection by system calls");
 }
@@ -257,7 +257,7 @@ static void timer_cost(struct kt *t)
 {
     kt_pin(t);
     int fd = (int)KT_SYS(t, timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC));
-    const double ratio = kt_cost_ratio(t, timer_ring, timer_calls, &fd, ROUNDS, 200);
+    const double ratio = kt_cost_ratio(t, timer_ring, timer_calls, &fd, ROUNDS, 100);
     kt_note(t, "TIMEOUT and its removal cost %.2f times two timerfd_settime(2)", ratio);
     KT_EXPECT_SLOW_LE(t, ratio * 100, 400 * t->slack, "cost in %% of two timerfd_settime(2)");
 }
@@ -309,7 +309,7 @@ static void ping_pong(struct kt *t)
     kt_tcp_pair(t, fds);
     struct echo echo = {.fd = fds[1]};
     kt_thread_start(t, &thread, echo_bytes, &echo);
-    const double ratio = kt_cost_ratio(t, ping_ring, ping_calls, fds, ROUNDS, 100);
+    const double ratio = kt_cost_ratio(t, ping_ring, ping_calls, fds, ROUNDS, 10);
     KT_SYS(t, shutdown(fds[0], SHUT_RDWR));
     (void)kt_thread_join(t, &thread);
     kt_note(t, "a round trip costs %.2f times write(2) and read(2)", ratio);

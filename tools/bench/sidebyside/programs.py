@@ -65,6 +65,12 @@ def add(tables, what, text):
         raise Problem(f"--add {name}: with 'all' say for what, e.g. connect:{name}=...")
 
 
+def only(table, names):
+    """The named rows, with the two that every comparison needs."""
+    return {name: template for name, template in table.items()
+            if name in names or name in (OURO, BASE)}
+
+
 def steps(template, build, **values):
     """A template's commands, as lists of words."""
     values = dict(values, bin=build / "bin", bench=build / "bench")
