@@ -4,12 +4,15 @@
  *
  * How to read these headers.  Prose says what a call does.  Then come labels, each only where it
  * applies:
- *   Suspends:  until when the call may keep its caller waiting.  In a fiber it suspends the fiber;
- * in any other thread that has entered a runtime it parks the thread.  A call without this label
- * never waits. Owns:      who releases what, and with which call. Errors:    what a negative return
- * means.  `int` is 0 or a negative code, `ssize_t` a count or a negative code.  Outputs come last
- * and are untouched on failure.  errno is not used. Threads:   who may call.  Without it: any fiber
- * or thread, but one at a time per object. Since:     the version of ouro that brought the call.
+ *   Suspends:  until when the call may keep its caller waiting.  In a fiber it suspends the
+ *              fiber; in any other thread that has entered a runtime it parks the thread.  A call
+ *              without this label never waits.
+ *   Owns:      who releases what, and with which call.
+ *   Errors:    what a negative return means.  `int` is 0 or a negative code, `ssize_t` a count or
+ *              a negative code.  Outputs come last and are untouched on failure.  errno is not
+ *              used.
+ *   Threads:   who may call.  Without it: any fiber or thread, but one at a time per object.
+ *   Since:     the version of ouro that brought the call.
  *
  * Every suspending call may besides its own errors return
  *   -ETIMEDOUT         the innermost deadline scope has ended (ouro/time.h)

@@ -45,12 +45,13 @@ struct ouro_ready_event {
  * Registers @fd with the driver of the calling worker.  It should be non-blocking if it is read or
  * written after readiness.  One registration per descriptor at a time.
  *
- * Owns:     @fd remains the caller's and must stay open until ouro_poll_evented_free().
- *           *out_io is the caller's.
+ * Owns:     @fd remains the caller's and must stay open until ouro_poll_evented_free().  *out_io is
+ *           the caller's.
  * Errors:   -EBADF; -EPERM for what cannot be waited for, a regular file; -EEXIST when the same
  *           descriptor is registered already (epoll only; io_uring permits it); -EINVAL for unknown
  *           interests; -ENOMEM; -OURO_EIODISABLED, -OURO_ENORUNTIME, -OURO_ESHUTDOWN,
- * -OURO_EFORKED. After an error nothing is registered. Since:    0.1
+ *           -OURO_EFORKED.  After an error nothing is registered.
+ * Since:    0.1
  */
 OURO_API int ouro_poll_evented_new(int fd, uint32_t interest,
                                    struct ouro_poll_evented **out_io) OURO_MUST_CHECK;
@@ -81,7 +82,9 @@ OURO_API int ouro_poll_evented_ready(struct ouro_poll_evented *io, uint32_t inte
  * older one.
  *
  * Errors:   OURO_POLL_READY (1) with *out_event, or OURO_POLL_PENDING (0); -EINVAL;
- * -OURO_ESHUTDOWN. Threads:  any. Since:    0.1
+ *           -OURO_ESHUTDOWN; -ECANCELED from a wake that ouro_poll_evented_free() made.
+ * Threads:  any.
+ * Since:    0.1
  */
 OURO_API int ouro_poll_evented_poll_ready(struct ouro_poll_evented *io, uint32_t interest,
                                           const struct ouro_waker *waker,
@@ -91,7 +94,7 @@ OURO_API int ouro_poll_evented_poll_ready(struct ouro_poll_evented *io, uint32_t
  * Forgets the readiness in @event, unless newer has come for that direction.  Reading and writing
  * do not disturb each other.
  *
- * Threads:  any.
+ * Threads:  any, but not while another frees @io.
  * Since:    0.1
  */
 OURO_API void ouro_poll_evented_clear(struct ouro_poll_evented *io,

@@ -7,7 +7,8 @@
  *
  *   current thread   one worker, which is the thread that made the runtime while it is inside
  *                    ouro_runtime_block_on() or waits in any other suspending call.  Nothing
- * happens at other times. multi thread     workers of their own, always running.
+ *                    happens at other times.
+ *   multi thread     workers of their own, always running.
  */
 #ifndef OURO_RUNTIME_H
 #define OURO_RUNTIME_H

@@ -46,10 +46,11 @@ struct ouro_task_options {
  * without deadline and not cancelled.
  *
  * Owns:     *out_task must be given to exactly one of ouro_task_join() and ouro_task_detach(); with
- * a NULL @out_task the task is detached from the start.  @arg is the task's affair. Errors: -EINVAL
- * without a function; -ENOMEM; -EAGAIN when the runtime's tasks_max is reached; -OURO_ENORUNTIME,
- * -OURO_ESHUTDOWN, -OURO_EFORKED. Threads:  any that is a fiber or has entered a runtime. Since:
- * 0.1
+ *           a NULL @out_task the task is detached from the start.  @arg is the task's affair.
+ * Errors:   -EINVAL without a function; -ENOMEM; -EAGAIN when the runtime's tasks_max is reached;
+ *           -OURO_ENORUNTIME, -OURO_ESHUTDOWN, -OURO_EFORKED.
+ * Threads:  any that is a fiber or has entered a runtime.
+ * Since:    0.1
  */
 OURO_API int ouro_task_spawn(ouro_task_function *function, void *arg,
                              struct ouro_task **out_task) OURO_MUST_CHECK;

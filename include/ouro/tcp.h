@@ -60,7 +60,8 @@ struct ouro_tcp_connect_options {
  * Errors:   that of the address that came closest: refused or reset before timed out before
  *           unreachable before unsupported; those of ouro_resolve(); -OURO_ENOADDRESS for an empty
  *           list, and then no socket is made; -EMFILE, -ENFILE, -ENOMEM; -OURO_EIODISABLED; those
- * of every suspending call. Since:    0.1
+ *           of every suspending call.
+ * Since:    0.1
  */
 OURO_API int ouro_tcp_stream_connect(const struct ouro_to_socket_addrs *addrs,
                                      struct ouro_tcp_stream **out_stream) OURO_MUST_CHECK;
@@ -254,9 +255,11 @@ OURO_API int ouro_tcp_listener_bind(const struct ouro_to_socket_addrs *addrs,
  *
  * Suspends: until there is one.
  * Owns:     *out_stream is the caller's; release with ouro_tcp_stream_close().  @out_peer may be
- * NULL. Errors:   -EMFILE, -ENFILE, -ENOMEM: the connection stays in the backlog; -EBUSY when
- * another task waits in accept; -ECANCELED when the listener is closed meanwhile; those of
- * accept(2) and of every suspending call. Since:    0.1
+ *           NULL.
+ * Errors:   -EMFILE, -ENFILE, -ENOMEM: the connection stays in the backlog; -EBUSY when another
+ *           task waits in accept; -ECANCELED when the listener is closed meanwhile; those of
+ *           accept(2) and of every suspending call.
+ * Since:    0.1
  */
 OURO_API int ouro_tcp_listener_accept(struct ouro_tcp_listener *listener,
                                       struct ouro_tcp_stream **out_stream,

@@ -23,8 +23,8 @@ struct ouro_unix_stream;
  * Suspends: until accepted into the backlog.
  * Owns:     *out_stream is the caller's; release with ouro_unix_stream_close().
  * Errors:   -EAGAIN: full backlog and no deadline scope; -ECONNREFUSED, -ENOENT, -EACCES;
- * -EPROTOTYPE for a socket of another type; -EAFNOSUPPORT for an address that is not a Unix one;
- *           -EMFILE, -ENFILE, -ENOMEM; -OURO_EIODISABLED; those of every suspending call.
+ *           -EPROTOTYPE for a socket of another type; -EAFNOSUPPORT for an address that is not a
+ *           Unix one; -EMFILE, -ENFILE, -ENOMEM; -OURO_EIODISABLED; those of every suspending call.
  * Since:    0.1
  */
 OURO_API int ouro_unix_stream_connect(const struct ouro_socket_addr *addr,

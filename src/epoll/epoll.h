@@ -95,7 +95,7 @@ void ouro__epoll_owners_close(struct ouro__epoll_owners *owners);
 /*
  * Adds sio->fd with @events, or changes what it was added with.  Any thread.
  * Errors: -ECANCELED when @sio is detached; -EBADF when the driver is closed; -EEXIST when another
- * live registration has added the descriptor; -ENOMEM; those of epoll_ctl(2).
+ *         live registration has added the descriptor; -ENOMEM; those of epoll_ctl(2).
  */
 OURO__ANY_THREAD int ouro__epoll_owners_add(struct ouro__epoll_owners *owners,
                                             struct ouro__scheduled_io *sio, uint32_t events);

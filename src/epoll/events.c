@@ -15,7 +15,7 @@
  * Owns:    the batch of events, in struct ouro__epoll.
  * Threads: the driver's.
  * Always:  a closed bit is only ever set from an event of a descriptor that was connected or begun
- * to connect before it was added.
+ *          to connect before it was added.
  */
 #include "epoll/epoll.h"
 

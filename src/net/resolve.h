@@ -11,9 +11,10 @@
  * Appends the addresses @from stands for to the empty @vec, asking the resolver if need be.
  *
  * Suspends: for names only, until the resolver answers; an interrupted call returns at once, and
- * the look-up ends by itself. Owns:     @vec is to be released in any case. Errors:
- * OURO__ADDRS_READY when they were known, OURO__ADDRS_QUESTION when the resolver was asked; those
- * of ouro_resolve().
+ *           the look-up ends by itself.
+ * Owns:     @vec is to be released in any case.
+ * Errors:   OURO__ADDRS_READY when they were known, OURO__ADDRS_QUESTION when the resolver was
+ *           asked; those of ouro_resolve().
  */
 int ouro__resolve(const struct ouro_to_socket_addrs *from, struct ouro__addr_vec *vec);
 

@@ -14,7 +14,7 @@
  * Owns:    the chunks and every slot in them.
  * Threads: allocate(), deregister(), shut_down() any; the rest the driver's.
  * Always:  registered - deregistered is the length of the live list; num_pending_release that of
- * the pending list; the lock is a leaf, never held across a wake or a call of the backend.
+ *          the pending list; the lock is a leaf, never held across a wake or a call of the backend.
  */
 #include "registry/registration_set.h"
 

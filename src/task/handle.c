@@ -6,7 +6,7 @@
  *          runs any more.
  * Threads: any.
  * Always:  whoever can still reach a worker's inbox or a descriptor's shared half holds a
- * reference.
+ *          reference.
  */
 #include "task/handle.h"
 

@@ -116,7 +116,7 @@ static inline void ouro__switch_prefetch(const struct ouro__switch *s)
 #if !defined(OURO_SWITCH_UCONTEXT)
     /* From the switch up to the call that waits: the frames between them are the library's own. */
     const char *frames = s->sp;
-    for (size_t i = 0; i < (size_t)8 * 64; i += 64)
+    for (size_t i = 0; i < (size_t)4 * 64; i += 64)
         __builtin_prefetch(frames + i);
 #else
     (void)s; /* only the C library knows where they are */

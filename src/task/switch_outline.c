@@ -16,7 +16,7 @@
  * Owns:    a TSan fiber for each context made by ouro__switch_init().
  * Threads: a context is switched to, and finished, on the thread that made it.
  * Always:  what starts a switch of stacks in one context is finished in the other, in
- * before_switch() and after_switch().
+ *          before_switch() and after_switch().
  */
 #include "task/switch.h"
 

@@ -5,7 +5,7 @@
  * Owns:    nothing.
  * Threads: the context's own.
  * Always:  a wait ends by its condition, or by an interruption; wakes without either are slept
- * over.
+ *          over.
  */
 #include "task/wait.h"
 

@@ -13,7 +13,8 @@
  * and then by a smaller ring.
  *
  * Owns:    the ring, from open() to close().  The wake descriptor it only makes: that is closed
- * with the handle, since an unpark that has seen the owner asleep may write to it after close().
+ *          with the handle, since an unpark that has seen the owner asleep may write to it after
+ *          close().
  * Threads: the owner's.
  * Always:  SQEs are handed over in the order in which they were filled.
  */

@@ -107,7 +107,7 @@ static void ring_create(struct kt *t)
     kt_pin(t);
     const double ratio = kt_cost_ratio(t, make_rings, make_maps, NULL, ROUNDS, 5);
     kt_note(t, "making and closing a ring costs %.2f times a mapped memfd of that size", ratio);
-    KT_EXPECT_SLOW_LE(t, ratio * 100, 3000 * t->slack, "cost of a ring, in %% of a mapped memfd");
+    KT_EXPECT_SLOW_LE(t, ratio * 100, 500 * t->slack, "cost of a ring, in %% of a mapped memfd");
 }
 
 /* A message from this ring to itself, against the same through an eventfd that it reads. */
@@ -183,7 +183,7 @@ static const struct kt_assertion assertions[] = {
     {
         .id = "cost.ring-create",
         .alias = "P003",
-        .sentence = "Making and closing a ring of 64 costs at most thirty times a mapped memfd of "
+        .sentence = "Making and closing a ring of 64 costs at most five times a mapped memfd of "
                     "that size.",
         .source = "measured: 34 us",
         .since = "5.1",
