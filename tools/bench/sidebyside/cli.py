@@ -48,7 +48,8 @@ def parse(argv):
                         help="where it was built (build/release)")
     parser.add_argument("--add", action="append", default=[], metavar="NAME=CMD",
                         help="another program to compare with; may be repeated")
-    parser.add_argument("--only", metavar="NAME,...", help="of the programs, these and the bare ring")
+    parser.add_argument("--only", metavar="NAME,...",
+                        help="of the programs, these, besides ouro and the bare ring")
     parser.add_argument("--rounds", type=int, default=9, help="at least 5 (9)")
     parser.add_argument("--total", type=int, default=100000, help="connects in a storm (100000)")
     parser.add_argument("--conc", type=int, default=64, help="of them in flight (64)")
