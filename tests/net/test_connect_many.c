@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/compiler.h"
 #include "ouro/error.h"
 #include "ouro/tcp.h"
 #include "support/sockets.h"
@@ -136,7 +137,9 @@ static int connect_in_sequence(void *arg)
         int rc = connect_once(&sink->addr);
         ck_assert_msg(rc == 0, "connection %d: %s", i, ouro_strerror(rc));
     }
-    ck_assert_int_le(resident_pages(), pages + 64);
+    /* The sanitizers keep what was freed for a while. */
+    if (!OURO__ASAN && !OURO__TSAN)
+        ck_assert_int_le(resident_pages(), pages + 64);
     ck_assert_int_le(lowest_free_descriptor(), fd + 1); /* the sink's own may be one of them */
     return 0;
 }
