@@ -56,7 +56,8 @@ struct ouro_tcp_connect_options {
  * losers are cancelled, awaited and closed.
  *
  * Suspends: until connected, or all addresses have failed.
- * Owns:     *out_stream is the caller's; release with ouro_tcp_stream_close().  @addrs is borrowed.
+ * Owns:     *out_stream is the caller's; release with ouro_tcp_stream_close().  @addrs and what it
+ *           points to are borrowed, and must not change during the call.
  * Errors:   that of the address that came closest: refused or reset before timed out before
  *           unreachable before unsupported; those of ouro_resolve(); -OURO_ENOADDRESS for an empty
  *           list, and then no socket is made; -EMFILE, -ENFILE, -ENOMEM; -OURO_EIODISABLED; those

@@ -108,8 +108,8 @@ MUTANTS = {
     "unpark": {
         "sleeps_whatever_the_word_says": (
             "registry/unpark.h",
-            "    if (ouro__compare_exchange(&unpark->state, &state, OURO__UNPARK_SLEEPING,\n"
-            "                               memory_order_acq_rel))\n        return true;",
+            "    if (ouro__compare_exchange(&unpark->state, &state, OURO__UNPARK_SLEEPING, "
+            "memory_order_acq_rel))\n        return true;",
             "    ouro__store(&unpark->state, OURO__UNPARK_SLEEPING, memory_order_release);\n"
             "    if (state == OURO__UNPARK_RUNNING)\n        return true;"),
         "notification_is_not_taken": (

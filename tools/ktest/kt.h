@@ -331,9 +331,9 @@ int kt_worker_count(struct kt *t);
 int64_t kt_context_switches(void);
 /*
  * Cost of @run per call against @reference per call, as a ratio: the minimum of @rounds interleaved
- * rounds of @calls calls each, and more rounds as long as they find new minima.  A round should take
- * well under a millisecond, less than the scheduler gives at a time.  Pin first.  The two costs go into the metrics as cost_ns and
- * reference_ns.
+ * rounds of @calls calls each, and more rounds as long as they find new minima.  A round should
+ * take well under a millisecond, less than the scheduler gives at a time.  Pin first.  The two
+ * costs go into the metrics as cost_ns and reference_ns.
  */
 typedef void kt_work_fn(struct kt *t, void *arg, int calls);
 double kt_cost_ratio(struct kt *t, kt_work_fn *run, kt_work_fn *reference, void *arg, int rounds,
