@@ -85,7 +85,7 @@ static int hears_another_task(void *arg)
         ck_assert_int_eq(ouro_task_spawn(rings_from_task, &bell, &task), 0);
         ck_assert_int_eq(ouro_poll_fn(hear, &bell), 0);
         ck_assert_int_eq(ouro_task_join(task, NULL), 0);
-        ck_assert_int_le(bell.polls, 2);
+        ck_assert_int_le(bell.polls, 3); /* the bell wakes twice */
         ouro_waker_drop(&bell.waker);
     }
     return 0;
