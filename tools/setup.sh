@@ -21,6 +21,9 @@ TEST_NEEDS=(
     "python3|command -v python3"
     "g++|command -v c++"
     "clang-format|command -v clang-format || command -v clang-format-14"
+    "mandoc|command -v mandoc"
+    "libxml2-utils|command -v xmllint"
+    "iproute2|command -v ip"
 )
 # And the sanitizers: clang 19's know fibers and io_uring best.
 SANITIZER_NEEDS=(
