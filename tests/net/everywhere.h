@@ -10,6 +10,7 @@
 #define OURO_TEST_EVERYWHERE_H
 
 #include "support/ouro_test.h"
+#include "support/runtime.h"
 
 #include "ouro/metrics.h"
 #include "ouro/task.h"
@@ -38,9 +39,8 @@ static inline bool is_in_time(int64_t took_ns, int64_t limit_ns, int *late)
 
 static inline struct ouro_runtime *open_place(enum place place, uint32_t flags)
 {
-    struct ouro_runtime_config config = OURO_RUNTIME_CONFIG_INIT;
+    struct ouro_runtime_config config = ouro_test_config(OURO_FLAVOUR_CURRENT_THREAD);
     struct ouro_runtime *runtime = NULL;
-    config.driver = ouro_test_driver();
     config.flags = flags;
     if (place >= IN_WORKER_TASK) {
         config.flavour = OURO_FLAVOUR_MULTI_THREAD;

@@ -61,7 +61,6 @@ static void cancel_after(struct connecting *c, int steps)
 static int sweep_connects(void *arg)
 {
     struct connecting c = {.addrs = arg};
-    int connected = 0;
     unsigned before = open_descriptors();
     for (int k = 0; k <= YIELDS_MAX; k++) {
         cancel_after(&c, k);
@@ -70,12 +69,10 @@ static int sweep_connects(void *arg)
         if (c.rc == 0) {
             /* Delivered is delivered: it can be written to. */
             ck_assert_int_eq(ouro_tcp_stream_write_all(c.stream, "x", 1), 0);
-            connected++;
         }
         ck_assert_int_eq(ouro_tcp_stream_close(c.stream), 0);
         ck_assert_uint_eq(open_descriptors(), before);
     }
-    ck_assert_int_le(connected, YIELDS_MAX);
     return 0;
 }
 
