@@ -24,6 +24,8 @@ TEST_NEEDS=(
     "mandoc|command -v mandoc"
     "libxml2-utils|command -v xmllint"
     "iproute2|command -v ip"
+    "perl|perl -MTAP::Parser -e 1"
+    "python3-jsonschema|/usr/bin/python3 -c 'import jsonschema'"
 )
 # And the sanitizers: clang 19's know fibers and io_uring best.
 SANITIZER_NEEDS=(

@@ -22,6 +22,8 @@ def file_name(job):
 
 
 def project_version():
+    if shutil.which("git") is None:
+        return "unversioned"
     said = subprocess.run(["git", "-C", PROJECT, "describe", "--always", "--dirty", "--tags"],
                           text=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, check=False)
     return said.stdout.strip() or "unversioned"
