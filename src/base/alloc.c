@@ -80,15 +80,6 @@ void *ouro__alloc_aligned(size_t alignment, size_t size)
     return memory;
 }
 
-char *ouro__strdup(const char *text)
-{
-    size_t size = strlen(text) + 1;
-    char *copy = ouro__alloc(size);
-    if (copy != NULL)
-        memcpy(copy, text, size);
-    return copy;
-}
-
 void ouro__free(void *memory)
 {
     uncounted(memory);

@@ -17,9 +17,6 @@ void *ouro__calloc(size_t count, size_t size) __attribute__((malloc));
 /* As ouro__calloc(1, size), aligned to @alignment (a power of two, >= sizeof(void *)). */
 void *ouro__alloc_aligned(size_t alignment, size_t size) __attribute__((malloc));
 
-/* A copy of a string, or NULL. */
-char *ouro__strdup(const char *text) __attribute__((malloc));
-
 /* Releases what any of the above returned; NULL is ignored. */
 void ouro__free(void *memory);
 

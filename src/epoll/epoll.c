@@ -71,7 +71,6 @@ static int open_epoll(const struct ouro__driver_config *config, struct ouro__dri
     }
     epoll->driver.handle = handle;
     epoll->epoll_fd = epoll_fd;
-    handle->backend_fd = epoll_fd;
     *out_driver = &epoll->driver;
     return 0;
 }
@@ -79,11 +78,9 @@ static int open_epoll(const struct ouro__driver_config *config, struct ouro__dri
 static void close_epoll(struct ouro__driver *driver)
 {
     struct ouro__epoll *epoll = epoll_of(driver);
-    struct ouro__driver_handle *handle = driver->handle;
     OURO__ASSERT(ouro__queue_is_empty(&epoll->tries));
     ouro__epoll_owners_close(epoll->owners);
     (void)close(epoll->epoll_fd);
-    handle->backend_fd = -1;
     ouro__free(epoll);
 }
 

@@ -40,7 +40,6 @@ int ouro__driver_handle_init(struct ouro__driver_handle *handle, const struct ou
     memset(handle, 0, sizeof(*handle));
     handle->ops = ops;
     handle->wake_fd = -1;
-    handle->backend_fd = -1;
     return ouro__registration_set_init(&handle->set);
 }
 

@@ -80,7 +80,6 @@ struct ouro__driver_handle {
     struct ouro__driver_counters counters;
     _Atomic uint64_t unparks;
     int wake_fd;       /* what the backend's unpark writes to */
-    int backend_fd;    /* epoll's descriptor: epoll_ctl(2) may be called from any thread */
     void *shared;      /* the backend's part that other threads use; one block, freed in fini */
     uint32_t index;    /* of the worker or driver thread, for people */
     const void *owner; /* ouro__thread_identity() of the owner's thread */

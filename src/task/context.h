@@ -73,11 +73,6 @@ void ouro__context_init(struct ouro__context *context, struct ouro_handle *handl
 /* Wakers that are still around do nothing from here on. */
 void ouro__context_fini(struct ouro__context *context);
 
-static inline struct ouro_handle *ouro__context_handle(const struct ouro__context *context)
-{
-    return context->handle;
-}
-
 /* What interrupts the context: 0, -OURO_ESHUTDOWN, -ECANCELED or -ETIMEDOUT. */
 int ouro__context_interruption(const struct ouro__context *context);
 

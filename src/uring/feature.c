@@ -132,16 +132,6 @@ const struct ouro__feature_info ouro__feature_table[OURO__FEATURE_COUNT] = {
             "performed"),
 };
 
-int ouro__feature_by_name(const char *name, size_t name_len)
-{
-    for (int i = 0; i < OURO__FEATURE_COUNT; i++) {
-        const char *candidate = ouro__feature_table[i].name;
-        if (strlen(candidate) == name_len && memcmp(candidate, name, name_len) == 0)
-            return i;
-    }
-    return -1;
-}
-
 uint64_t ouro__feature_required_bits(void)
 {
     uint64_t bits = 0;

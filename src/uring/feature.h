@@ -100,9 +100,6 @@ struct ouro__feature_info {
 
 extern const struct ouro__feature_info ouro__feature_table[OURO__FEATURE_COUNT];
 
-/* The feature called @name (length @name_len), or -1. */
-int ouro__feature_by_name(const char *name, size_t name_len);
-
 /* Bits of every feature the tier needs. */
 uint64_t ouro__feature_required_bits(void);
 

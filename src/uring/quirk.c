@@ -99,16 +99,6 @@ static const struct {
     [OURO__QUIRK_CONNECT_EINPROGRESS] = {ouro__quirk_test_connect_einprogress, 0},
 };
 
-int ouro__quirk_by_name(const char *name, size_t name_len)
-{
-    for (int i = 0; i < OURO__QUIRK_COUNT; i++) {
-        const char *candidate = ouro__quirk_table[i].name;
-        if (strlen(candidate) == name_len && memcmp(candidate, name, name_len) == 0)
-            return i;
-    }
-    return -1;
-}
-
 int ouro__quirk_selftest(struct ouro__feature_report *report, uint64_t wanted)
 {
     const int64_t start_ns = ouro__kit_now_ns();

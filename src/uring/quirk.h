@@ -44,9 +44,6 @@ struct ouro__quirk_info {
 
 extern const struct ouro__quirk_info ouro__quirk_table[OURO__QUIRK_COUNT];
 
-/* The quirk called @name (length @name_len), or -1. */
-int ouro__quirk_by_name(const char *name, size_t name_len);
-
 static inline bool ouro__quirk_set(const struct ouro__feature_report *report,
                                    enum ouro__quirk quirk)
 {
