@@ -2,9 +2,9 @@
 /*
  * Features of socket operations, found by performing them.
  *
- * AF_UNIX sockets throughout, because they need no configured network: not even loopback has to be
- * up.  Zero-copy send exists for TCP and UDP only, so that one uses 127.0.0.1 and stays merely
- * claimed where there is none.
+ * AF_UNIX sockets where they will do, because they need no configured network: not even loopback
+ * has to be up.  Zero-copy send exists for TCP and UDP only, so that one uses 127.0.0.1 and stays
+ * merely claimed where there is none.
  *
  * Owns:    every descriptor and buffer it makes, until the step that made it ends.
  * Threads: the caller's.
@@ -244,6 +244,20 @@ static void detect_cancel(struct ouro__kit_ring *kit, struct ouro__feature_repor
     ouro__kit_shut(&fds[1]);
 }
 
+/* On TCP: 6.16 to 6.18.15 refuse the commands on AF_UNIX and know them all the same. */
+static void detect_socket_cmd(struct ouro__kit_ring *kit, struct ouro__feature_report *report)
+{
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return;
+    const int on = 1;
+    struct io_uring_sqe *sqe = ouro__kit_sqe(kit, IORING_OP_URING_CMD, fd, UD_MAIN);
+    sqe->cmd_op = OURO__SOCKET_CMD_SETSOCKOPT;
+    ouro__sqe_set_sockopt(sqe, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+    ouro__feature_found(report, OURO__FEATURE_SOCKET_CMD, result_of(kit, UD_MAIN) == 0);
+    ouro__kit_shut(&fd);
+}
+
 static void detect_socket_calls(struct ouro__kit_ring *kit, struct ouro__feature_report *report)
 {
     struct io_uring_sqe *sqe = ouro__kit_sqe(kit, IORING_OP_SOCKET, AF_UNIX, UD_MAIN);
@@ -254,11 +268,6 @@ static void detect_socket_calls(struct ouro__kit_ring *kit, struct ouro__feature
         fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return;
-    const int on = 1;
-    sqe = ouro__kit_sqe(kit, IORING_OP_URING_CMD, fd, UD_MAIN);
-    sqe->cmd_op = OURO__SOCKET_CMD_SETSOCKOPT;
-    ouro__sqe_set_sockopt(sqe, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on));
-    ouro__feature_found(report, OURO__FEATURE_SOCKET_CMD, result_of(kit, UD_MAIN) == 0);
     if (ouro__feature_op_listed(report, OURO__OP_LISTEN)) {
         const sa_family_t family = AF_UNIX;
         sqe = ouro__kit_sqe(kit, OURO__OP_BIND, fd, UD_MAIN);
@@ -376,6 +385,7 @@ void ouro__feature_detect_sockets(struct ouro__kit_ring *kit, struct ouro__featu
     detect_pbuf_inc(kit, report);
     detect_cancel(kit, report);
     detect_socket_calls(kit, report);
+    detect_socket_cmd(kit, report);
     detect_send_vectorized(kit, report);
     detect_zero_copy(kit, report);
 }

@@ -87,13 +87,10 @@ static void warm_up(void)
 #endif
 }
 
-/* Slow places (an emulated kernel, Valgrind) set a factor for all time limits. */
 static unsigned timeout_of(const struct ouro_test_case *test)
 {
-    const char *factor = getenv("OURO_TEST_TIMEOUT_FACTOR");
-    unsigned long times = factor != NULL ? strtoul(factor, NULL, 10) : 1;
     unsigned limit_s = test->options.timeout_s > 0 ? test->options.timeout_s : TIMEOUT_DEFAULT_S;
-    return limit_s * (unsigned)(times > 0 ? times : 1);
+    return limit_s * ouro_test_slowness();
 }
 
 void ouro_test_case_run(const struct ouro_test_case *test, enum ouro_test_run run)

@@ -32,7 +32,7 @@ static void be_child(int output, int (*body)(void *arg), void *arg)
     (void)dup2(output, STDERR_FILENO);
     (void)close(output);
     ouro_test_set_skip_status(77);
-    ouro_test_watch("child", CHILD_TIMEOUT_S);
+    ouro_test_watch("child", CHILD_TIMEOUT_S * ouro_test_slowness());
     int status = body(arg);
     (void)fflush(NULL);
     _exit(status);

@@ -13,7 +13,8 @@ struct ouro_test_child {
 
 /*
  * The child runs @body(@arg) and exits with what it returns.  Its failed assertions exit with 1 and
- * its skip with 77, both with their text in @out's output.  It is killed after 30 s.
+ * its skip with 77, both with their text in @out's output.  It is killed after 30 s,
+ * or as many times more as ouro_test_slowness() says.
  */
 void ouro_test_child_run(int (*body)(void *arg), void *arg, struct ouro_test_child *out);
 

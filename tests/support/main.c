@@ -4,7 +4,8 @@
  *
  * ctest runs it once per case and driver, with CK_RUN_CASE, OURO_TEST_DRIVER and CK_FORK=no.  By
  * hand or on another kernel it is run without: then each of its cases runs in a process of its own,
- * on every driver in turn (or on the one in OURO_TEST_DRIVER).  `--list` names the cases.
+ * on every driver in turn (or on the one in OURO_TEST_DRIVER).  `--list` names the cases;
+ * `--descriptors` lists those that the program was started with, for tests that exec it.
  *
  * Exit status: 0 passed, 1 failed, 2 nothing of that name, 77 skipped.  io_uring cases are skipped
  * only where the kernel refuses a ring, and not even there under OURO_TEST_REQUIRE_URING=1.
@@ -14,16 +15,19 @@
  * Always:  a run in which no case ran is not a success.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "support/case.h"
 #include "support/uring_probe.h"
 
-enum { PASSED = 0, FAILED = 1, NO_SUCH_CASE = 2, SKIPPED = 77, CASES_MAX = 1024 };
+enum { PASSED = 0, FAILED = 1, NO_SUCH_CASE = 2, SKIPPED = 77 };
+enum { CASES_MAX = 1024, DESCRIPTORS_MAX = 4096 };
 
 static struct ouro_test_case *first_case;
 static struct ouro_test_case **last_link = &first_case;
@@ -141,6 +145,18 @@ static int list_cases(void)
     return PASSED;
 }
 
+/* Without /proc/self/fd, which would need one itself. */
+static int list_descriptors(void)
+{
+    struct rlimit limit = {0};
+    (void)getrlimit(RLIMIT_NOFILE, &limit);
+    for (int fd = 0; fd < DESCRIPTORS_MAX && (rlim_t)fd < limit.rlim_cur; fd++) {
+        if (fcntl(fd, F_GETFD) >= 0)
+            (void)printf("%d\n", fd);
+    }
+    return PASSED;
+}
+
 /* libc's per-thread heap arenas and stack cache would look like leaks of mappings. */
 static void restrain_libc(char **argv)
 {
@@ -189,5 +205,7 @@ int main(int argc, char **argv)
     restrain_libc(argv);
     if (argc > 1 && strcmp(argv[1], "--list") == 0)
         return list_cases();
+    if (argc > 1 && strcmp(argv[1], "--descriptors") == 0)
+        return list_descriptors();
     return run_cases(getenv("OURO_TEST_DRIVER"));
 }

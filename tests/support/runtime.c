@@ -36,6 +36,12 @@ struct ouro_runtime *ouro_test_runtime_with(const struct ouro_runtime_config *co
     struct ouro_runtime *runtime = NULL;
     ck_assert_int_eq(ouro_runtime_new(config, &runtime), 0);
     ck_assert_ptr_nonnull(runtime);
+    if (config->driver == OURO_DRIVER_AUTO && (config->flags & OURO_RUNTIME_F_NO_IO) == 0 &&
+        getenv("OURO_TEST_AUTO") != NULL) {
+        struct ouro_handle *handle = ouro_runtime_handle(runtime);
+        ck_assert_int_eq(ouro_handle_driver(handle), ouro_test_driver());
+        ouro_handle_unref(handle);
+    }
     return runtime;
 }
 

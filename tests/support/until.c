@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdlib.h>
 #include <time.h>
 
 enum { PAUSE_FIRST_NS = 50 * 1000, PAUSE_MAX_NS = 5 * 1000 * 1000 };
@@ -19,6 +20,13 @@ int64_t ouro_test_now_ns(void)
     struct timespec now;
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
     return (int64_t)now.tv_sec * OURO_TEST_SECOND + (int64_t)now.tv_nsec;
+}
+
+unsigned ouro_test_slowness(void)
+{
+    const char *factor = getenv("OURO_TEST_TIMEOUT_FACTOR");
+    unsigned long times = factor != NULL ? strtoul(factor, NULL, 10) : 1;
+    return times > 1 ? (unsigned)times : 1;
 }
 
 static struct timespec timespec_of(int64_t ns)

@@ -15,6 +15,12 @@
 int64_t ouro_test_now_ns(void);
 
 /*
+ * How many times slower than usual this place is said to be (OURO_TEST_TIMEOUT_FACTOR: an emulated
+ * kernel, Valgrind), 1 or more: time limits are longer by it, and long loops may be shorter.
+ */
+unsigned ouro_test_slowness(void);
+
+/*
  * Waits until @holds(@arg) is true, at most @timeout_ns; returns whether it became true.  For state
  * that nobody announces (the kernel's asynchronous release of a ring, a thread's exit): where there
  * is a descriptor, a futex or a join to wait on, wait on that.  Any thread, not a fiber.

@@ -7,7 +7,7 @@ import re
 import subprocess
 
 from . import fetch
-from .catalogue import PARTS, PROJECT, Problem
+from .catalogue import PARTS, PROJECT, Problem, version_key
 from .pack import Job
 
 # What the project links; static Check needs subunit.
@@ -24,6 +24,10 @@ KTEST_TIMEOUT_S = 420
 PROBE_TIMEOUT_S = 60
 TIMEOUT_FACTOR = "10"
 KTEST_SLACK = "10"
+# From here on the runtime must choose io_uring by itself, and below it epoll.
+IO_URING_SINCE = (6, 1)
+# init's own limit is 4,096, and some cases hold thousands of connections
+TEST_SETTINGS = {"nofile": "65536"}
 
 
 def _cmake(command, environment):
@@ -107,9 +111,12 @@ def jobs(kernel, found, drivers=DRIVERS):
     if found["ouro"]:
         made.append(Job("probe", str(found["ouro"]), ["probe", "--json"],
                         timeout_s=PROBE_TIMEOUT_S))
+    own_choice = "uring" if version_key(kernel.version) >= IO_URING_SINCE else "epoll"
     for name, path in found["tests"].items():
         for driver in drivers:
             environment = {"OURO_TEST_DRIVER": driver, "OURO_TEST_TIMEOUT_FACTOR": TIMEOUT_FACTOR}
+            if driver == own_choice:
+                environment["OURO_TEST_AUTO"] = "1"
             made.append(Job(f"{name}[{driver}]", str(path), [], environment,
-                            timeout_s=TEST_TIMEOUT_S))
+                            timeout_s=TEST_TIMEOUT_S, settings=TEST_SETTINGS))
     return made, files
