@@ -381,7 +381,7 @@ static const struct kt_assertion assertions[] = {
                     "the wait before its full time.",
         .source = "io_uring_wait_min_timeout(3), 6.12",
         .since = "6.12",
-        .broken = "6.12 to 6.12.113, 6.16 to 7.1.13, 6.18.44 (DEFER_TASKRUN rings)",
+        .broken = "6.12 to 6.12.113, 6.16 to 7.2.13 (DEFER_TASKRUN rings; plain ones: a race)",
         .absence = "params.features lacks IORING_FEAT_MIN_TIMEOUT.",
         .impact = "Waits end with -ETIME long before their time: timers based on it run early.",
         .avoid = "Do not use a minimum wait, or look at the clock after -ETIME.",

@@ -156,7 +156,7 @@ static const struct kt_assertion assertions[] = {
                     "completion.",
         .source = "io_uring(7), io_uring_setup(2): the descriptor is pollable",
         .since = "5.1",
-        .broken = "6.12.100 to 6.12.113, 6.18.44 (DEFER_TASKRUN rings)",
+        .broken = "6.12.100 to 6.12.113, 6.16 to 7.2.13 (DEFER_TASKRUN rings)",
         .absence = "Always there; a wake-up that does not come is breakage.",
         .impact = "A program that embeds the ring in another event loop stalls for ever.",
         .avoid = "Do not put a DEFER_TASKRUN ring's descriptor in an epoll set: wait in "

@@ -21,8 +21,10 @@ which driver ouro runs on there. Everything on this page was observed by running
 HOW = """\
 ## How this page is made
 
-    tools/kernel-matrix fetch      # once: the kernels, into ~/.cache/ouro/kernels
-    tools/kernel-matrix report     # builds static programs, boots every kernel, writes this page
+    tools/kernel-matrix report
+
+It downloads the kernels into ~/.cache/ouro/kernels if they are not there, builds static programs,
+boots every kernel and writes this page; about an hour on two cores.
 
 Each kernel is booted with software emulation (no KVM) and two CPUs; all programs run in one boot.
 Emulated time is slow and uneven: this page says what is right and wrong, not what is fast. The
