@@ -184,16 +184,6 @@ static void read_environment(struct ouro__feature_report *report)
         report->memlock_limit_bytes = (uint64_t)limit.rlim_cur;
 }
 
-static bool setup_takes(uint32_t flags)
-{
-    struct io_uring_params params = {.flags = flags | IORING_SETUP_CLAMP};
-    int fd = io_uring_setup(4, &params);
-    if (fd < 0)
-        return false;
-    (void)close(fd);
-    return true;
-}
-
 /* The ring the whole tier needs, or else a plain one and the knowledge of what was refused. */
 static int open_ring(struct ouro__kit_ring *kit, struct ouro__feature_report *report)
 {
@@ -214,7 +204,8 @@ static int open_ring(struct ouro__kit_ring *kit, struct ouro__feature_report *re
     if (rc < 0)
         return rc;
     for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
-        ouro__feature_found(report, wanted[i].feature, all || setup_takes(wanted[i].flags));
+        ouro__feature_found(report, wanted[i].feature,
+                            all || ouro__kit_setup_takes(wanted[i].flags));
     return 0;
 }
 

@@ -206,6 +206,16 @@ int ouro__kit_listen(int backlog, struct ouro__kit_listener *out)
     return 0;
 }
 
+bool ouro__kit_setup_takes(uint32_t flags)
+{
+    struct io_uring_params params = {.flags = flags | IORING_SETUP_CLAMP};
+    int fd = io_uring_setup(4, &params);
+    if (fd < 0)
+        return false;
+    (void)close(fd);
+    return true;
+}
+
 void ouro__kit_shut(int *fd)
 {
     if (*fd >= 0)

@@ -27,6 +27,9 @@ struct ouro__kit_cqe {
 
 int64_t ouro__kit_now_ns(void);
 
+/* Whether io_uring_setup() takes these flags. */
+bool ouro__kit_setup_takes(uint32_t flags);
+
 /* A ring of @entries, CQ of at least 32.  ENOMEM is retried: old rings are torn down behind us. */
 int ouro__kit_open(struct ouro__kit_ring *kit, uint32_t entries, uint32_t setup_flags);
 void ouro__kit_close(struct ouro__kit_ring *kit);

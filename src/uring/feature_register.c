@@ -198,16 +198,6 @@ static void detect_futex(struct ouro__kit_ring *kit, struct ouro__feature_report
     ouro__feature_found(report, OURO__FEATURE_FUTEX, rc == 0 && cqe.res == -EAGAIN);
 }
 
-static bool setup_takes(uint32_t flags)
-{
-    struct io_uring_params params = {.flags = flags | IORING_SETUP_CLAMP};
-    int fd = io_uring_setup(4, &params);
-    if (fd < 0)
-        return false;
-    (void)close(fd);
-    return true;
-}
-
 void ouro__feature_detect_registers(struct ouro__kit_ring *kit, struct ouro__feature_report *report)
 {
     detect_timers(kit, report);
@@ -217,7 +207,10 @@ void ouro__feature_detect_registers(struct ouro__kit_ring *kit, struct ouro__fea
     detect_second_ring(kit, report);
     if ((kit->params.flags & IORING_SETUP_DEFER_TASKRUN) != 0)
         detect_registered_wait(report);
-    ouro__feature_found(report, OURO__FEATURE_COOP_TASKRUN, setup_takes(IORING_SETUP_COOP_TASKRUN));
-    ouro__feature_found(report, OURO__FEATURE_NO_SQARRAY, setup_takes(OURO__SETUP_NO_SQARRAY));
-    ouro__feature_found(report, OURO__FEATURE_CQE_MIXED, setup_takes(OURO__SETUP_CQE_MIXED));
+    ouro__feature_found(report, OURO__FEATURE_COOP_TASKRUN,
+                        ouro__kit_setup_takes(IORING_SETUP_COOP_TASKRUN));
+    ouro__feature_found(report, OURO__FEATURE_NO_SQARRAY,
+                        ouro__kit_setup_takes(OURO__SETUP_NO_SQARRAY));
+    ouro__feature_found(report, OURO__FEATURE_CQE_MIXED,
+                        ouro__kit_setup_takes(OURO__SETUP_CQE_MIXED));
 }

@@ -14,6 +14,7 @@
 #include "ouro/error.h"
 #include "ouro/tcp.h"
 #include "ouro/time.h"
+#include "support/leaks.h"
 #include "support/sockets.h"
 #include "support/unanswered.h"
 
@@ -30,18 +31,6 @@ static int connect_task(void *arg)
     struct connecting *c = arg;
     c->rc = ouro_tcp_stream_connect(c->addrs, &c->stream);
     return 0;
-}
-
-static unsigned open_descriptors(void)
-{
-    unsigned count = 0;
-    for (int fd = 0; fd < 256; fd++) {
-        struct pollfd entry = {.fd = fd};
-        (void)poll(&entry, 1, 0);
-        if ((entry.revents & POLLNVAL) == 0)
-            count++;
-    }
-    return count;
 }
 
 /* Lets the task go on for @steps rounds, and cancels it. */
@@ -61,7 +50,7 @@ static void cancel_after(struct connecting *c, int steps)
 static int sweep_connects(void *arg)
 {
     struct connecting c = {.addrs = arg};
-    unsigned before = open_descriptors();
+    unsigned before = ouro_test_open_descriptors();
     for (int k = 0; k <= YIELDS_MAX; k++) {
         cancel_after(&c, k);
         ck_assert_msg(c.rc == 0 || c.rc == -ECANCELED, "%d", c.rc);
@@ -71,7 +60,7 @@ static int sweep_connects(void *arg)
             ck_assert_int_eq(ouro_tcp_stream_write_all(c.stream, "x", 1), 0);
         }
         ck_assert_int_eq(ouro_tcp_stream_close(c.stream), 0);
-        ck_assert_uint_eq(open_descriptors(), before);
+        ck_assert_uint_eq(ouro_test_open_descriptors(), before);
     }
     return 0;
 }
@@ -105,12 +94,12 @@ OURO_TEST(a_race_that_is_cancelled_has_one_outcome)
 static int sweep_pending_connects(void *arg)
 {
     struct connecting c = {.addrs = arg};
-    unsigned before = open_descriptors();
+    unsigned before = ouro_test_open_descriptors();
     for (int k = 0; k <= YIELDS_MAX; k++) {
         cancel_after(&c, k);
         ck_assert_int_eq(c.rc, -ECANCELED);
         ck_assert_ptr_null(c.stream);
-        ck_assert_uint_eq(open_descriptors(), before);
+        ck_assert_uint_eq(ouro_test_open_descriptors(), before);
     }
     return 0;
 }
@@ -184,7 +173,7 @@ OURO_TEST(a_read_that_is_cancelled_loses_no_byte)
 static int sweep_deadlines(void *arg)
 {
     struct ouro_tcp_stream *stream = NULL;
-    unsigned before = open_descriptors();
+    unsigned before = ouro_test_open_descriptors();
     for (int k = 0; k < 200; k++) {
         struct ouro_deadline scope;
         ck_assert_int_eq(ouro_deadline_begin(&scope, k * 20 * OURO_MICROSECOND), 0);
@@ -194,7 +183,7 @@ static int sweep_deadlines(void *arg)
         ck_assert_int_eq(rc == 0, stream != NULL);
         ck_assert_int_eq(ouro_tcp_stream_close(stream), 0);
         stream = NULL;
-        ck_assert_uint_eq(open_descriptors(), before);
+        ck_assert_uint_eq(ouro_test_open_descriptors(), before);
     }
     return 0;
 }

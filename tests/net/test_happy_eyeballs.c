@@ -15,6 +15,7 @@
 #include "ouro/error.h"
 #include "ouro/tcp.h"
 #include "ouro/time.h"
+#include "support/leaks.h"
 #include "support/sockets.h"
 #include "support/unanswered.h"
 
@@ -77,24 +78,12 @@ static void release(struct race *race)
         (void)close(race->fd[i]);
 }
 
-static unsigned open_descriptors(void)
-{
-    unsigned count = 0;
-    for (int fd = 0; fd < 256; fd++) {
-        struct pollfd entry = {.fd = fd};
-        (void)poll(&entry, 1, 0);
-        if ((entry.revents & POLLNVAL) == 0)
-            count++;
-    }
-    return count;
-}
-
 /* Connects; nothing but the stream may be left, which is closed again. */
 static int run(struct race *race)
 {
     struct ouro_tcp_stream *stream = NULL;
     struct ouro_deadline scope;
-    unsigned before = open_descriptors();
+    unsigned before = ouro_test_open_descriptors();
     int64_t timeout_ns = race->timeout_ns > 0 ? race->timeout_ns : INT64_MAX;
     race->attempts = 0;
     int64_t begin_ns = ouro_now_ns();
@@ -105,7 +94,7 @@ static int run(struct race *race)
     if (race->timeout_ns > 0)
         ouro_deadline_end(&scope);
     race->took_ns = ouro_now_ns() - begin_ns;
-    ck_assert_uint_eq(open_descriptors(), before + (rc == 0));
+    ck_assert_uint_eq(ouro_test_open_descriptors(), before + (rc == 0));
     ck_assert_int_eq(rc == 0, stream != NULL);
     ck_assert_int_eq(ouro_tcp_stream_close(stream), 0);
     return rc;
@@ -488,9 +477,9 @@ static int photo_finish(void *arg)
         ouro_test_full_backlog_open(&full[i], AF_INET);
         add(&finish->race, AF_INET, -1, full[i].port);
     }
-    unsigned before = open_descriptors();
+    unsigned before = ouro_test_open_descriptors();
     ck_assert_int_eq(ouro_task_spawn(connect_both, finish, &task), 0);
-    while (open_descriptors() < before + 2) /* until both have their sockets */
+    while (ouro_test_open_descriptors() < before + 2) /* until both have their sockets */
         ck_assert_int_eq(ouro_sleep(OURO_MILLISECOND), 0);
     for (int i = 0; i < 2; i++)
         ouro_test_full_backlog_relieve(&full[i]);

@@ -18,6 +18,7 @@
 #include "ouro/tcp.h"
 #include "ouro/time.h"
 #include "support/child.h"
+#include "support/leaks.h"
 #include "support/netns.h"
 #include "support/sockets.h"
 #include "support/unanswered.h"
@@ -35,18 +36,6 @@ static struct ouro_socket_addr loopback(int family, uint16_t port)
 {
     char text[OURO_TEST_ADDRESS_SIZE];
     return parsed(ouro_test_address(family, port, text));
-}
-
-static unsigned open_descriptors(void)
-{
-    unsigned count = 0;
-    for (int fd = 0; fd < 256; fd++) {
-        struct pollfd entry = {.fd = fd};
-        (void)poll(&entry, 1, 0);
-        if ((entry.revents & POLLNVAL) == 0)
-            count++;
-    }
-    return count;
 }
 
 struct listening {
@@ -178,10 +167,10 @@ static int connect_refused(void *arg)
 {
     struct ouro_tcp_stream *stream = NULL;
     struct ouro_socket_addr *addr = arg;
-    unsigned before = open_descriptors();
+    unsigned before = ouro_test_open_descriptors();
     ck_assert_int_eq(ouro_tcp_stream_connect(OURO_ADDR_LIST(addr, 1), &stream), -ECONNREFUSED);
     ck_assert_ptr_null(stream);
-    ck_assert_uint_eq(open_descriptors(), before);
+    ck_assert_uint_eq(ouro_test_open_descriptors(), before);
     return 0;
 }
 
@@ -207,7 +196,7 @@ static int connect_to_the_second(void *arg)
     size_t count = 0;
     struct ouro_tcp_connect_options options = OURO_TCP_CONNECT_OPTIONS_INIT;
     struct ouro_tcp_stream *stream = NULL;
-    unsigned before = open_descriptors();
+    unsigned before = ouro_test_open_descriptors();
 
     options.flags = two->flags;
     options.stagger_ns = 10 * OURO_TEST_SECOND;
@@ -216,7 +205,7 @@ static int connect_to_the_second(void *arg)
     options.attempts_count = &count;
     ck_assert_int_eq(ouro_tcp_stream_connect_with(OURO_ADDR_LIST(two->addr, 2), &options, &stream),
                      0);
-    ck_assert_uint_eq(open_descriptors(), before + 1); /* the stream's alone */
+    ck_assert_uint_eq(ouro_test_open_descriptors(), before + 1); /* the stream's alone */
     ck_assert_uint_eq(count, 2);
     ck_assert_int_eq(attempts[0].error, -ECONNREFUSED);
     ck_assert_int_eq(attempts[1].error, 0);
@@ -263,7 +252,7 @@ static int connect_and_read_the_report(void *arg)
     size_t count = 0;
     struct ouro_tcp_connect_options options = OURO_TCP_CONNECT_OPTIONS_INIT;
     struct ouro_tcp_stream *stream = NULL;
-    unsigned before = open_descriptors();
+    unsigned before = ouro_test_open_descriptors();
 
     options.flags = two->flags;
     options.attempts = &attempt;
@@ -272,7 +261,7 @@ static int connect_and_read_the_report(void *arg)
     ck_assert_int_eq(ouro_tcp_stream_connect_with(OURO_ADDR_LIST(two->addr, 2), &options, &stream),
                      -ECONNREFUSED);
     ck_assert_ptr_null(stream);
-    ck_assert_uint_eq(open_descriptors(), before);
+    ck_assert_uint_eq(ouro_test_open_descriptors(), before);
     ck_assert_uint_eq(count, 2);
     ck_assert_int_eq(attempt.error, -EAFNOSUPPORT);
     ck_assert(ouro_socket_addr_equal(&attempt.addr, &two->addr[0]));
@@ -297,7 +286,7 @@ static int64_t time_until_deadline(const struct ouro_socket_addr *addr)
 {
     struct ouro_deadline scope;
     struct ouro_tcp_stream *stream = NULL;
-    unsigned before = open_descriptors();
+    unsigned before = ouro_test_open_descriptors();
 
     int64_t begin_ns = ouro_now_ns();
     ck_assert_int_eq(ouro_deadline_begin(&scope, TIMEOUT_MS * OURO_TEST_MS), 0);
@@ -306,7 +295,7 @@ static int64_t time_until_deadline(const struct ouro_socket_addr *addr)
     ouro_deadline_end(&scope);
     ck_assert_int_eq(rc, -ETIMEDOUT);
     ck_assert_ptr_null(stream);
-    ck_assert_uint_eq(open_descriptors(), before);
+    ck_assert_uint_eq(ouro_test_open_descriptors(), before);
     return took_ns;
 }
 
@@ -370,13 +359,13 @@ static int connect_with_faults(void *arg)
 {
     struct ouro_tcp_stream *stream = NULL;
     struct ouro_socket_addr *addr = arg;
-    unsigned before = open_descriptors();
+    unsigned before = ouro_test_open_descriptors();
     ouro__fault_arm(OURO__FAULT_SOCKET, 1, 1, -EMFILE);
     ck_assert_int_eq(ouro_tcp_stream_connect(OURO_ADDR_LIST(addr, 1), &stream), -EMFILE);
-    ck_assert_uint_eq(open_descriptors(), before);
+    ck_assert_uint_eq(ouro_test_open_descriptors(), before);
     ouro__fault_arm(OURO__FAULT_ATTACH, 1, 1, -ENOSPC);
     ck_assert_int_eq(ouro_tcp_stream_connect(OURO_ADDR_LIST(addr, 1), &stream), -ENOSPC);
-    ck_assert_uint_eq(open_descriptors(), before);
+    ck_assert_uint_eq(ouro_test_open_descriptors(), before);
     ouro__fault_disarm_all();
     ck_assert_ptr_null(stream);
     return 0;

@@ -24,8 +24,15 @@ struct ouro_test_holdings {
 void ouro_test_holdings_take(struct ouro_test_holdings *out);
 
 /*
- * Waits until the process holds no more than @before, or 5 s have passed: the kernel releases rings
- * and threads asynchronously.  Fails the case naming what is left, unless @may_leak.
+ * How many of the first 256 descriptors are open, counted without opening one: for use while other
+ * threads open theirs.
+ */
+unsigned ouro_test_open_descriptors(void);
+
+/*
+ * Waits until the process holds no more than @before, or 5 s (times ouro_test_slowness()) have
+ * passed: the kernel releases rings and threads asynchronously.  Fails the case naming what is
+ * left, unless @may_leak.
  */
 void ouro_test_holdings_check(const struct ouro_test_holdings *before, bool may_leak);
 

@@ -15,6 +15,7 @@
 
 #include "base/alloc.h"
 #include "ouro/error.h"
+#include "support/leaks.h"
 #include "task/blocking.h"
 
 /* A job that says when it begins and may be held until it is let go. */
@@ -332,11 +333,21 @@ OURO_TEST_UNIT(shutdown_does_not_wait_for_a_lookup_that_hangs)
     ck_assert(ouro_test_until(has_run, &lookup, 10 * OURO_TEST_SECOND));
 }
 
+static bool has_as_many_threads(void *arg)
+{
+    const struct ouro_test_holdings *before = arg;
+    static struct ouro_test_holdings now;
+    ouro_test_holdings_take(&now);
+    return now.threads == before->threads;
+}
+
 static void free_with_a_job_running(void)
 {
     static struct step running;
     static struct step queued;
+    static struct ouro_test_holdings before;
 
+    ouro_test_holdings_take(&before);
     open_pool(1);
     step_init(&running, OURO__BLOCKING_CALL, true);
     step_init(&queued, OURO__BLOCKING_CALL, false);
@@ -347,6 +358,8 @@ static void free_with_a_job_running(void)
     ck_assert_int_eq(atomic_load(&queued.refusals), 1);
     (void)sem_post(&running.let_go);
     ck_assert(ouro_test_until(has_run, &running, 10 * OURO_TEST_SECOND));
+    /* libc keeps the stack of a thread that ends by itself until the next one begins or ends. */
+    ck_assert(ouro_test_until(has_as_many_threads, &before, 10 * OURO_TEST_SECOND));
 }
 
 OURO_TEST_UNIT(free_without_shutdown_refuses_what_is_queued)
