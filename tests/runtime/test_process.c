@@ -15,7 +15,6 @@
 #include "base/alloc.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <ouro.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,12 +27,9 @@
 static int exec_and_list(void *arg)
 {
     (void)arg;
-    char program[PATH_MAX];
-    ssize_t len = readlink("/proc/self/exe", program, sizeof(program) - 1);
-    if (len < 0)
-        return 98;
-    program[len] = '\0';
-    execl(program, program, "--descriptors", (char *)NULL);
+    char path[OURO_TEST_PATH_SIZE];
+    if (ouro_test_own_path(path) != NULL)
+        execl(path, path, "--descriptors", (char *)NULL);
     return 99;
 }
 

@@ -22,6 +22,15 @@
 
 enum { CHILD_TIMEOUT_S = 30 };
 
+const char *ouro_test_own_path(char path[OURO_TEST_PATH_SIZE])
+{
+    ssize_t length = readlink("/proc/self/exe", path, OURO_TEST_PATH_SIZE - 1);
+    if (length < 0)
+        return NULL;
+    path[length] = '\0';
+    return path;
+}
+
 static void be_child(int output, int (*body)(void *arg), void *arg) __attribute__((noreturn));
 
 static void be_child(int output, int (*body)(void *arg), void *arg)

@@ -5,6 +5,12 @@
 #ifndef OURO_TEST_CHILD_H
 #define OURO_TEST_CHILD_H
 
+enum { OURO_TEST_PATH_SIZE = 4096 };
+
+/* The path of this program, to exec it: /proc/self/exe would be Valgrind under Valgrind.  @path, or
+ * NULL with errno. */
+const char *ouro_test_own_path(char path[OURO_TEST_PATH_SIZE]);
+
 struct ouro_test_child {
     int exit_status;   /* -1 when a signal ended it */
     int signal_number; /* 0 when it exited */

@@ -28,6 +28,7 @@
 #include "base/compiler.h"
 #include "support/fail.h"
 #include "support/until.h"
+#include "task/stack_tools.h"
 
 #define MAPS_TOLERANCE_BYTES (INT64_C(512) * 1024)
 #define RELEASE_TIMEOUT_NS (5 * OURO_TEST_SECOND * ouro_test_slowness())
@@ -35,8 +36,7 @@
 /* The sanitizers' and Valgrind's own mappings grow as they please. */
 static bool maps_are_ours(void)
 {
-    return !OURO__ASAN && !OURO__TSAN && getenv("VALGRIND_LIB") == NULL &&
-           getenv("LD_PRELOAD") == NULL;
+    return !OURO__ASAN && !OURO__TSAN && !ouro__stack_on_valgrind();
 }
 
 static DIR *open_directory(const char *path)

@@ -24,6 +24,7 @@
 #include <unistd.h>
 
 #include "support/case.h"
+#include "support/child.h"
 #include "support/uring_probe.h"
 
 enum { PASSED = 0, FAILED = 1, NO_SUCH_CASE = 2, SKIPPED = 77 };
@@ -163,8 +164,10 @@ static void restrain_libc(char **argv)
     (void)mallopt(M_ARENA_MAX, 1);
     if (getenv("GLIBC_TUNABLES") != NULL)
         return;
-    if (setenv("GLIBC_TUNABLES", "glibc.pthread.stack_cache_size=0", 1) == 0)
-        (void)execv("/proc/self/exe", argv);
+    char path[OURO_TEST_PATH_SIZE];
+    if (setenv("GLIBC_TUNABLES", "glibc.pthread.stack_cache_size=0", 1) == 0 &&
+        ouro_test_own_path(path) != NULL)
+        (void)execv(path, argv);
 }
 
 static int run_cases(const char *only)
