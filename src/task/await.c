@@ -28,7 +28,7 @@ static void done_here(struct ouro__op *op)
     op->finished = true;
     OURO__TRACE(op->sio->driver, .kind = OURO_TRACE_WOKEN, .fd = op->sio->fd,
                 .token = ouro__sio_token(op->sio, op->lane),
-                .name = context->task == NULL ? "thread" : context->task->name);
+                .name = context->task == NULL ? "thread" : ouro__task_name(context->task));
     ouro__context_wake_here(context);
 }
 

@@ -8,6 +8,8 @@
 #ifndef OURO_TASK_HANDLE_H
 #define OURO_TASK_HANDLE_H
 
+#include <errno.h>
+
 #include "base/atomic.h"
 #include "base/mutex.h"
 #include "registry/io_handle.h"
@@ -80,5 +82,24 @@ struct ouro__shared_stacks *ouro__handle_shared_stacks(struct ouro_handle *handl
 
 /* Every plain thread that has entered looks again. */
 void ouro__handle_wake_threads(struct ouro_handle *handle);
+
+/* A task more, or -EAGAIN: there are tasks_max already. */
+static inline int ouro__handle_count_in(struct ouro_handle *handle)
+{
+    if (OURO__LIKELY(handle->config.tasks_max == 0))
+        return 0;
+    uint64_t before = atomic_fetch_add_explicit(&handle->tasks_live, 1, memory_order_relaxed);
+    if (before < handle->config.tasks_max)
+        return 0;
+    atomic_fetch_sub_explicit(&handle->tasks_live, 1, memory_order_relaxed);
+    return -EAGAIN;
+}
+
+/* A task less. */
+static inline void ouro__handle_count_out(struct ouro_handle *handle)
+{
+    if (OURO__UNLIKELY(handle->config.tasks_max != 0))
+        atomic_fetch_sub_explicit(&handle->tasks_live, 1, memory_order_relaxed);
+}
 
 #endif

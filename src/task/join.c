@@ -1,16 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Join, and the small questions a task may be asked.
+ * Join and detach: what the holder of a task's handle does with it.
  *
- * Who waits leaves a reference to its wake_ref in task->joiner; who ends exchanges it for DONE.  A
- * joiner that gives up takes its reference out again, or finds DONE.
+ * Who waits leaves a reference to its wake_ref in task->joiner; the task's end exchanges it for
+ * DONE. A joiner that gives up takes its reference out again, or finds DONE.  Who finds DONE, in
+ * join or in detach, releases the task.
  *
  * Owns:    in joiner, one reference to a wake_ref.
  * Threads: any.
- * Always:  joiner goes from 0 over at most one waiter at a time to DONE, and stays there.
+ * Always:  joiner goes from NONE over at most one waiter at a time, or over DETACHED, to DONE, and
+ *          stays there.
  */
 #include "task/task.h"
 
+#include "task/fork.h"
 #include "task/handle.h"
 #include "task/wait.h"
 #include "task/wake_ref.h"
@@ -32,7 +35,7 @@ static int leave_address(struct ouro_task *task, struct ouro__context *context)
     int rc = ouro__context_waker(context, &waker);
     if (rc < 0)
         return rc;
-    uintptr_t before = 0;
+    uintptr_t before = OURO__JOINER_NONE;
     uintptr_t mine = (uintptr_t)context->wake_ref;
     if (ouro__compare_exchange(&task->joiner, &before, mine, memory_order_acq_rel))
         return 0;
@@ -44,7 +47,7 @@ static int leave_address(struct ouro_task *task, struct ouro__context *context)
 static void take_address_back(struct ouro_task *task, struct ouro__context *context)
 {
     uintptr_t mine = (uintptr_t)context->wake_ref;
-    if (ouro__compare_exchange(&task->joiner, &mine, 0, memory_order_acq_rel))
+    if (ouro__compare_exchange(&task->joiner, &mine, OURO__JOINER_NONE, memory_order_acq_rel))
         ouro__wake_ref_unref(context->wake_ref);
 }
 
@@ -68,7 +71,7 @@ int ouro_task_join(struct ouro_task *task, int *out_result)
     }
     if (out_result != NULL)
         *out_result = task->result;
-    ouro__task_unref(task);
+    ouro__task_release(task);
     return 0;
 }
 
@@ -82,48 +85,16 @@ void ouro__task_join_through(struct ouro_task *task, int *out_result)
     }
     if (out_result != NULL)
         *out_result = task->result;
-    ouro__task_unref(task);
+    ouro__task_release(task);
 }
 
-int ouro_task_is_cancelled(void)
+void ouro_task_detach(struct ouro_task *task)
 {
-    struct ouro__context *context = ouro__context_current();
-    return context != NULL && (context->interrupts & OURO__INTERRUPT_CANCEL) != 0;
-}
-
-struct ouro_task *ouro_task_current(void)
-{
-    struct ouro__context *context = ouro__context_current();
-    return context == NULL ? NULL : context->task;
-}
-
-const char *ouro_task_name(const struct ouro_task *task)
-{
-    return task == NULL ? "" : task->name;
-}
-
-size_t ouro_task_stack_used_bytes(void)
-{
-    struct ouro_task *task = ouro_task_current();
-    if (task == NULL)
-        return 0;
-    if (task->stack_owner != NULL) /* it reads only what is constant in the pool */
-        return ouro__stack_used_bytes(&task->stack_owner->stacks, task);
-    ouro__mutex_lock(&task->shared_stacks->lock);
-    size_t used = ouro__stack_used_bytes(&task->shared_stacks->pool, task);
-    ouro__mutex_unlock(&task->shared_stacks->lock);
-    return used;
-}
-
-int ouro_yield(void)
-{
-    struct ouro__context *context = NULL;
-    int rc = ouro__context_enter(&context);
-    if (OURO__UNLIKELY(rc < 0))
-        return rc;
-    if (context->task != NULL) {
-        context->budget = OURO__BUDGET;
-        ouro__worker_yield(context->worker);
-    }
-    return ouro__context_interrupted(context);
+    if (task == NULL || ouro__fork_is_child(task->context.handle->fork_generation))
+        return;
+    uintptr_t before = OURO__JOINER_NONE;
+    if (!ouro__compare_exchange(&task->joiner, &before, OURO__JOINER_DETACHED,
+                                memory_order_acq_rel) &&
+        before == OURO__JOINER_DONE)
+        ouro__task_release(task);
 }

@@ -75,7 +75,8 @@ static void done_there(struct ouro__op *op)
     struct remote *remote = op->waiter;
     OURO__TRACE(op->sio->driver, .kind = OURO_TRACE_WOKEN, .fd = op->sio->fd,
                 .token = ouro__sio_token(op->sio, op->lane),
-                .name = remote->context->task == NULL ? "thread" : remote->context->task->name);
+                .name = remote->context->task == NULL ? "thread"
+                                                      : ouro__task_name(remote->context->task));
     uint32_t before = ouro__fetch_or(&remote->marks, REMOTE_FINISHED, memory_order_acq_rel);
     if ((before & REMOTE_CANCEL) != 0 && !remote->cancel_seen)
         remote->held = true;

@@ -16,25 +16,38 @@ struct ouro__worker;
 
 enum { OURO__TASK_NAME_MAX = 32 };
 
+/* Whether cancellation was asked for; the message to the worker is in the task itself. */
+enum ouro__task_cancel {
+    OURO__TASK_NOT_CANCELLED = 0,
+    OURO__TASK_CANCEL_SENT = 1,    /* the message may be on its way: the memory must stay */
+    OURO__TASK_CANCEL_ARRIVED = 2, /* or never will */
+};
+
 struct ouro_task {
-    /* What a wake and a switch touch comes first, in one cache line: with many tasks each line is
-     * one that has to be waited for. */
+    /* What a task touches between its birth and its end comes first, in three cache lines: with
+     * many tasks each line is one that has to be waited for. */
     struct ouro__switch fiber;
     struct ouro__queue_node ready; /* in the worker's run queue */
-    struct ouro__context context;
-    struct ouro__list link; /* in the worker's tasks */
+    struct ouro__context context;  /* its link is in the worker's tasks */
     ouro_task_function *function;
     void *arg;
     int result;
-    _Atomic uint32_t references; /* running, handle, messages on their way */
-    _Atomic uintptr_t joiner;    /* 0, JOINER_DONE, or the wake_ref of who waits */
-    _Atomic uint32_t cancel_asked;
+    _Atomic uint32_t cancel;  /* enum ouro__task_cancel */
+    _Atomic uintptr_t joiner; /* OURO__JOINER_..., or the wake_ref of who waits in join */
+
     struct ouro__worker *stack_owner;          /* whose pool the stack is from, or NULL: */
     struct ouro__shared_stacks *shared_stacks; /* the shared one */
     struct ouro__inbox_node message;           /* birth; later the way home to be released */
     struct ouro__inbox_node cancel_message;
-    char name[OURO__TASK_NAME_MAX];
+    bool is_void;                   /* worker's thread: released when the cancel has arrived */
+    char name[OURO__TASK_NAME_MAX]; /* "": it was given none */
 };
+
+/* A task's handle is held until join or detach; after DONE whoever gives it up releases the task.
+ */
+#define OURO__JOINER_NONE ((uintptr_t)0)
+#define OURO__JOINER_DONE ((uintptr_t)1)
+#define OURO__JOINER_DETACHED ((uintptr_t)2)
 
 /* The size to reserve at the top of a stack. */
 #define OURO__TASK_HEADER_BYTES sizeof(struct ouro_task)
@@ -44,12 +57,19 @@ int ouro__task_new(struct ouro_handle *handle, struct ouro__worker *worker,
                    const struct ouro_task_options *options, ouro_task_function *function, void *arg,
                    bool joinable, struct ouro_task **out_task);
 
-/* Its worker's thread: the stack of a task that has ended is free.  Gives up the running reference.
- */
-void ouro__task_reap(struct ouro_task *task);
+/* On the task's own stack, when its function has returned: tells who waits in join, or leaves the
+ * task in worker->ended when it was detached. */
+void ouro__task_end(struct ouro_task *task);
 
-/* Gives up one reference; with the last one the task goes back to its pool.  Any thread. */
-void ouro__task_unref(struct ouro_task *task);
+/* After a switch, with worker->ended set: releases it. */
+void ouro__task_reap(struct ouro__worker *worker);
+
+/* The task has ended and its handle is given up: it goes back to its pool.  Any thread. */
+void ouro__task_release(struct ouro_task *task);
+
+/* Its stack, and the task with it, back into the pool: on the stack owner's thread. */
+void ouro__task_put_stack(struct ouro_task *task);
+struct ouro__stack_pool *ouro__task_stack_pool(const struct ouro_task *task);
 
 /* ouro_task_join() that nothing interrupts and that cannot fail; the caller has prepared its
  * context (ouro__context_prepare()) before it spawned. */
@@ -58,7 +78,10 @@ void ouro__task_join_through(struct ouro_task *task, int *out_result);
 /* For the overflow report. */
 const char *ouro__task_name_of(void *header);
 
-#define OURO__JOINER_DONE ((uintptr_t)1)
+static inline const char *ouro__task_name(const struct ouro_task *task)
+{
+    return task->name[0] != '\0' ? task->name : "task";
+}
 
 static inline bool ouro__task_has_ended(struct ouro_task *task)
 {

@@ -9,8 +9,8 @@
  * OURO__SLICE more: one left for later would be touched twice, when it is woken and when it runs,
  * and the kernel's work in between would have driven it out of the cache.
  *
- * A task cannot release the stack it stands on, so one that ends is left in `ended`, and whoever
- * runs next releases it.
+ * A task cannot release the stack it stands on, so one that ends detached is left in `ended`, and
+ * whoever runs next releases it.
  *
  * Owns:    its driver, timers, stacks and run queue.
  * Threads: its own, for everything; others send messages (registry/inbox.h).
@@ -97,11 +97,8 @@ static inline struct ouro_task *next_ready(struct ouro__worker *worker)
 /* After every switch, by whoever runs now. */
 static inline void arrived(struct ouro__worker *worker)
 {
-    if (worker->ended != NULL) {
-        struct ouro_task *task = worker->ended;
-        worker->ended = NULL;
-        ouro__task_reap(task);
-    }
+    if (worker->ended != NULL)
+        ouro__task_reap(worker);
 }
 
 /* Makes @next (NULL: the loop) the one that runs; returns the context to switch to. */
@@ -143,7 +140,6 @@ void ouro__worker_switch_out_for_good(struct ouro__worker *worker)
 {
     struct ouro_task *task = worker->running;
     struct ouro__switch *to = enter(worker, next_ready(worker));
-    worker->ended = task;
     ouro__switch_exit_to(&task->fiber, to);
 }
 
@@ -235,7 +231,7 @@ void ouro__worker_shut_down(struct ouro__worker *worker)
     struct ouro__list *next = NULL;
     for (struct ouro__list *at = worker->tasks.next; at != &worker->tasks; at = next) {
         next = at->next;
-        struct ouro_task *task = OURO__CONTAINER_OF(at, struct ouro_task, link);
+        struct ouro_task *task = OURO__CONTAINER_OF(at, struct ouro_task, context.link);
         if (!ouro__task_has_ended(task))
             ouro__context_interrupt(&task->context, OURO__INTERRUPT_SHUTDOWN);
     }

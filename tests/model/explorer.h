@@ -9,8 +9,7 @@
  * depth first, by running again from the beginning with the next list.  So a failed run can be
  * shown again, step by step.
  *
- * The memory is sequentially consistent here: orders weaker than that are for other tools
- * (relacy_*.cc beside this, ThreadSanitizer).
+ * The memory is sequentially consistent here: orders weaker than that are for ThreadSanitizer.
  */
 #ifndef OURO_MODEL_EXPLORER_H
 #define OURO_MODEL_EXPLORER_H

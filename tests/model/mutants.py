@@ -213,6 +213,49 @@ MUTANTS = {
             "ouro__load(&remote->marks, memory_order_acquire);\n"
             "    ouro__store(&remote->marks, before | REMOTE_FINISHED, memory_order_release);"),
     },
+    "join": {
+        "the_end_stores_without_exchange": (
+            "task/task_end.c",
+            "ouro__exchange(&task->joiner, OURO__JOINER_DONE, memory_order_acq_rel);",
+            "ouro__load(&task->joiner, memory_order_acquire);\n"
+            "    ouro__store(&task->joiner, OURO__JOINER_DONE, memory_order_release);"),
+        "the_end_wakes_nobody": (
+            "task/task_end.c", "    ouro__wake_ref_wake(ref);\n", ""),
+        "the_end_keeps_the_wake_ref": (
+            "task/task_end.c", "    ouro__wake_ref_unref(ref);\n", ""),
+        "a_detached_task_is_left_to_nobody": (
+            "task/task_end.c",
+            "    task->context.worker->ended = task;", "    (void)task;"),
+        "release_does_not_wait_for_the_cancel": (
+            "task/task_end.c",
+            "ouro__load(&task->cancel, memory_order_acquire) == OURO__TASK_CANCEL_SENT", "false"),
+        "the_cancel_forgets_the_release_that_waits": (
+            "task/task_end.c",
+            "    if (task->is_void)\n        release_here(task);\n    else if", "    if"),
+        "the_cancel_does_not_say_it_has_arrived": (
+            "task/task_end.c",
+            "    ouro__store(&task->cancel, OURO__TASK_CANCEL_ARRIVED, memory_order_release);\n"
+            "    if (task->is_void)", "    if (task->is_void)"),
+        "a_second_cancel_is_sent_too": (
+            "task/task_end.c", "                                memory_order_acq_rel))\n"
+            "        return 0;", "                                memory_order_acq_rel))\n"
+            "        (void)0;"),
+        "giving_up_stores_without_comparing": (
+            "task/join.c",
+            "if (ouro__compare_exchange(&task->joiner, &mine, OURO__JOINER_NONE, "
+            "memory_order_acq_rel))",
+            "(void)mine; ouro__store(&task->joiner, OURO__JOINER_NONE, memory_order_release);"),
+        "giving_up_keeps_the_wake_ref": (
+            "task/join.c", "        ouro__wake_ref_unref(context->wake_ref);", "        (void)0;"),
+        "detach_stores_without_comparing": (
+            "task/join.c",
+            "    if (!ouro__compare_exchange(&task->joiner, &before, OURO__JOINER_DETACHED,\n"
+            "                                memory_order_acq_rel) &&",
+            "    ouro__store(&task->joiner, OURO__JOINER_DETACHED, memory_order_release);\n"
+            "    if ("),
+        "detach_of_an_ended_task_releases_nothing": (
+            "task/join.c", "        before == OURO__JOINER_DONE)\n", "        false)\n"),
+    },
 }
 
 

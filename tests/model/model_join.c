@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Models of a task's end (task/task_end.c) and of who holds its handle (task/join.c): on one thread
+ * the worker, where the function returns and messages arrive; on another the holder, who joins,
+ * gives up, detaches, cancels.  The task's memory is overwritten as soon as it is released.
+ */
+#include "model/explorer.h"
+
+#include "task/fork.h"
+#include "task/handle.h"
+#include "task/task.h"
+#include "task/wait.h"
+#include "task/wake_ref.h"
+#include "task/worker.h"
+
+#include <ouro/waker.h>
+
+#include <errno.h>
+#include <string.h>
+
+enum { RESULT = 42 };
+
+struct ouro__wake_ref {
+    unsigned references;
+    bool is_woken;
+};
+
+static struct ouro_handle runtime;
+static struct ouro__worker home;    /* where the task lives: never the holder's thread */
+static struct ouro__worker spawner; /* whose pool its stack is from: always here */
+static struct ouro_task task;
+static struct ouro__context waiter;
+static struct ouro__wake_ref wake_ref;
+static bool is_interrupted;
+static bool is_held;
+static unsigned released;
+static unsigned interrupts;
+
+_Thread_local struct ouro__context *ouro__context_of_thread;
+_Thread_local char ouro__thread_here;
+uint32_t ouro__fork_count;
+
+/* What the two files need of the others. */
+bool ouro__driver_send(struct ouro__driver_handle *handle, struct ouro__inbox_node *node)
+{
+    MODEL_CHECK(handle == &home.io.driver && released == 0);
+    return ouro__inbox_push(&handle->inbox, node);
+}
+
+void ouro__stack_put(struct ouro__stack_pool *pool, void *header)
+{
+    MODEL_CHECK(pool == &spawner.stacks && header == &task && released++ == 0);
+    memset(&task, 0xdb, sizeof(task));
+    model_note("is released");
+}
+
+void ouro__context_fini(struct ouro__context *context)
+{
+    MODEL_CHECK(context == &task.context);
+}
+
+void ouro__context_interrupt(struct ouro__context *context, unsigned interrupt)
+{
+    MODEL_CHECK(context == &task.context && interrupt == OURO__INTERRUPT_CANCEL && released == 0);
+    interrupts++;
+}
+
+int ouro__context_why_not(const struct ouro__context *context)
+{
+    (void)context;
+    return -ENOENT;
+}
+
+void ouro__wake_ref_wake(struct ouro__wake_ref *ref)
+{
+    ouro__model_point();
+    MODEL_CHECK(ref == &wake_ref && ref->references > 0);
+    ref->is_woken = true;
+}
+
+void ouro__wake_ref_unref(struct ouro__wake_ref *ref)
+{
+    MODEL_CHECK(ref == &wake_ref && ref->references > 0);
+    ref->references--;
+}
+
+void ouro_waker_drop(struct ouro_waker *waker)
+{
+    ouro__wake_ref_unref(waker->data);
+}
+
+int ouro__context_waker(struct ouro__context *context, struct ouro_waker *out_waker)
+{
+    context->wake_ref->references++;
+    *out_waker = (struct ouro_waker){.data = context->wake_ref};
+    return 0;
+}
+
+static bool has_reason_to_go_on(void *arg)
+{
+    return wake_ref.is_woken || (arg != NULL && is_interrupted);
+}
+
+int ouro__wait(struct ouro__context *context, bool (*is_done)(void *arg), void *arg)
+{
+    while (!is_done(arg)) {
+        if (is_interrupted)
+            return -ECANCELED;
+        model_wait_until(has_reason_to_go_on, context);
+        wake_ref.is_woken = false;
+    }
+    return 0;
+}
+
+void ouro__wait_through(struct ouro__context *context, bool (*is_done)(void *arg), void *arg)
+{
+    (void)context;
+    while (!is_done(arg)) {
+        model_wait_until(has_reason_to_go_on, NULL);
+        wake_ref.is_woken = false;
+    }
+}
+
+static void begin(void)
+{
+    memset(&runtime, 0, sizeof(runtime));
+    memset(&home, 0, sizeof(home));
+    memset(&spawner, 0, sizeof(spawner));
+    memset(&task, 0, sizeof(task));
+    memset(&waiter, 0, sizeof(waiter));
+    wake_ref = (struct ouro__wake_ref){.references = 1};
+    is_interrupted = false;
+    is_held = true;
+    released = 0;
+    interrupts = 0;
+    spawner.io.driver.owner = ouro__thread_identity();
+    ouro__list_init(&home.tasks);
+    home.live = 1;
+    task.context.handle = &runtime;
+    task.context.worker = &home;
+    task.stack_owner = &spawner;
+    ouro__list_push_back(&home.tasks, &task.context.link);
+    waiter.handle = &runtime;
+    waiter.wake_ref = &wake_ref;
+    ouro__context_of_thread = &waiter;
+}
+
+static bool has_message(void *arg)
+{
+    (void)arg;
+    return !ouro__inbox_is_empty(&home.io.driver.inbox);
+}
+
+/* The worker: perhaps a message first, then the function returns, then the rest. */
+static void work(void)
+{
+    if (model_choose(2) == 1)
+        ouro__inbox_drain(&home.io.driver.inbox);
+    task.result = RESULT;
+    ouro__task_end(&task);
+    model_note("has ended");
+    if (home.ended != NULL)
+        ouro__task_reap(&home);
+    while (released == 0) {
+        model_wait_until(has_message, NULL);
+        ouro__inbox_drain(&home.io.driver.inbox);
+    }
+}
+
+static void join(void)
+{
+    int result = 0;
+    is_interrupted = false;
+    ouro__task_join_through(&task, &result);
+    MODEL_CHECK(result == RESULT);
+    is_held = false;
+    model_note("has joined");
+}
+
+/* True: it has given up. */
+static bool try_to_join(void)
+{
+    int result = 0;
+    int rc = ouro_task_join(&task, &result);
+    MODEL_CHECK(rc == 0 ? result == RESULT : rc == -ECANCELED && is_interrupted);
+    is_held = rc != 0;
+    model_note("join says %d", rc);
+    return is_held;
+}
+
+static void detach(void)
+{
+    ouro_task_detach(&task);
+    is_held = false;
+    model_note("has detached");
+}
+
+static void joins(void)
+{
+    MODEL_CHECK(!try_to_join());
+}
+
+static void joins_again(void)
+{
+    if (try_to_join())
+        join();
+}
+
+static void gives_up_and_detaches(void)
+{
+    if (try_to_join())
+        detach();
+}
+
+static void cancels_and_joins(void)
+{
+    MODEL_CHECK(ouro_task_cancel(&task) == 0);
+    MODEL_CHECK(ouro_task_cancel(&task) == 0);
+    join();
+}
+
+static void cancels_and_detaches(void)
+{
+    MODEL_CHECK(ouro_task_cancel(&task) == 0);
+    detach();
+}
+
+static void interrupt(void)
+{
+    ouro__model_point();
+    is_interrupted = true;
+    model_note("interrupts the wait");
+}
+
+static void nothing_left(void)
+{
+    MODEL_CHECK(released == 1 && !is_held && interrupts <= 1);
+    MODEL_CHECK(wake_ref.references == 1);
+    MODEL_CHECK(home.live == 0 && ouro__list_is_empty(&home.tasks));
+    MODEL_CHECK(ouro__inbox_is_empty(&home.io.driver.inbox));
+}
+
+#define HOLDER(name_, ...)                                                                         \
+    {                                                                                              \
+        .name = name_, .begin = begin, .thread = {work, __VA_ARGS__}, .end = nothing_left,         \
+        .preemptions = MODEL_ANY                                                                   \
+    }
+
+static const struct model models[] = {
+    HOLDER("the holder joins", joins),
+    HOLDER("the holder detaches", detach),
+    HOLDER("the holder cancels, twice, and joins", cancels_and_joins),
+    HOLDER("the holder cancels and detaches", cancels_and_detaches),
+    HOLDER("a join is interrupted and made again", joins_again, interrupt),
+    HOLDER("a join is interrupted, then the task detached", gives_up_and_detaches, interrupt),
+};
+
+int main(int argc, char **argv)
+{
+    return model_main(argc, argv, models, OURO__ARRAY_LEN(models));
+}
