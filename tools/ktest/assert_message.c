@@ -153,6 +153,53 @@ static void message_error_queue(struct kt *t)
     KT_EXPECT_EQ(t, error, ECONNREFUSED, "the error in its control message");
 }
 
+static void send_descriptor(struct kt *t, int fd, int passed)
+{
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control = {.bytes = {0}};
+    struct iovec data = {.iov_base = "d", .iov_len = 1};
+    struct msghdr msg = {.msg_iov = &data,
+                         .msg_iovlen = 1,
+                         .msg_control = control.bytes,
+                         .msg_controllen = sizeof(control.bytes)};
+    control.align = (struct cmsghdr){
+        .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int))};
+    memcpy(CMSG_DATA(&control.align), &passed, sizeof(passed));
+    KT_SYS(t, sendmsg(fd, &msg, MSG_NOSIGNAL));
+}
+
+/* There is room for the descriptor's control message and no other. */
+static void message_descriptor(struct kt *t)
+{
+    static const char *const when[] = {"sent before", "sent after"};
+    int fds[2];
+    kt_unix_pair(t, SOCK_STREAM, fds);
+    for (int late = 0; late < 2; late++) {
+        union {
+            struct cmsghdr align;
+            char bytes[CMSG_SPACE(sizeof(int))];
+        } control = {.bytes = {0}};
+        char byte = 0;
+        struct iovec data = {.iov_base = &byte, .iov_len = 1};
+        struct msghdr msg = {.msg_iov = &data,
+                             .msg_iovlen = 1,
+                             .msg_control = control.bytes,
+                             .msg_controllen = sizeof(control.bytes)};
+        if (late == 0)
+            send_descriptor(t, fds[0], fds[0]);
+        prep_message(t, IORING_OP_RECVMSG, fds[1], &msg, MSG_CMSG_CLOEXEC, UD_RECV);
+        kt_submit(t, 1);
+        if (late == 1)
+            send_descriptor(t, fds[0], fds[0]);
+        KT_EXPECT_RES(t, kt_wait_for(t, UD_RECV).res, 1, "RECVMSG of a byte %s", when[late]);
+        KT_EXPECT_EQ(t, msg.msg_flags & MSG_CTRUNC, 0, "MSG_CTRUNC of a message %s", when[late]);
+        KT_EXPECT_EQ(t, msg.msg_controllen, sizeof(control.bytes), "control bytes, %s", when[late]);
+        KT_EXPECT_EQ(t, control.align.cmsg_type, SCM_RIGHTS, "their type, %s", when[late]);
+    }
+}
+
 static const struct kt_assertion assertions[] = {
     {
         .id = "message.address",
@@ -187,6 +234,21 @@ static const struct kt_assertion assertions[] = {
         .avoid = "Use SENDMSG.",
         .rings = KT_ON_BOTH,
         .run = message_send_to,
+    },
+    {
+        .id = "message.descriptor",
+        .sentence = "RECVMSG on AF_UNIX delivers a descriptor that is passed, sent before or after "
+                    "it, and no control message that was not asked for.",
+        .source = "unix(7), io_uring_prep_recvmsg(3)",
+        .since = "5.3",
+        .broken = "6.17.13 (adds SCM_INQ, for which a late SCM_RIGHTS has to make room)",
+        .absence = "The opcode is in the probe since 5.3; another result is breakage.",
+        .impact = "A server loses descriptors that were passed to it.",
+        .avoid = "Give RECVMSG room for one more control message than is expected, and look for "
+                 "yours among them.",
+        .guards = "SCM_INQ posted to whoever had not asked, 6.17",
+        .rings = KT_ON_BOTH,
+        .run = message_descriptor,
     },
     {
         .id = "message.error-queue",

@@ -8,6 +8,7 @@
 #include "kt.h"
 #include "stream.h"
 
+#include <stdlib.h>
 #include <sys/ioctl.h>
 
 enum {
@@ -192,6 +193,36 @@ static void recv_selected(struct kt *t)
     KT_EXPECT_RES(t, cqe.res, 4, "RECV of any length after the buffer was given back");
 }
 
+/* Each send and each receive of another size, so that receives take parts of what was sent. */
+static void recv_unread(struct kt *t)
+{
+    enum { ROUNDS = 24, SEND = 67, SENDS = 3, TAKE = 41 };
+    int fds[2];
+    char data[SEND] = {0};
+    int there = 0;
+    int told = 0;
+    int worst = 0;
+    kt_unix_pair(t, SOCK_STREAM, fds);
+    for (int round = 0; round < ROUNDS; round++) {
+        if (round % 8 < SENDS) {
+            kt_write(t, fds[0], data, SEND);
+            there += SEND;
+        }
+        const int take = there < TAKE ? there : TAKE;
+        if (take > 0) {
+            kt_prep_recv(t, fds[1], data, (uint32_t)take, 0, UD_RECV);
+            kt_submit(t, 1);
+            KT_EXPECT_RES(t, kt_wait_for(t, UD_RECV).res, take, "RECV of %d bytes", take);
+            there -= take;
+        }
+        KT_SYS(t, ioctl(fds[1], FIONREAD, &told));
+        worst = abs(told - there) > worst ? abs(told - there) : worst;
+    }
+    kt_metric(t, "bytes_off", worst);
+    KT_EXPECT_EQ(t, worst, 0, "bytes by which FIONREAD is off after partial receives");
+    KT_EXPECT_EQ(t, there, 0, "bytes left at the end");
+}
+
 static const struct kt_assertion assertions[] = {
     {
         .id = "recv.multishot",
@@ -260,6 +291,21 @@ static const struct kt_assertion assertions[] = {
         .needs = KT_NEEDS(ACCEPT_MULTISHOT),
         .rings = KT_ON_BOTH,
         .run = recv_nonempty,
+    },
+    {
+        .id = "recv.unread-unix",
+        .sentence = "After receives that took a part of what was sent, FIONREAD of an AF_UNIX "
+                    "stream says how much is left.",
+        .source = "unix(7), SIOCINQ",
+        .since = "5.6",
+        .broken = "6.17 to 6.18.15, 6.19 (counts what was taken already); right on 6.18.44 and 7.0",
+        .absence = "The opcode is in the probe since 5.6; another result is breakage.",
+        .impact =
+            "F_SOCK_NONEMPTY and multishot receives go by the same number: see recv.eof-race.",
+        .avoid = "On AF_UNIX receive until a RECV has to wait; ask neither FIONREAD nor the flag.",
+        .guards = "the cached queue length of AF_UNIX streams, 6.17",
+        .rings = KT_ON_BOTH,
+        .run = recv_unread,
     },
     {
         .id = "recv.selected",

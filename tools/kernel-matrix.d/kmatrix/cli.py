@@ -5,6 +5,7 @@ import argparse
 import concurrent.futures
 import os
 import pathlib
+import re
 import sys
 import threading
 
@@ -156,12 +157,13 @@ def _run_for_report(kernels, found, args, folder):
         try:
             fetch.fetch(kernel)
             made, files = suite.jobs(kernel, found[kernel.arch], args.driver or suite.DRIVERS)
+            made = [job for job in made if re.search(args.jobs, job.name)]
             run = machine.run(kernel, made, pack.Place(files=files), _options(args))
         except Problem as problem:
             results.save_absent(folder, kernel, str(problem))
             say(f"{kernel.title:16} not run: {problem}")
             return
-        results.save(folder, run)
+        results.save(folder, run, keep=bool(args.jobs))
         odd = [f"{r.name} {r.words()}" for r in run.results if not r.ok() and not r.skipped()]
         say(f"{kernel.title:16} {len(run.results)} jobs, {run.boots} boots, {run.wall_s:.0f} s"
             + (": " + ", ".join(odd) if odd else ""))
@@ -258,6 +260,9 @@ def parser():
     report.add_argument("-k", "--kernel", action="append", default=[], metavar="KERNEL",
                         help="only these; results of the others are kept from before")
     report.add_argument("--driver", action="append", choices=suite.DRIVERS)
+    report.add_argument("--jobs", default="", metavar="REGEX",
+                        help="only these (ktest, probe, net/tcp_stream[uring]); results of the "
+                             "others are kept from before")
     report.add_argument("--build", default=str(PROJECT / "build" / "kernel-matrix"), metavar="DIR",
                         help="build directories are DIR/ARCH (default build/kernel-matrix)")
     report.add_argument("--no-build", action="store_true", help="use what lies there")

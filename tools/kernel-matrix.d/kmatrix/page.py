@@ -227,8 +227,9 @@ def _kernel_warnings(records):
 
 
 def _when(records):
-    dates = sorted({record["date"] for record in records})
-    versions = sorted({record["project"] for record in records})
+    jobs = [job for record in records for job in record.get("jobs", ())]
+    dates = sorted({job["date"] for job in jobs})
+    versions = sorted({job["project"] for job in jobs})
     emulators = sorted({record["qemu"] for record in records if "qemu" in record})
     span = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
     return span, ", ".join(versions), ", ".join(emulators)
