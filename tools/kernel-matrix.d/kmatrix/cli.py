@@ -174,6 +174,7 @@ def command_report(args):
     base = pathlib.Path(args.build)
     folder = pathlib.Path(args.results) if args.results else base / "results"
     if not args.only_write:
+        results.project_version()
         kernels, found = _selected(args), {}
         if any(kernel.arch == "amd64" for kernel in kernels):
             _newer_qemu()

@@ -10,6 +10,7 @@ jobs are run again the others stay as they were; each job has its own date and v
 """
 
 import datetime
+import functools
 import json
 import shutil
 import subprocess
@@ -22,7 +23,9 @@ def file_name(job):
     return job.replace("/", ".")
 
 
+@functools.cache
 def project_version():
+    """Asked for once, before the programs are built: the sources may change while they run."""
     if shutil.which("git") is None:
         return "unversioned"
     said = subprocess.run(["git", "-C", PROJECT, "describe", "--always", "--dirty", "--tags"],
