@@ -21,6 +21,7 @@
 static const enum ouro_flavour flavours[] = {OURO_FLAVOUR_CURRENT_THREAD,
                                              OURO_FLAVOUR_MULTI_THREAD};
 
+static _Atomic int about_to_wait;
 static _Atomic int ended;
 
 static enum ouro_poll never(void *arg, const struct ouro_waker *waker)
@@ -49,12 +50,14 @@ static int all_say_shutdown(int first)
 static int sleeps(void *arg)
 {
     (void)arg;
+    atomic_fetch_add(&about_to_wait, 1);
     return all_say_shutdown(ouro_sleep(3600 * OURO_SECOND));
 }
 
 static int polls(void *arg)
 {
     (void)arg;
+    atomic_fetch_add(&about_to_wait, 1);
     return all_say_shutdown(ouro_poll_fn(never, NULL));
 }
 
@@ -63,6 +66,7 @@ static int joins_a_sleeper(void *arg)
     (void)arg;
     struct ouro_task *task = NULL;
     ck_assert_int_eq(ouro_task_spawn(sleeps, NULL, &task), 0);
+    atomic_fetch_add(&about_to_wait, 1);
     int rc = ouro_task_join(task, NULL);
     /* The sleeper may have ended first: then the join succeeded. */
     if (rc == 0)
@@ -81,6 +85,7 @@ static int reads(void *arg)
     (void)arg;
     ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
     ck_assert_int_eq(ouro_unix_stream_from_fd(pair[0], &stream), 0);
+    atomic_fetch_add(&about_to_wait, 1);
     ssize_t n = ouro_unix_stream_read(stream, &byte, 1);
     ck_assert_int_eq((int)n, -OURO_ESHUTDOWN);
     ck_assert_int_eq((int)ouro_unix_stream_read(stream, &byte, 1), -OURO_ESHUTDOWN);
@@ -95,6 +100,7 @@ static int accepts(void *arg)
     struct ouro_tcp_stream *stream = NULL;
     (void)arg;
     ck_assert_int_eq(ouro_tcp_listener_bind(OURO_ADDRS("127.0.0.1:0"), NULL, &listener), 0);
+    atomic_fetch_add(&about_to_wait, 1);
     int rc = ouro_tcp_listener_accept(listener, &stream, NULL);
     ouro_tcp_listener_close(listener);
     return all_say_shutdown(rc);
@@ -107,6 +113,7 @@ static int waits_for_readiness(void *arg)
     struct ouro_ready_event event;
     (void)arg;
     ck_assert_int_eq(pipe(ends), 0);
+    atomic_fetch_add(&about_to_wait, 1);
     /* The shutdown may come before the registration is complete. */
     int rc = ouro_poll_evented_new(ends[0], OURO_READABLE, &io);
     if (rc == 0)
@@ -121,41 +128,45 @@ static ouro_task_function *const waiters[] = {sleeps, polls,   joins_a_sleeper,
                                               reads,  accepts, waits_for_readiness};
 enum { WAITERS = sizeof(waiters) / sizeof(waiters[0]) };
 
-struct crowd {
-    int size;
-    int settle_ms;
-};
-
-static int gather(void *arg)
+/* The sleepers that joins_a_sleeper spawns in a crowd of @size. */
+static int sleepers_in(int size)
 {
-    const struct crowd *crowd = arg;
-    for (int i = 0; i < crowd->size; i++)
-        ck_assert_int_eq(ouro_task_spawn(waiters[i % WAITERS], NULL, NULL), 0);
-    return crowd->settle_ms > 0 ? ouro_sleep(crowd->settle_ms * OURO_MILLISECOND) : 0;
+    return (size + WAITERS - 3) / WAITERS;
 }
 
-static void shut_down_on(enum ouro_flavour flavour, struct crowd crowd)
+/* A crowd of @arg tasks, all of which have come to their waits. */
+static int gather(void *arg)
+{
+    int size = *(const int *)arg;
+    atomic_store(&about_to_wait, 0);
+    for (int i = 0; i < size; i++)
+        ck_assert_int_eq(ouro_task_spawn(waiters[i % WAITERS], NULL, NULL), 0);
+    while (atomic_load(&about_to_wait) < size + sleepers_in(size))
+        ck_assert_int_eq(ouro_sleep(OURO_MILLISECOND), 0);
+    return 0;
+}
+
+static void shut_down_on(enum ouro_flavour flavour, int size)
 {
     struct ouro_runtime *runtime = ouro_test_runtime_new(flavour);
     int result = -1;
-    int sleepers = (crowd.size + WAITERS - 3) / WAITERS;
     atomic_store(&ended, 0);
-    ck_assert_int_eq(ouro_runtime_block_on(runtime, gather, &crowd, &result), 0);
+    ck_assert_int_eq(ouro_runtime_block_on(runtime, gather, &size, &result), 0);
     ck_assert_int_eq(result, 0);
     int64_t before_ns = ouro_now_ns();
     ck_assert_int_eq(ouro_runtime_shutdown(runtime, 20 * OURO_SECOND), 0);
     ck_assert_int_lt(ouro_now_ns() - before_ns, 10 * OURO_SECOND);
-    ck_assert_int_ge(atomic_load(&ended), crowd.size);
-    ck_assert_int_le(atomic_load(&ended), crowd.size + sleepers);
+    ck_assert_int_ge(atomic_load(&ended), size);
+    ck_assert_int_le(atomic_load(&ended), size + sleepers_in(size));
     ck_assert_int_eq(ouro_runtime_shutdown(runtime, 0), 0);
-    ck_assert_int_eq(ouro_runtime_block_on(runtime, gather, &crowd, &result), -OURO_ESHUTDOWN);
+    ck_assert_int_eq(ouro_runtime_block_on(runtime, gather, &size, &result), -OURO_ESHUTDOWN);
     ouro_runtime_free(runtime);
 }
 
 OURO_TEST(shutdown_ends_every_kind_of_wait)
 {
     for (int i = 0; i < 2; i++)
-        shut_down_on(flavours[i], (struct crowd){.size = 6 * WAITERS, .settle_ms = 10});
+        shut_down_on(flavours[i], 6 * WAITERS);
 }
 
 OURO_TEST(shutdown_at_any_moment)
@@ -187,7 +198,7 @@ OURO_TEST(shutdown_at_any_moment)
 OURO_TEST(shutdown_with_thousands_in_flight, .timeout_s = 120)
 {
     for (int i = 0; i < 2; i++)
-        shut_down_on(flavours[i], (struct crowd){.size = 6000, .settle_ms = 50});
+        shut_down_on(flavours[i], 6000);
 }
 
 static _Atomic int defiant_may_end;
