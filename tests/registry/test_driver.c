@@ -67,7 +67,7 @@ OURO_TEST(messages_carry_data_and_descriptors)
     } sent = {.bytes = {0}};
     union {
         struct cmsghdr align;
-        char bytes[2 * CMSG_SPACE(sizeof(int))]; /* 6.17 adds one: ouro-ktest message.descriptor */
+        char bytes[8 * CMSG_SPACE(sizeof(int))]; /* 6.17 adds some: ouro-ktest message.descriptor */
     } received = {.bytes = {0}};
     char text[] = "with a descriptor";
     char buffer[64];
