@@ -18,6 +18,11 @@ which driver ouro runs on there. Everything on this page was observed by running
 ![assertions by kernel](kernels.svg)
 """
 
+OWN_CHOICE = """\
+Tests are counted in cases. Those of the driver that ouro uses on a kernel ran with the choice left
+to it, and had to find themselves on that driver; those of the other driver asked for it.
+"""
+
 HOW = """\
 ## How this page is made
 
@@ -247,6 +252,8 @@ def write(records, page_path, picture_path):
     parts = [INTRODUCTION,
              f"Run on {span}; ouro {version}; QEMU {qemu}; {len(ran)} kernels.\n",
              "## Kernels and drivers\n", _overview(ran, ktests, probes)]
+    if _drivers(ran):
+        parts.append(OWN_CHOICE)
     parts += [*_epoll_reasons(ran, probes), *_wrong(ran, ktests), *_advice(ran, ktests),
               *_features(ran, ktests, probes), *tables, *_test_failures(ran),
               *_kernel_warnings(ran)]
