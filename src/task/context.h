@@ -42,15 +42,16 @@ struct ouro__context {
     uint8_t park;       /* enum ouro__park_state; with a worker: only on its thread */
     uint8_t interrupts; /* OURO__INTERRUPT_...; as above */
     uint16_t budget;
-    uint32_t fork_generation;           /* the handle's */
+    uint32_t fork_generation; /* the handle's */
+    /* A second cache line: what a wait for an operation and the end of a task look at. */
+    const _Atomic bool *is_shutdown; /* in the handle */
+    struct ouro__op *op;             /* in flight, to be cancelled by an interruption */
+    void (*cancel_op)(struct ouro__op *op);
     struct ouro__deadline_scope *scope; /* innermost */
     struct ouro__wake_ref *wake_ref;    /* made when the first waker is */
-    struct ouro__timer timer;           /* for deadline_ns; with a worker */
     int64_t deadline_ns;                /* the earliest of the scopes'; OURO__NEVER without */
-    struct ouro__op *op;                /* in flight, to be cancelled by an interruption */
-    void (*cancel_op)(struct ouro__op *op);
-    const _Atomic bool *is_shutdown; /* in the handle */
-    struct ouro__list link;          /* in the worker's tasks; a plain thread's: handle->threads */
+    struct ouro__timer timer;           /* for deadline_ns; with a worker */
+    struct ouro__list link; /* in the worker's tasks; a plain thread's: handle->threads */
 };
 
 /* Initial-exec: one instruction, not a call, also from inside a shared library. */

@@ -129,7 +129,7 @@ static int updated_timeout(struct ouro__kit_ring *kit, uint32_t shots,
 
 int ouro__quirk_test_timeout_update_count(struct ouro__kit_ring *kit)
 {
-    const struct __kernel_timespec soon = {.tv_nsec = 5000};
+    const struct __kernel_timespec soon = {.tv_nsec = 50000};
     int rc = updated_timeout(kit, 3, &soon, 0);
     int fired = 0;
     bool more = true;
