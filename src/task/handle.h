@@ -8,8 +8,6 @@
 #ifndef OURO_TASK_HANDLE_H
 #define OURO_TASK_HANDLE_H
 
-#include <errno.h>
-
 #include "base/atomic.h"
 #include "base/mutex.h"
 #include "registry/io_handle.h"
@@ -17,6 +15,8 @@
 #include "task/stack.h"
 
 #include <ouro/runtime.h>
+
+#include <errno.h>
 
 struct ouro__blocking_pool;
 

@@ -3,7 +3,7 @@
  * Join and detach: what the holder of a task's handle does with it.
  *
  * Who waits leaves a reference to its wake_ref in task->joiner; the task's end exchanges it for
- * DONE. A joiner that gives up takes its reference out again, or finds DONE.  Who finds DONE, in
+ * DONE.  A joiner that gives up takes its reference out again, or finds DONE.  Who finds DONE, in
  * join or in detach, releases the task.
  *
  * Owns:    in joiner, one reference to a wake_ref.

@@ -4,9 +4,9 @@
  *
  * When the function has returned, one exchange of the joiner word says everything:
  *
- *     NONE        the handle is held, nobody waits    its holder will find DONE and release the
- * task a wake_ref  the holder waits in join            it is woken, and will do the same DETACHED
- * the handle was given up             whoever runs next on this worker releases it
+ *     NONE        the handle is held     its holder will find DONE, and release the task
+ *     a wake_ref  its holder waits       is woken, and does the same
+ *     DETACHED    it was given up        whoever runs next on this worker releases the task
  *
  * All this on the task's own stack, which must not be reused before it is left.  It is not: release
  * is the business of the worker's thread, and that is here until it has switched to somebody else.

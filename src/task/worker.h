@@ -26,7 +26,7 @@ struct ouro__worker {
     /* The worker's thread only. */
     struct ouro__queue ready;
     struct ouro_task *running; /* NULL: the loop itself */
-    struct ouro_task *ended;   /* has left its stack for good; to be released */
+    struct ouro_task *ended;   /* detached; whoever runs next releases it */
     struct ouro__switch loop;
     uint32_t slice;
     bool is_stopping;

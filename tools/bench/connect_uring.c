@@ -26,23 +26,13 @@ enum { CONCURRENCY_MAX = 4096, STEP_SHIFT = 32, STEP_CLOSE = 2 };
 static struct io_uring ring;
 static struct sockaddr_in address;
 
-static struct io_uring_sqe *get_sqe(void)
-{
-    struct io_uring_sqe *sqe = io_uring_get_sqe(&ring);
-    while (sqe == NULL) {
-        (void)io_uring_submit(&ring);
-        sqe = io_uring_get_sqe(&ring);
-    }
-    return sqe;
-}
-
 static void start_basic(uint64_t slot)
 {
     (void)slot;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
         bench_die("socket", errno);
-    struct io_uring_sqe *sqe = get_sqe();
+    struct io_uring_sqe *sqe = bench_ring_sqe(&ring);
     io_uring_prep_connect(sqe, fd, (struct sockaddr *)&address, sizeof(address));
     io_uring_sqe_set_data64(sqe, (unsigned)fd);
 }
@@ -62,17 +52,17 @@ static bool end_basic(const struct io_uring_cqe *cqe)
 static void start_linked(uint64_t slot)
 {
     const unsigned quiet = IOSQE_IO_LINK | IOSQE_CQE_SKIP_SUCCESS;
-    struct io_uring_sqe *sqe = get_sqe();
+    struct io_uring_sqe *sqe = bench_ring_sqe(&ring);
     io_uring_prep_socket_direct(sqe, AF_INET, SOCK_STREAM, 0, (unsigned)slot, 0);
     sqe->flags |= (uint8_t)quiet;
     io_uring_sqe_set_data64(sqe, slot);
 
-    sqe = get_sqe();
+    sqe = bench_ring_sqe(&ring);
     io_uring_prep_connect(sqe, (int)slot, (struct sockaddr *)&address, sizeof(address));
     sqe->flags |= (uint8_t)(quiet | IOSQE_FIXED_FILE);
     io_uring_sqe_set_data64(sqe, 1ull << STEP_SHIFT | slot);
 
-    sqe = get_sqe();
+    sqe = bench_ring_sqe(&ring);
     io_uring_prep_close_direct(sqe, (unsigned)slot);
     io_uring_sqe_set_data64(sqe, (uint64_t)STEP_CLOSE << STEP_SHIFT | slot);
 }

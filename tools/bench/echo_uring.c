@@ -29,26 +29,16 @@ struct connection {
 
 static struct io_uring ring;
 
-static struct io_uring_sqe *get_sqe(void)
-{
-    struct io_uring_sqe *sqe = io_uring_get_sqe(&ring);
-    while (sqe == NULL) {
-        (void)io_uring_submit(&ring);
-        sqe = io_uring_get_sqe(&ring);
-    }
-    return sqe;
-}
-
 static void begin_accept(int listener)
 {
-    struct io_uring_sqe *sqe = get_sqe();
+    struct io_uring_sqe *sqe = bench_ring_sqe(&ring);
     io_uring_prep_accept(sqe, listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     io_uring_sqe_set_data(sqe, NULL);
 }
 
 static void begin_receive(struct connection *connection)
 {
-    struct io_uring_sqe *sqe = get_sqe();
+    struct io_uring_sqe *sqe = bench_ring_sqe(&ring);
     io_uring_prep_recv(sqe, connection->fd, connection->buffer, BUFFER_BYTES, 0);
     io_uring_sqe_set_data(sqe, connection);
     connection->sending = 0;
@@ -56,7 +46,7 @@ static void begin_receive(struct connection *connection)
 
 static void begin_send(struct connection *connection, int size)
 {
-    struct io_uring_sqe *sqe = get_sqe();
+    struct io_uring_sqe *sqe = bench_ring_sqe(&ring);
     io_uring_prep_send(sqe, connection->fd, connection->buffer, (size_t)size,
                        MSG_NOSIGNAL | MSG_WAITALL);
     io_uring_sqe_set_data(sqe, connection);

@@ -79,25 +79,15 @@ static double quantile_us(double fraction)
     return 0;
 }
 
-static struct io_uring_sqe *get_sqe(void)
-{
-    struct io_uring_sqe *sqe = io_uring_get_sqe(&ring);
-    while (sqe == NULL) {
-        (void)io_uring_submit(&ring);
-        sqe = io_uring_get_sqe(&ring);
-    }
-    return sqe;
-}
-
 /* A send that leaves a CQE only when it fails, and the wait for the whole echo. */
 static void send_one(uint64_t index, uint64_t now_ns)
 {
     struct connection *connection = &connections[index];
-    struct io_uring_sqe *sqe = get_sqe();
+    struct io_uring_sqe *sqe = bench_ring_sqe(&ring);
     io_uring_prep_send(sqe, connection->fd, message, size, MSG_NOSIGNAL | MSG_WAITALL);
     sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
     io_uring_sqe_set_data64(sqe, index << 1 | SENT);
-    sqe = get_sqe();
+    sqe = bench_ring_sqe(&ring);
     io_uring_prep_recv(sqe, connection->fd, connection->echo, size, MSG_WAITALL);
     io_uring_sqe_set_data64(sqe, index << 1);
     connection->sent_ns = now_ns;

@@ -23,19 +23,9 @@ static struct io_uring ring;
 static int accepted[LAG]; /* slot + 1; 0: none yet */
 static unsigned next_place;
 
-static struct io_uring_sqe *get_sqe(void)
-{
-    struct io_uring_sqe *sqe = io_uring_get_sqe(&ring);
-    while (sqe == NULL) {
-        (void)io_uring_submit(&ring);
-        sqe = io_uring_get_sqe(&ring);
-    }
-    return sqe;
-}
-
 static void arm(int listener)
 {
-    struct io_uring_sqe *sqe = get_sqe();
+    struct io_uring_sqe *sqe = bench_ring_sqe(&ring);
     io_uring_prep_multishot_accept_direct(sqe, listener, NULL, NULL, 0);
     io_uring_sqe_set_data64(sqe, ACCEPTED);
 }
@@ -45,7 +35,7 @@ static void take(int slot)
 {
     int *place = &accepted[next_place++ % LAG];
     if (*place != 0) {
-        struct io_uring_sqe *sqe = get_sqe();
+        struct io_uring_sqe *sqe = bench_ring_sqe(&ring);
         io_uring_prep_close_direct(sqe, (unsigned)*place - 1);
         io_uring_sqe_set_data64(sqe, CLOSED);
         sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
