@@ -8,11 +8,12 @@
  */
 #include "base/alloc.h"
 
+#include "base/atomic.h"
+
 #include <stdlib.h>
 #include <string.h>
 
 #ifdef OURO_TESTING
-#include <stdatomic.h>
 
 static _Atomic int64_t live_blocks;
 static _Atomic uint64_t calls;
@@ -21,37 +22,37 @@ static _Atomic uint64_t fail_at;
 /* Whether this allocation is the one that shall fail. */
 static int must_fail(void)
 {
-    uint64_t call = atomic_fetch_add_explicit(&calls, 1, memory_order_relaxed) + 1;
-    return call == atomic_load_explicit(&fail_at, memory_order_relaxed);
+    uint64_t call = ouro__fetch_add(&calls, 1, memory_order_relaxed) + 1;
+    return call == ouro__load(&fail_at, memory_order_relaxed);
 }
 
 static void *counted(void *memory)
 {
     if (memory != NULL)
-        atomic_fetch_add_explicit(&live_blocks, 1, memory_order_relaxed);
+        ouro__fetch_add(&live_blocks, 1, memory_order_relaxed);
     return memory;
 }
 
 static void uncounted(const void *memory)
 {
     if (memory != NULL)
-        atomic_fetch_sub_explicit(&live_blocks, 1, memory_order_relaxed);
+        ouro__fetch_sub(&live_blocks, 1, memory_order_relaxed);
 }
 
 int64_t ouro__alloc_live_blocks(void)
 {
-    return atomic_load_explicit(&live_blocks, memory_order_relaxed);
+    return ouro__load(&live_blocks, memory_order_relaxed);
 }
 
 uint64_t ouro__alloc_calls(void)
 {
-    return atomic_load_explicit(&calls, memory_order_relaxed);
+    return ouro__load(&calls, memory_order_relaxed);
 }
 
 void ouro__alloc_fail_at(uint64_t nth)
 {
-    uint64_t now = atomic_load_explicit(&calls, memory_order_relaxed);
-    atomic_store_explicit(&fail_at, nth == 0 ? 0 : now + nth, memory_order_relaxed);
+    uint64_t now = ouro__load(&calls, memory_order_relaxed);
+    ouro__store(&fail_at, nth == 0 ? 0 : now + nth, memory_order_relaxed);
 }
 #else
 #define must_fail() 0

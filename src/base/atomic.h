@@ -17,6 +17,9 @@ void ouro__model_point(void); /* the explorer's: may run another thread of the m
 #define OURO__SCHEDULE_POINT() ((void)0)
 #endif
 
+/* Before the object is shared. */
+#define ouro__atomic_init(object, value) atomic_init(object, value)
+
 #define ouro__load(object, order) (OURO__SCHEDULE_POINT(), atomic_load_explicit(object, order))
 #define ouro__store(object, value, order)                                                          \
     (OURO__SCHEDULE_POINT(), atomic_store_explicit(object, value, order))
@@ -26,6 +29,8 @@ void ouro__model_point(void); /* the explorer's: may run another thread of the m
     (OURO__SCHEDULE_POINT(), atomic_fetch_or_explicit(object, bits, order))
 #define ouro__fetch_add(object, value, order)                                                      \
     (OURO__SCHEDULE_POINT(), atomic_fetch_add_explicit(object, value, order))
+#define ouro__fetch_and(object, bits, order)                                                       \
+    (OURO__SCHEDULE_POINT(), atomic_fetch_and_explicit(object, bits, order))
 #define ouro__fetch_sub(object, value, order)                                                      \
     (OURO__SCHEDULE_POINT(), atomic_fetch_sub_explicit(object, value, order))
 /* Strong: fails only when *object was not *expected; then *expected is what it was. */

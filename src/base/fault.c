@@ -7,11 +7,10 @@
  * Always:  an unarmed point gives 0.
  */
 #include "base/fault.h"
+#include "base/atomic.h"
 
 #ifdef OURO_TESTING
 #include "base/assert.h"
-
-#include <stdatomic.h>
 
 struct plan {
     _Atomic uint64_t passed;
@@ -26,35 +25,35 @@ static struct plan plans[OURO__FAULT_POINTS];
 int ouro__fault(enum ouro__fault_point point)
 {
     struct plan *plan = &plans[point];
-    uint64_t first = atomic_load(&plan->first);
+    uint64_t first = ouro__load(&plan->first, memory_order_seq_cst);
     if (OURO__LIKELY(first == 0))
         return 0;
-    uint64_t now = atomic_fetch_add(&plan->passed, 1) + 1;
-    if (now < first || now - first >= atomic_load(&plan->times))
+    uint64_t now = ouro__fetch_add(&plan->passed, 1, memory_order_seq_cst) + 1;
+    if (now < first || now - first >= ouro__load(&plan->times, memory_order_seq_cst))
         return 0;
-    atomic_fetch_add(&plan->fired, 1);
-    return atomic_load(&plan->error);
+    (void)ouro__fetch_add(&plan->fired, 1, memory_order_seq_cst);
+    return ouro__load(&plan->error, memory_order_seq_cst);
 }
 
 void ouro__fault_arm(enum ouro__fault_point point, uint64_t first, uint64_t times, int error)
 {
     OURO__ASSERT(point > OURO__FAULT_NONE && point < OURO__FAULT_POINTS);
     struct plan *plan = &plans[point];
-    atomic_store(&plan->passed, 0);
-    atomic_store(&plan->fired, 0);
-    atomic_store(&plan->times, times);
-    atomic_store(&plan->error, error);
-    atomic_store(&plan->first, first);
+    ouro__store(&plan->passed, 0, memory_order_seq_cst);
+    ouro__store(&plan->fired, 0, memory_order_seq_cst);
+    ouro__store(&plan->times, times, memory_order_seq_cst);
+    ouro__store(&plan->error, error, memory_order_seq_cst);
+    ouro__store(&plan->first, first, memory_order_seq_cst);
 }
 
 void ouro__fault_disarm_all(void)
 {
     for (unsigned i = 0; i < OURO__FAULT_POINTS; i++)
-        atomic_store(&plans[i].first, 0);
+        ouro__store(&plans[i].first, 0, memory_order_seq_cst);
 }
 
 uint64_t ouro__fault_fired(enum ouro__fault_point point)
 {
-    return atomic_load(&plans[point].fired);
+    return ouro__load(&plans[point].fired, memory_order_seq_cst);
 }
 #endif

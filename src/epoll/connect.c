@@ -34,7 +34,7 @@ bool ouro__epoll_connect_begin(struct ouro__op *op, int32_t *out_result)
     if (OURO__UNLIKELY(fault != 0))
         rc = fault;
     op->backend |= OURO__EPOLL_OP_BEGUN;
-    OURO__TRACE(op->sio->driver, .kind = OURO_TRACE_TRIED, .fd = op->sio->fd,
+    OURO__TRACE(op->sio->handle, .kind = OURO_TRACE_TRIED, .fd = op->sio->fd,
                 .token = ouro__sio_token(op->sio, op->lane), .result = rc, .name = "connect");
     if (rc == -EINPROGRESS || rc == -EINTR)
         return false;
@@ -61,7 +61,7 @@ bool ouro__epoll_connect_check(struct ouro__op *op, int32_t *out_result)
             return false;
         error = ECONNABORTED;
     }
-    OURO__TRACE(sio->driver, .kind = OURO_TRACE_TRIED, .fd = sio->fd,
+    OURO__TRACE(sio->handle, .kind = OURO_TRACE_TRIED, .fd = sio->fd,
                 .token = ouro__sio_token(sio, op->lane), .result = -error, .name = "connect");
     *out_result = -error;
     return true;

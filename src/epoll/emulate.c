@@ -202,7 +202,7 @@ static bool transfer(struct ouro__op *op, int32_t *out_result)
         do {
             n = call(op);
         } while (n == -EINTR);
-        OURO__TRACE(sio->driver, .kind = OURO_TRACE_TRIED, .fd = sio->fd,
+        OURO__TRACE(sio->handle, .kind = OURO_TRACE_TRIED, .fd = sio->fd,
                     .token = ouro__sio_token(sio, op->lane), .result = n,
                     .name = ouro__op_name(op->code));
         learn(op, n, asked, snapshot);
@@ -241,11 +241,11 @@ static int arm(struct ouro__epoll *epoll, struct ouro__op *op)
     struct ouro__scheduled_io *sio = op->sio;
     if ((ouro__epoll_sio_flags(sio) & OURO__EPOLL_SIO_ARMED) != 0)
         return 0;
-    int rc = ouro__epoll_owners_add(epoll->owners, sio, OURO__EPOLL_EVENTS);
+    int rc = ouro__epoll_set_add(epoll->set, sio, OURO__EPOLL_EVENTS);
     if (rc != 0)
         return rc;
     ouro__epoll_sio_mark(sio, OURO__EPOLL_SIO_ARMED);
-    OURO__TRACE(sio->driver, .kind = OURO_TRACE_ARMED, .fd = sio->fd,
+    OURO__TRACE(sio->handle, .kind = OURO_TRACE_ARMED, .fd = sio->fd,
                 .token = ouro__sio_token(sio, op->lane), .a = OURO__EPOLL_EVENTS);
     return 0;
 }

@@ -63,7 +63,7 @@ static int open_epoll(const struct ouro__driver_config *config, struct ouro__dri
     struct ouro__epoll *epoll = ouro__calloc(1, sizeof(*epoll));
     int rc = epoll == NULL ? -ENOMEM : open_wake(handle, epoll_fd);
     if (rc == 0)
-        rc = ouro__epoll_owners_open(handle, epoll_fd, &epoll->owners);
+        rc = ouro__epoll_set_open(handle, epoll_fd, &epoll->set);
     if (rc != 0) {
         ouro__free(epoll);
         (void)close(epoll_fd);
@@ -79,7 +79,7 @@ static void close_epoll(struct ouro__driver *driver)
 {
     struct ouro__epoll *epoll = epoll_of(driver);
     OURO__ASSERT(ouro__queue_is_empty(&epoll->tries));
-    ouro__epoll_owners_close(epoll->owners);
+    ouro__epoll_set_close(epoll->set);
     (void)close(epoll->epoll_fd);
     ouro__free(epoll);
 }
@@ -95,7 +95,7 @@ static int attach(struct ouro__driver_handle *handle, struct ouro__scheduled_io 
         events |= EPOLLOUT;
     if ((sio->interest & OURO_PRIORITY) != 0)
         events |= EPOLLPRI;
-    int rc = ouro__epoll_owners_add(handle->shared, sio, events);
+    int rc = ouro__epoll_set_add(handle->shared, sio, events);
     if (rc == 0)
         OURO__TRACE(handle, .kind = OURO_TRACE_ARMED, .fd = sio->fd,
                     .token = ouro__sio_token(sio, 0), .a = events);
@@ -105,7 +105,7 @@ static int attach(struct ouro__driver_handle *handle, struct ouro__scheduled_io 
 static void detach(struct ouro__driver_handle *handle, struct ouro__scheduled_io *sio)
 {
     if (handle->shared != NULL) /* the driver was open once */
-        ouro__epoll_owners_remove(handle->shared, sio);
+        ouro__epoll_set_remove(handle->shared, sio);
 }
 
 static void submit(struct ouro__driver *driver, struct ouro__op *op)

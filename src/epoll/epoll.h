@@ -6,11 +6,12 @@
  *   emulate.c   an operation is tried, completes or goes on waiting
  *   connect.c   the one operation that is begun first and asked about later
  *   events.c    epoll_wait, and what an event means
- *   owners.c    epoll_ctl, and who added which descriptor number
+ *   set.c    epoll_ctl, and who added which descriptor number
  */
 #ifndef OURO_EPOLL_EPOLL_H
 #define OURO_EPOLL_EPOLL_H
 
+#include "base/atomic.h"
 #include "registry/driver.h"
 
 #include <sys/epoll.h>
@@ -40,7 +41,7 @@ enum {
 };
 
 /* handle->shared: lives as long as the handle, for registrations are dropped after close(), too. */
-struct ouro__epoll_owners {
+struct ouro__epoll_set {
     struct ouro__mutex lock;
     uint64_t *token; /* by descriptor number; 0: none */
     size_t size;
@@ -49,7 +50,7 @@ struct ouro__epoll_owners {
 
 struct ouro__epoll {
     struct ouro__driver driver;
-    struct ouro__epoll_owners *owners;
+    struct ouro__epoll_set *set;
     int epoll_fd;
     struct ouro__queue tries; /* ops to be tried, or to be ended as cancelled */
     uint32_t unwatched_turns; /* in a row that did not look for events */
@@ -59,12 +60,12 @@ struct ouro__epoll {
 
 static inline uint32_t ouro__epoll_sio_flags(const struct ouro__scheduled_io *sio)
 {
-    return __atomic_load_n(&sio->backend, __ATOMIC_ACQUIRE);
+    return ouro__load(&sio->backend, memory_order_acquire);
 }
 
 static inline void ouro__epoll_sio_mark(struct ouro__scheduled_io *sio, uint32_t flags)
 {
-    (void)__atomic_fetch_or(&sio->backend, flags, __ATOMIC_ACQ_REL);
+    (void)ouro__fetch_or(&sio->backend, flags, memory_order_acq_rel);
 }
 
 /* Puts @op on the list of tries unless it stands there. */
@@ -85,23 +86,23 @@ OURO__DRIVER_THREAD bool ouro__epoll_connect_check(struct ouro__op *op, int32_t 
 OURO__DRIVER_THREAD int ouro__epoll_collect(struct ouro__epoll *epoll, int64_t timeout_ns);
 
 /*
- * owners.c: the table of @handle's driver, made on the first open and kept for the next; close()
+ * set.c: the table of @handle's driver, made on the first open and kept for the next; close()
  * empties it.  Errors: -ENOMEM.
  */
-int ouro__epoll_owners_open(struct ouro__driver_handle *handle, int epoll_fd,
-                            struct ouro__epoll_owners **out_owners);
-void ouro__epoll_owners_close(struct ouro__epoll_owners *owners);
+int ouro__epoll_set_open(struct ouro__driver_handle *handle, int epoll_fd,
+                         struct ouro__epoll_set **out_owners);
+void ouro__epoll_set_close(struct ouro__epoll_set *set);
 
 /*
  * Adds sio->fd with @events, or changes what it was added with.  Any thread.
  * Errors: -ECANCELED when @sio is detached; -EBADF when the driver is closed; -EEXIST when another
  *         live registration has added the descriptor; -ENOMEM; those of epoll_ctl(2).
  */
-OURO__ANY_THREAD int ouro__epoll_owners_add(struct ouro__epoll_owners *owners,
-                                            struct ouro__scheduled_io *sio, uint32_t events);
+OURO__ANY_THREAD int ouro__epoll_set_add(struct ouro__epoll_set *set,
+                                         struct ouro__scheduled_io *sio, uint32_t events);
 
 /* Takes sio->fd out if it is @sio that added it; @sio can add nothing any more.  Any thread. */
-OURO__ANY_THREAD void ouro__epoll_owners_remove(struct ouro__epoll_owners *owners,
-                                                struct ouro__scheduled_io *sio);
+OURO__ANY_THREAD void ouro__epoll_set_remove(struct ouro__epoll_set *set,
+                                             struct ouro__scheduled_io *sio);
 
 #endif

@@ -7,7 +7,7 @@
  * waits for readiness, the driver is told, which wakes them when the turn has collected everything.
  *
  * A token that names nobody any more is a late event of a registration that ended, or of an open
- * file that outlived its descriptor (owners.c): it is counted and dropped.
+ * file that outlived its descriptor (set.c): it is counted and dropped.
  *
  * epoll_pwait2(2) waits in nanoseconds; where it is missing (before Linux 5.11, some sandboxes) the
  * time is rounded up to milliseconds, since rounding down would spin through the last one.
@@ -71,7 +71,7 @@ static void note(struct ouro__epoll *epoll, struct ouro__scheduled_io *sio, uint
         ouro__sio_hint(sio, ready);
     OURO__TRACE(handle, .kind = OURO_TRACE_READINESS, .fd = sio->fd,
                 .token = ouro__sio_token(sio, 0), .a = before,
-                .b = atomic_load_explicit(&after, memory_order_relaxed));
+                .b = ouro__load(&after, memory_order_relaxed));
 }
 
 static void wake_lane(struct ouro__epoll *epoll, struct ouro__op *op)

@@ -99,7 +99,7 @@ static int race_elsewhere(struct ouro__connect *connect)
     int interrupted = ouro_task_join(task, &result);
     if (interrupted < 0) {
         (void)ouro_task_cancel(task);
-        ouro__task_join_through(task, &result);
+        ouro__task_join_uninterruptible(task, &result);
     }
     if (interrupted < 0 && connect->stream == NULL) {
         rename_cancelled(connect, interrupted);

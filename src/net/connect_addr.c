@@ -23,7 +23,7 @@
 #include <errno.h>
 #include <unistd.h>
 
-static int connect_registered(struct ouro__poll_evented *evented, struct ouro__context *context,
+static int connect_registered(struct ouro__descriptor *descriptor, struct ouro__context *context,
                               const struct ouro_socket_addr *addr)
 {
     struct ouro__op op = {
@@ -31,8 +31,8 @@ static int connect_registered(struct ouro__poll_evented *evented, struct ouro__c
         .lane = OURO__LANE_WRITE,
         .arg.connect = {.addr = ouro_socket_addr_sockaddr(addr), .length = addr->length},
     };
-    int rc = ouro__poll_evented_await(evented, context, &op);
-    if (rc == 0 && ouro__socket_is_connected_to_itself(evented->fd, addr))
+    int rc = ouro__descriptor_await(descriptor, context, &op);
+    if (rc == 0 && ouro__socket_is_connected_to_itself(descriptor->fd, addr))
         rc = -ECONNREFUSED;
     return rc;
 }
@@ -46,9 +46,9 @@ static int connect_socket(struct ouro__context *context, const struct ouro__conn
         (void)close(fd);
         return -ENOMEM;
     }
-    struct ouro__poll_evented *evented = &stream->stream.evented;
-    ouro__poll_evented_init(evented, context->handle, fd);
-    int rc = connect_registered(evented, context, target->addr);
+    struct ouro__descriptor *descriptor = &stream->stream.descriptor;
+    ouro__descriptor_init(descriptor, context->handle, fd);
+    int rc = connect_registered(descriptor, context, target->addr);
     if (rc < 0) {
         (void)ouro__stream_close(&stream->stream);
         return rc;
@@ -60,7 +60,7 @@ static int connect_socket(struct ouro__context *context, const struct ouro__conn
 int ouro__connect_addr(struct ouro__context *context, const struct ouro__connect_target *target,
                        struct ouro_tcp_stream **out_stream)
 {
-    struct ouro__driver_handle *trace = ouro__poll_evented_trace(context);
+    struct ouro__driver_handle *trace = ouro__descriptor_trace(context);
     OURO__TRACE(trace, .kind = OURO_TRACE_ATTEMPT, .fd = -1, .a = target->number,
                 .b = target->count, .addr = target->addr);
     int fd = -1;

@@ -5,7 +5,7 @@
 #ifndef OURO_NET_CONNECT_ADDR_H
 #define OURO_NET_CONNECT_ADDR_H
 
-#include "net/stream.h"
+#include "stream/stream.h"
 
 #include <ouro/tcp.h>
 

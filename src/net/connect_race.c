@@ -163,7 +163,7 @@ static void stop(struct race *race)
     }
     for (size_t i = 0; i < made; i++) {
         if (race->racer[i].task != NULL)
-            ouro__task_join_through(race->racer[i].task, NULL);
+            ouro__task_join_uninterruptible(race->racer[i].task, NULL);
     }
 }
 

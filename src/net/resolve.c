@@ -29,7 +29,7 @@
 
 #include "base/alloc.h"
 #include "base/atomic.h"
-#include "task/blocking.h"
+#include "blocking/pool.h"
 #include "task/handle.h"
 #include "task/wait.h"
 

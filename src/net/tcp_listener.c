@@ -13,7 +13,7 @@
 #include "base/alloc.h"
 #include "net/resolve.h"
 #include "net/socket.h"
-#include "net/stream.h"
+#include "stream/stream.h"
 
 #include <ouro/tcp.h>
 
@@ -23,7 +23,7 @@
 enum { BACKLOG_DEFAULT = 1024 };
 
 struct ouro_tcp_listener {
-    struct ouro__poll_evented evented;
+    struct ouro__descriptor descriptor;
 };
 
 static const struct ouro_tcp_listen_options default_options = OURO_TCP_LISTEN_OPTIONS_INIT;
@@ -62,7 +62,7 @@ static int open_listener(struct ouro__context *context, const struct ouro_to_soc
         rc = listen_on_first(&vec, options, &fd);
     ouro__addr_vec_fini(&vec);
     if (rc == 0)
-        ouro__poll_evented_init(&listener->evented, context->handle, fd);
+        ouro__descriptor_init(&listener->descriptor, context->handle, fd);
     return rc;
 }
 
@@ -77,7 +77,7 @@ int ouro_tcp_listener_bind(const struct ouro_to_socket_addrs *addrs,
     if (rc == 0)
         rc = ouro__context_enter(&context);
     if (rc == 0)
-        rc = ouro__poll_evented_usable(context);
+        rc = ouro__descriptor_usable(context);
     if (rc < 0)
         return rc;
     struct ouro_tcp_listener *listener = ouro__alloc(sizeof(*listener));
@@ -105,7 +105,7 @@ static int32_t accept_fd(struct ouro_tcp_listener *listener, struct ouro__contex
             .lane = OURO__LANE_ACCEPT,
             .arg.accept = {.addr = (struct sockaddr *)name, .length = length},
         };
-        fd = ouro__poll_evented_await(&listener->evented, context, &op);
+        fd = ouro__descriptor_await(&listener->descriptor, context, &op);
     } while (fd == -ECONNABORTED);
     return fd;
 }
@@ -118,19 +118,19 @@ int ouro_tcp_listener_accept(struct ouro_tcp_listener *listener,
         return -EINVAL;
     int rc = ouro__context_enter(&context);
     if (rc == 0)
-        rc = ouro__poll_evented_enter(&listener->evented, OURO__LANE_ACCEPT);
+        rc = ouro__descriptor_enter(&listener->descriptor, OURO__LANE_ACCEPT);
     if (rc < 0)
         return rc;
     struct sockaddr_storage name;
     socklen_t length = 0;
     struct ouro_tcp_stream *stream = ouro__alloc(sizeof(*stream));
     int32_t fd = stream == NULL ? -ENOMEM : accept_fd(listener, context, &name, &length);
-    ouro__poll_evented_leave(&listener->evented, OURO__LANE_ACCEPT);
+    ouro__descriptor_leave(&listener->descriptor, OURO__LANE_ACCEPT);
     if (fd < 0) {
         ouro__free(stream);
         return fd;
     }
-    ouro__poll_evented_init(&stream->stream.evented, context->handle, fd);
+    ouro__descriptor_init(&stream->stream.descriptor, context->handle, fd);
     if (out_peer != NULL &&
         ouro_socket_addr_from_sockaddr((const struct sockaddr *)&name, length, out_peer) < 0)
         *out_peer = (struct ouro_socket_addr){.length = 0};
@@ -143,14 +143,14 @@ int ouro_tcp_listener_local_addr(const struct ouro_tcp_listener *listener,
 {
     if (listener == NULL || out_addr == NULL)
         return -EINVAL;
-    return ouro__socket_local_addr(listener->evented.fd, out_addr);
+    return ouro__socket_local_addr(listener->descriptor.fd, out_addr);
 }
 
 int ouro_tcp_listener_close(struct ouro_tcp_listener *listener)
 {
     if (listener == NULL)
         return 0;
-    int rc = ouro__poll_evented_close(&listener->evented);
+    int rc = ouro__descriptor_close(&listener->descriptor);
     ouro__free(listener);
     return rc;
 }

@@ -4,7 +4,7 @@
  *
  * Connecting is: ToSocketAddrs (net/to_socket_addrs.c, net/resolve.c), the addresses in some order
  * (net/connect.c, net/connect_race.c), each one attempt (net/connect_addr.c).  All the rest is what
- * every stream does (net/stream.c).
+ * every stream does (stream/stream.c).
  *
  * Owns:    what stream.c says.
  * Threads: any.
@@ -16,7 +16,7 @@
 #include "net/resolve.h"
 #include "net/socket.h"
 #include "net/socket_addr.h"
-#include "net/stream.h"
+#include "stream/stream.h"
 #include "task/context.h"
 
 #include <errno.h>
@@ -45,7 +45,7 @@ static void trace_addresses(const struct ouro__context *context,
                             const struct ouro_to_socket_addrs *from, int answer,
                             struct ouro__addr_vec *vec)
 {
-    struct ouro__driver_handle *trace = ouro__poll_evented_trace(context);
+    struct ouro__driver_handle *trace = ouro__descriptor_trace(context);
     if (OURO__LIKELY(trace->trace == NULL))
         return;
     const struct ouro_socket_addr *items = ouro__addr_vec_items(vec);
@@ -98,7 +98,7 @@ int ouro_tcp_stream_connect_with(const struct ouro_to_socket_addrs *addrs,
     if (rc == 0)
         rc = ouro__context_enter(&context);
     if (rc == 0)
-        rc = ouro__poll_evented_usable(context);
+        rc = ouro__descriptor_usable(context);
     if (rc < 0)
         return rc;
     if (options->attempts_count != NULL)
@@ -109,11 +109,11 @@ int ouro_tcp_stream_connect_with(const struct ouro_to_socket_addrs *addrs,
         rc = resolve_and_connect(context, addrs, options, &stream);
     if (rc < 0)
         return rc;
-    if (OURO__UNLIKELY(ouro__poll_evented_trace(context)->trace != NULL)) {
+    if (OURO__UNLIKELY(ouro__descriptor_trace(context)->trace != NULL)) {
         struct ouro_socket_addr peer = {.length = 0};
-        int fd = stream->stream.evented.fd;
+        int fd = stream->stream.descriptor.fd;
         (void)ouro__socket_peer_addr(fd, &peer);
-        OURO__TRACE(ouro__poll_evented_trace(context), .kind = OURO_TRACE_CREATED, .fd = fd,
+        OURO__TRACE(ouro__descriptor_trace(context), .kind = OURO_TRACE_CREATED, .fd = fd,
                     .addr = &peer);
     }
     *out_stream = stream;
@@ -126,12 +126,17 @@ int ouro_tcp_stream_connect(const struct ouro_to_socket_addrs *addrs,
     return ouro_tcp_stream_connect_with(addrs, NULL, out_stream);
 }
 
+static int adopt_tcp(int fd)
+{
+    return ouro__socket_adopt(fd, AF_INET, AF_INET6);
+}
+
 int ouro_tcp_stream_from_fd(int fd, struct ouro_tcp_stream **out_stream)
 {
     struct ouro__stream *stream = NULL;
     if (out_stream == NULL)
         return -EINVAL;
-    int rc = ouro__stream_from_fd(fd, AF_INET, AF_INET6, &stream);
+    int rc = ouro__stream_from_fd(fd, adopt_tcp, &stream);
     if (rc == 0)
         *out_stream = OURO__CONTAINER_OF(stream, struct ouro_tcp_stream, stream);
     return rc;
@@ -144,7 +149,7 @@ int ouro_tcp_stream_into_fd(struct ouro_tcp_stream *stream)
 
 int ouro_tcp_stream_fd(const struct ouro_tcp_stream *stream)
 {
-    return stream == NULL ? -EINVAL : stream->stream.evented.fd;
+    return stream == NULL ? -EINVAL : stream->stream.descriptor.fd;
 }
 
 ssize_t ouro_tcp_stream_read(struct ouro_tcp_stream *stream, void *buffer, size_t size)
@@ -189,7 +194,7 @@ int ouro_tcp_stream_local_addr(const struct ouro_tcp_stream *stream,
 {
     if (stream == NULL || out_addr == NULL)
         return -EINVAL;
-    return ouro__socket_local_addr(stream->stream.evented.fd, out_addr);
+    return ouro__socket_local_addr(stream->stream.descriptor.fd, out_addr);
 }
 
 int ouro_tcp_stream_peer_addr(const struct ouro_tcp_stream *stream,
@@ -197,14 +202,14 @@ int ouro_tcp_stream_peer_addr(const struct ouro_tcp_stream *stream,
 {
     if (stream == NULL || out_addr == NULL)
         return -EINVAL;
-    return ouro__socket_peer_addr(stream->stream.evented.fd, out_addr);
+    return ouro__socket_peer_addr(stream->stream.descriptor.fd, out_addr);
 }
 
 int ouro_tcp_stream_set_nodelay(struct ouro_tcp_stream *stream, int on)
 {
     if (stream == NULL)
         return -EINVAL;
-    return ouro__socket_set(stream->stream.evented.fd, IPPROTO_TCP, TCP_NODELAY, on != 0);
+    return ouro__socket_set(stream->stream.descriptor.fd, IPPROTO_TCP, TCP_NODELAY, on != 0);
 }
 
 int ouro_tcp_stream_close(struct ouro_tcp_stream *stream)

@@ -18,7 +18,7 @@
 #include "base/alloc.h"
 #include "net/socket.h"
 #include "net/socket_addr.h"
-#include "net/stream.h"
+#include "stream/stream.h"
 
 #include <ouro/time.h>
 
@@ -62,7 +62,7 @@ static int connect_socket(struct ouro__context *context, int fd,
         (void)close(fd);
         return rc;
     }
-    ouro__poll_evented_init(&stream->stream.evented, context->handle, fd);
+    ouro__descriptor_init(&stream->stream.descriptor, context->handle, fd);
     *out_stream = stream;
     return 0;
 }
@@ -70,7 +70,7 @@ static int connect_socket(struct ouro__context *context, int fd,
 static int attempt(struct ouro__context *context, const struct ouro_socket_addr *addr,
                    struct ouro_unix_stream **out_stream)
 {
-    struct ouro__driver_handle *trace = ouro__poll_evented_trace(context);
+    struct ouro__driver_handle *trace = ouro__descriptor_trace(context);
     OURO__TRACE(trace, .kind = OURO_TRACE_ATTEMPT, .fd = -1, .a = 1, .b = 1, .addr = addr);
     int fd = -1;
     int rc = ouro__socket_open(AF_UNIX, &fd);
@@ -97,7 +97,7 @@ int ouro_unix_stream_connect(const struct ouro_socket_addr *addr,
         return -EAFNOSUPPORT;
     int rc = ouro__context_enter(&context);
     if (rc == 0)
-        rc = ouro__poll_evented_usable(context);
+        rc = ouro__descriptor_usable(context);
     if (rc == 0)
         rc = ouro__context_interrupted(context);
     if (rc < 0)
@@ -106,12 +106,17 @@ int ouro_unix_stream_connect(const struct ouro_socket_addr *addr,
     return attempt(context, addr, out_stream);
 }
 
+static int adopt_unix(int fd)
+{
+    return ouro__socket_adopt(fd, AF_UNIX, AF_UNIX);
+}
+
 int ouro_unix_stream_from_fd(int fd, struct ouro_unix_stream **out_stream)
 {
     struct ouro__stream *stream = NULL;
     if (out_stream == NULL)
         return -EINVAL;
-    int rc = ouro__stream_from_fd(fd, AF_UNIX, AF_UNIX, &stream);
+    int rc = ouro__stream_from_fd(fd, adopt_unix, &stream);
     if (rc == 0)
         *out_stream = OURO__CONTAINER_OF(stream, struct ouro_unix_stream, stream);
     return rc;
@@ -124,7 +129,7 @@ int ouro_unix_stream_into_fd(struct ouro_unix_stream *stream)
 
 int ouro_unix_stream_fd(const struct ouro_unix_stream *stream)
 {
-    return stream == NULL ? -EINVAL : stream->stream.evented.fd;
+    return stream == NULL ? -EINVAL : stream->stream.descriptor.fd;
 }
 
 ssize_t ouro_unix_stream_read(struct ouro_unix_stream *stream, void *buffer, size_t size)

@@ -75,7 +75,7 @@ void ouro__driver_submit(struct ouro__driver *driver, struct ouro__op *op)
     struct ouro__driver_handle *handle = driver->handle;
     struct ouro__scheduled_io *sio = op->sio;
     OURO__ASSERT(op->state == OURO__OP_IDLE);
-    OURO__ASSERT(sio->driver == handle);
+    OURO__ASSERT(sio->handle == handle);
     OURO__ASSERT(op->lane < OURO__LANES);
 
     op->state = OURO__OP_INFLIGHT;
@@ -130,13 +130,13 @@ static void hint(struct ouro__driver_handle *handle, struct ouro__op *op, int32_
 {
     struct ouro__scheduled_io *sio = op->sio;
     uint32_t ready = readiness_of(op, result);
-    uint64_t before = atomic_load_explicit(&sio->readiness, memory_order_relaxed);
+    uint64_t before = ouro__load(&sio->readiness, memory_order_relaxed);
     if ((ouro__readiness_ready(before) & ready) == ready)
         return;
     ouro__sio_hint(sio, ready);
     OURO__TRACE(handle, .kind = OURO_TRACE_READINESS, .fd = sio->fd,
                 .token = ouro__sio_token(sio, op->lane), .a = before,
-                .b = atomic_load_explicit(&sio->readiness, memory_order_relaxed));
+                .b = ouro__load(&sio->readiness, memory_order_relaxed));
 }
 
 void ouro__driver_complete(struct ouro__driver *driver, struct ouro__op *op, int32_t result)
@@ -246,7 +246,7 @@ void ouro__driver_unpark(struct ouro__driver_handle *handle)
 {
     if (!ouro__unpark_notify(&handle->unpark))
         return;
-    atomic_fetch_add_explicit(&handle->unparks, 1, memory_order_relaxed);
+    ouro__fetch_add(&handle->unparks, 1, memory_order_relaxed);
     if (handle->ops != NULL)
         handle->ops->unpark(handle);
     else
@@ -272,14 +272,14 @@ void ouro__driver_close(struct ouro__driver_handle *handle)
     int64_t limit_ns = ouro__clock_now_ns() + CLOSE_LIMIT_NS;
     while (driver->inflight > 0 || !ouro__queue_is_empty(&driver->completed) ||
            !ouro__queue_is_empty(&driver->ready) ||
-           atomic_load_explicit(&handle->set.num_pending_release, memory_order_acquire) > 0 ||
+           ouro__load(&handle->set.num_pending_release, memory_order_acquire) > 0 ||
            !ouro__inbox_close(&handle->inbox)) {
         ouro__driver_cancel_all(driver);
         ouro__driver_turn(handle, driver->inflight > 0 ? OURO__NS_PER_MS : 0);
         OURO__ASSERT(ouro__clock_now_ns() < limit_ns);
     }
     /* From here on an unpark finds nobody asleep and makes no call on a closed descriptor. */
-    atomic_store_explicit(&handle->unpark.state, OURO__UNPARK_RUNNING, memory_order_release);
+    ouro__store(&handle->unpark.state, OURO__UNPARK_RUNNING, memory_order_release);
     handle->ops->close(driver);
     handle->driver = NULL;
 }
@@ -305,6 +305,6 @@ void ouro__driver_metrics(const struct ouro__driver_handle *handle,
         .overflowed = ouro__counter_read(&counters->overflowed),
         .turns = ouro__counter_read(&counters->turns),
         .sleeps = ouro__counter_read(&counters->sleeps),
-        .unparks = atomic_load_explicit(&handle->unparks, memory_order_relaxed),
+        .unparks = ouro__load(&handle->unparks, memory_order_relaxed),
     };
 }

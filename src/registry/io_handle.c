@@ -15,48 +15,48 @@
 int ouro__io_handle_init(struct ouro__io_handle *io, const struct ouro__driver_ops *ops)
 {
     io->kind = ops == NULL ? OURO__IO_DISABLED : OURO__IO_ENABLED;
-    return ouro__driver_handle_init(&io->driver, ops);
+    return ouro__driver_handle_init(&io->handle, ops);
 }
 
 void ouro__io_handle_fini(struct ouro__io_handle *io)
 {
-    ouro__driver_handle_fini(&io->driver);
+    ouro__driver_handle_fini(&io->handle);
 }
 
 int ouro__io_handle_open(struct ouro__io_handle *io, const struct ouro__driver_config *config)
 {
     if (io->kind == OURO__IO_ENABLED)
-        return ouro__driver_open(&io->driver, config);
-    io->driver.owner = ouro__thread_identity();
+        return ouro__driver_open(&io->handle, config);
+    io->handle.owner = ouro__thread_identity();
     return 0;
 }
 
 void ouro__io_handle_close(struct ouro__io_handle *io)
 {
-    if (io->driver.driver != NULL) {
-        ouro__driver_close(&io->driver);
+    if (io->handle.driver != NULL) {
+        ouro__driver_close(&io->handle);
         return;
     }
-    while (!ouro__inbox_close(&io->driver.inbox))
-        ouro__inbox_drain(&io->driver.inbox);
+    while (!ouro__inbox_close(&io->handle.inbox))
+        ouro__inbox_drain(&io->handle.inbox);
 }
 
 void ouro__io_handle_turn(struct ouro__io_handle *io, int64_t timeout_ns)
 {
     if (io->kind == OURO__IO_ENABLED) {
-        ouro__driver_turn(&io->driver, timeout_ns);
+        ouro__driver_turn(&io->handle, timeout_ns);
         return;
     }
-    if (ouro__inbox_drain(&io->driver.inbox) > 0)
+    if (ouro__inbox_drain(&io->handle.inbox) > 0)
         timeout_ns = 0;
-    ouro__parker_wait(&io->driver.unpark, timeout_ns);
-    ouro__inbox_drain(&io->driver.inbox);
+    ouro__parker_wait(&io->handle.unpark, timeout_ns);
+    ouro__inbox_drain(&io->handle.inbox);
 }
 
 int ouro__io_handle_driver(struct ouro__io_handle *io, struct ouro__driver_handle **out_driver)
 {
     if (io->kind == OURO__IO_DISABLED)
         return -OURO_EIODISABLED;
-    *out_driver = &io->driver;
+    *out_driver = &io->handle;
     return 0;
 }

@@ -12,7 +12,7 @@ enum ouro__io_kind { OURO__IO_DISABLED = 0, OURO__IO_ENABLED = 1 };
 
 struct ouro__io_handle {
     enum ouro__io_kind kind;
-    struct ouro__driver_handle driver; /* Disabled: only its inbox and unpark are used */
+    struct ouro__driver_handle handle; /* Disabled: only its inbox and unpark are used */
 };
 
 /* @ops NULL: Disabled.  Errors: -ENOMEM. */

@@ -58,24 +58,24 @@ static void poll_done(struct ouro__op *op)
     struct ouro__poll_lanes *poll = sio->poll;
     uint32_t interest = poll_lanes[op - poll->op].interest;
     op->state = OURO__OP_IDLE;
-    atomic_fetch_and_explicit(&poll->wanted, ~interest, memory_order_acq_rel);
+    ouro__fetch_and(&poll->wanted, ~interest, memory_order_acq_rel);
     if (op->result == -ECANCELED)
         return;
     uint32_t ready =
         op->result < 0 ? OURO_ERROR | OURO__READY_FINAL : ready_from_poll((uint32_t)op->result);
-    uint64_t before = atomic_load_explicit(&sio->readiness, memory_order_relaxed);
-    ouro__counter_add(&sio->driver->counters.ready, 1);
+    uint64_t before = ouro__load(&sio->readiness, memory_order_relaxed);
+    ouro__counter_add(&sio->handle->counters.ready, 1);
     ouro__sio_set_ready(sio, ready);
-    OURO__TRACE(sio->driver, .kind = OURO_TRACE_READINESS, .fd = sio->fd,
+    OURO__TRACE(sio->handle, .kind = OURO_TRACE_READINESS, .fd = sio->fd,
                 .token = ouro__sio_token(sio, op->lane), .a = before,
-                .b = atomic_load_explicit(&sio->readiness, memory_order_relaxed));
+                .b = ouro__load(&sio->readiness, memory_order_relaxed));
 }
 
 /* Owner's thread: submits what is wanted and not in flight. */
 static void arm_here(struct ouro__scheduled_io *sio)
 {
     struct ouro__poll_lanes *poll = sio->poll;
-    uint32_t wanted = atomic_load_explicit(&poll->wanted, memory_order_acquire);
+    uint32_t wanted = ouro__load(&poll->wanted, memory_order_acquire);
     for (unsigned i = 0; i < OURO__ARRAY_LEN(poll_lanes); i++) {
         struct ouro__op *op = &poll->op[i];
         if ((wanted & poll_lanes[i].interest) == 0 || op->state != OURO__OP_IDLE)
@@ -85,7 +85,7 @@ static void arm_here(struct ouro__scheduled_io *sio)
         op->lane = (uint8_t)(OURO__LANE_POLL_READ + i);
         op->done = poll_done;
         op->arg.poll.events = poll_lanes[i].events;
-        ouro__driver_submit(sio->driver->driver, op);
+        ouro__driver_submit(sio->handle->driver, op);
     }
 }
 
@@ -93,7 +93,7 @@ static void arm_requested(struct ouro__inbox_node *node)
 {
     struct ouro__poll_lanes *poll = OURO__CONTAINER_OF(node, struct ouro__poll_lanes, arm_request);
     struct ouro__scheduled_io *sio = poll->op[0].sio;
-    atomic_store_explicit(&poll->requested, 0, memory_order_release);
+    ouro__store(&poll->requested, 0, memory_order_release);
     arm_here(sio); /* if it was deregistered meanwhile, release() cancels what this submits */
 }
 
@@ -103,16 +103,16 @@ static void arm(struct ouro__scheduled_io *sio, uint32_t interest)
     struct ouro__poll_lanes *poll = sio->poll;
     if (poll == NULL)
         return;
-    uint32_t before = atomic_fetch_or_explicit(&poll->wanted, interest, memory_order_acq_rel);
+    uint32_t before = ouro__fetch_or(&poll->wanted, interest, memory_order_acq_rel);
     if ((before & interest) == interest)
         return;
-    if (ouro__driver_is_here(sio->driver)) {
+    if (ouro__driver_is_here(sio->handle)) {
         arm_here(sio);
         return;
     }
-    if (atomic_exchange_explicit(&poll->requested, 1, memory_order_acq_rel) == 0 &&
-        !ouro__driver_send(sio->driver, &poll->arm_request))
-        atomic_store_explicit(&poll->requested, 0, memory_order_release);
+    if (ouro__exchange(&poll->requested, 1, memory_order_acq_rel) == 0 &&
+        !ouro__driver_send(sio->handle, &poll->arm_request))
+        ouro__store(&poll->requested, 0, memory_order_release);
 }
 
 /* Whether the descriptor is something that can be waited for, in epoll's words. */
@@ -124,10 +124,10 @@ static int check_pollable(int fd)
     return S_ISREG(status.st_mode) || S_ISDIR(status.st_mode) ? -EPERM : 0;
 }
 
-static int attach(struct ouro__driver_handle *driver, struct ouro__scheduled_io *sio)
+static int attach(struct ouro__driver_handle *handle, struct ouro__scheduled_io *sio)
 {
     if ((sio->flags & OURO__SIO_READINESS) != 0 &&
-        (driver->ops->capabilities & OURO__DRIVER_ARMS_POLL) != 0) {
+        (handle->ops->capabilities & OURO__DRIVER_ARMS_POLL) != 0) {
         sio->poll = ouro__calloc(1, sizeof(*sio->poll));
         if (sio->poll == NULL)
             return -ENOMEM;
@@ -135,29 +135,29 @@ static int attach(struct ouro__driver_handle *driver, struct ouro__scheduled_io 
         sio->poll->arm_request.run = arm_requested;
     }
     int rc = ouro__fault(OURO__FAULT_ATTACH);
-    return rc == 0 ? driver->ops->attach(driver, sio) : rc;
+    return rc == 0 ? handle->ops->attach(handle, sio) : rc;
 }
 
-int ouro__registration_new(struct ouro__driver_handle *driver, int fd, uint32_t interest,
+int ouro__registration_new(struct ouro__driver_handle *handle, int fd, uint32_t interest,
                            struct ouro__registration *out_registration)
 {
     struct ouro__scheduled_io *sio = NULL;
     int rc = interest == 0 ? 0 : check_pollable(fd);
     if (rc == 0)
-        rc = ouro__registration_set_allocate(&driver->set, driver, fd,
+        rc = ouro__registration_set_allocate(&handle->set, handle, fd,
                                              interest == 0 ? 0 : OURO__SIO_READINESS, &sio);
     if (rc != 0)
         return rc;
     sio->interest = interest;
     sio->poll = NULL;
-    rc = attach(driver, sio);
+    rc = attach(handle, sio);
     if (rc != 0) {
-        if (ouro__registration_set_deregister(&driver->set, sio))
-            ouro__driver_unpark(driver);
+        if (ouro__registration_set_deregister(&handle->set, sio))
+            ouro__driver_unpark(handle);
         return rc;
     }
-    OURO__TRACE(driver, .kind = OURO_TRACE_REGISTERED, .fd = fd, .token = ouro__sio_token(sio, 0),
-                .a = driver->index);
+    OURO__TRACE(handle, .kind = OURO_TRACE_REGISTERED, .fd = fd, .token = ouro__sio_token(sio, 0),
+                .a = handle->index);
     out_registration->sio = sio;
     return 0;
 }
@@ -165,7 +165,7 @@ int ouro__registration_new(struct ouro__driver_handle *driver, int fd, uint32_t 
 void ouro__registration_end(struct ouro__registration *registration)
 {
     struct ouro__scheduled_io *sio = registration->sio;
-    sio->driver->ops->detach(sio->driver, sio);
+    sio->handle->ops->detach(sio->handle, sio);
     ouro__sio_wake_all(sio);
 }
 
@@ -175,14 +175,14 @@ void ouro__registration_drop(struct ouro__registration *registration)
     if (sio == NULL)
         return;
     registration->sio = NULL;
-    struct ouro__driver_handle *driver = sio->driver;
-    OURO__TRACE(driver, .kind = OURO_TRACE_DEREGISTERED, .fd = sio->fd,
+    struct ouro__driver_handle *handle = sio->handle;
+    OURO__TRACE(handle, .kind = OURO_TRACE_DEREGISTERED, .fd = sio->fd,
                 .token = ouro__sio_token(sio, 0));
-    driver->ops->detach(driver, sio);
+    handle->ops->detach(handle, sio);
     ouro__sio_wake_all(sio);
-    bool nudge = ouro__registration_set_deregister(&driver->set, sio);
-    if (nudge && !ouro__driver_is_here(driver))
-        ouro__driver_unpark(driver);
+    bool nudge = ouro__registration_set_deregister(&handle->set, sio);
+    if (nudge && !ouro__driver_is_here(handle))
+        ouro__driver_unpark(handle);
 }
 
 int ouro__registration_poll(struct ouro__registration *registration, uint32_t interest,

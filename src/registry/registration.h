@@ -17,7 +17,7 @@ struct ouro__registration {
  * for; 0 for one that only operations are submitted on.  Any thread. Errors: -OURO_ESHUTDOWN,
  * -ENOMEM; with an interest -EBADF, -EPERM, -EEXIST too.  After an error nothing is registered.
  */
-OURO__ANY_THREAD int ouro__registration_new(struct ouro__driver_handle *driver, int fd,
+OURO__ANY_THREAD int ouro__registration_new(struct ouro__driver_handle *handle, int fd,
                                             uint32_t interest,
                                             struct ouro__registration *out_registration);
 

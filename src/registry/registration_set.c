@@ -41,8 +41,7 @@ static struct ouro__scheduled_io *slot(struct ouro__registration_set *set, uint3
     uint32_t chunk = index / OURO__SLAB_CHUNK;
     if (chunk >= OURO__SLAB_CHUNKS_MAX)
         return NULL;
-    struct ouro__scheduled_io *first =
-        atomic_load_explicit(&set->chunk[chunk], memory_order_acquire);
+    struct ouro__scheduled_io *first = ouro__load(&set->chunk[chunk], memory_order_acquire);
     return first == NULL ? NULL : first + index % OURO__SLAB_CHUNK;
 }
 
@@ -67,8 +66,7 @@ void ouro__registration_set_fini(struct ouro__registration_set *set)
 static bool is_idle(const struct ouro__scheduled_io *sio)
 {
     return sio->inflight == 0 && sio->ready_pending == 0 &&
-           (sio->poll == NULL ||
-            atomic_load_explicit(&sio->poll->requested, memory_order_acquire) == 0);
+           (sio->poll == NULL || ouro__load(&sio->poll->requested, memory_order_acquire) == 0);
 }
 
 /* One more chunk of free slots. */
@@ -87,12 +85,12 @@ static int grow_locked(struct ouro__registration_set *set)
         set->free = &slots[i];
     }
     set->slots += OURO__SLAB_CHUNK;
-    atomic_store_explicit(&set->chunk[chunk], slots, memory_order_release);
+    ouro__store(&set->chunk[chunk], slots, memory_order_release);
     return 0;
 }
 
 int ouro__registration_set_allocate(struct ouro__registration_set *set,
-                                    struct ouro__driver_handle *driver, int fd, uint32_t flags,
+                                    struct ouro__driver_handle *handle, int fd, uint32_t flags,
                                     struct ouro__scheduled_io **out_sio)
 {
     int rc = 0;
@@ -106,10 +104,10 @@ int ouro__registration_set_allocate(struct ouro__registration_set *set,
         set->free = sio->next_free;
         OURO__ASSERT(sio->state == OURO__SIO_FREE);
         sio->state = OURO__SIO_LIVE;
-        sio->driver = driver;
+        sio->handle = handle;
         sio->fd = fd;
         sio->flags = flags;
-        atomic_store_explicit(&sio->readiness, 0, memory_order_release);
+        ouro__store(&sio->readiness, 0, memory_order_release);
         ouro__list_push_back(&set->live, &sio->link);
         set->registered++;
         *out_sio = sio;
@@ -127,7 +125,7 @@ bool ouro__registration_set_deregister(struct ouro__registration_set *set,
     ouro__list_remove(&sio->link);
     ouro__list_push_back(&set->pending, &sio->link);
     set->deregistered++;
-    atomic_fetch_add_explicit(&set->num_pending_release, 1, memory_order_release);
+    ouro__fetch_add(&set->num_pending_release, 1, memory_order_release);
     bool first = !set->release_due;
     set->release_due = true;
     ouro__mutex_unlock(&set->lock);
@@ -146,7 +144,7 @@ static void free_locked(struct ouro__registration_set *set, struct ouro__schedul
         sio->generation = 1;
     sio->next_free = set->free;
     set->free = sio;
-    atomic_fetch_sub_explicit(&set->num_pending_release, 1, memory_order_release);
+    ouro__fetch_sub(&set->num_pending_release, 1, memory_order_release);
 }
 
 uint32_t ouro__registration_set_release(struct ouro__registration_set *set,
@@ -154,7 +152,7 @@ uint32_t ouro__registration_set_release(struct ouro__registration_set *set,
                                                      bool freed),
                                         void *arg)
 {
-    if (atomic_load_explicit(&set->num_pending_release, memory_order_acquire) == 0)
+    if (ouro__load(&set->num_pending_release, memory_order_acquire) == 0)
         return 0;
     struct ouro__list batch;
     ouro__list_init(&batch);

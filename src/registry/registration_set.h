@@ -37,7 +37,7 @@ void ouro__registration_set_fini(struct ouro__registration_set *set);
  * Errors: -OURO_ESHUTDOWN, -ENOMEM (also when 1,048,576 are live).
  */
 OURO__ANY_THREAD int ouro__registration_set_allocate(struct ouro__registration_set *set,
-                                                     struct ouro__driver_handle *driver, int fd,
+                                                     struct ouro__driver_handle *handle, int fd,
                                                      uint32_t flags,
                                                      struct ouro__scheduled_io **out_sio);
 

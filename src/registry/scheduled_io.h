@@ -47,16 +47,16 @@ struct OURO__ALIGNED(OURO__CACHE_LINE) ouro__scheduled_io {
     _Atomic uint64_t readiness;
 
     /* Constant from attach to release. */
-    struct ouro__driver_handle *driver;
+    struct ouro__driver_handle *handle;
     uint32_t index;
     uint32_t generation;
     int fd;
 
     /* The driver's thread only. */
-    uint32_t inflight;      /* occupied lanes, QUIESCE not counted */
-    uint32_t backend;       /* the backend's own flags */
-    uint32_t ready_pending; /* readiness collected in this turn, not yet told */
-    bool closing;           /* a QUIESCE has begun: new operations are refused */
+    uint32_t inflight;        /* occupied lanes, QUIESCE not counted */
+    _Atomic uint32_t backend; /* the backend's own flags */
+    uint32_t ready_pending;   /* readiness collected in this turn, not yet told */
+    bool closing;             /* a QUIESCE has begun: new operations are refused */
     struct ouro__op *lane[OURO__LANES];
     struct ouro__queue_node ready_node;
 

@@ -9,9 +9,9 @@
 #include "runtime/choose.h"
 
 #include "epoll/epoll.h"
+#include "probe/feature.h"
+#include "probe/quirk.h"
 #include "task/fork.h"
-#include "uring/feature.h"
-#include "uring/quirk.h"
 #include "uring/uring.h"
 
 #include <ouro/error.h>

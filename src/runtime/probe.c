@@ -10,9 +10,9 @@
  * Always:  a kernel without io_uring is a result.
  */
 #include "base/alloc.h"
-#include "uring/feature.h"
-#include "uring/quirk.h"
-#include "uring/uses.h"
+#include "probe/feature.h"
+#include "probe/quirk.h"
+#include "probe/uses.h"
 
 #include <ouro/probe.h>
 

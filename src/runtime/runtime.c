@@ -13,9 +13,9 @@
 #include "runtime/runtime.h"
 
 #include "base/alloc.h"
+#include "blocking/pool.h"
 #include "runtime/choose.h"
 #include "runtime/threads.h"
-#include "task/blocking.h"
 #include "task/fork.h"
 #include "task/handle.h"
 #include "task/task.h"
@@ -193,7 +193,7 @@ int ouro_runtime_block_on(struct ouro_runtime *runtime, ouro_task_function *func
     if (rc == 0)
         rc = ouro_task_spawn_with(NULL, &options, function, arg, &task);
     if (rc == 0)
-        ouro__task_join_through(task, out_result);
+        ouro__task_join_uninterruptible(task, out_result);
     ouro_leave();
     ouro__context_set_current(before);
     return rc;
@@ -201,7 +201,7 @@ int ouro_runtime_block_on(struct ouro_runtime *runtime, ouro_task_function *func
 
 static void begin_shutdown(struct ouro_handle *handle)
 {
-    if (atomic_exchange_explicit(&handle->is_shutdown, true, memory_order_acq_rel))
+    if (ouro__exchange(&handle->is_shutdown, true, memory_order_acq_rel))
         return;
     ouro__handle_wake_threads(handle);
     if (is_current_thread(handle))

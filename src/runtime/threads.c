@@ -13,28 +13,14 @@
 #include "runtime/threads.h"
 
 #include "base/fault.h"
+#include "base/futex.h"
 #include "task/worker.h"
 
 #include <errno.h>
-#include <linux/futex.h>
 #include <pthread.h>
 #include <signal.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #define NOT_YET 1
-
-static void futex_wake(_Atomic uint32_t *word)
-{
-    (void)syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
-}
-
-static void futex_wait(_Atomic uint32_t *word, uint32_t value, int64_t deadline_ns)
-{
-    struct timespec until = ouro__clock_to_timespec(deadline_ns < 0 ? 0 : deadline_ns);
-    (void)syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, value,
-                  deadline_ns == OURO__NEVER ? NULL : &until, NULL, FUTEX_BITSET_MATCH_ANY);
-}
 
 static void *worker_thread(void *arg)
 {
@@ -42,13 +28,13 @@ static void *worker_thread(void *arg)
     struct ouro_handle *handle = worker->handle;
     int rc = ouro__worker_open(worker);
     ouro__store(&worker->start_result, (uint32_t)-rc, memory_order_release);
-    futex_wake(&worker->start_result);
+    ouro__futex_wake(&worker->start_result);
     if (rc == 0) {
         ouro__worker_run(worker);
         ouro__worker_close(worker);
     }
     ouro__fetch_add(&handle->ended, 1, memory_order_acq_rel);
-    futex_wake(&handle->ended);
+    ouro__futex_wake(&handle->ended);
     return NULL;
 }
 
@@ -79,7 +65,7 @@ static int await_start(struct ouro__worker *worker)
 {
     uint32_t result = 0;
     while ((result = ouro__load(&worker->start_result, memory_order_acquire)) == NOT_YET)
-        futex_wait(&worker->start_result, NOT_YET, OURO__NEVER);
+        ouro__futex_wait(&worker->start_result, NOT_YET, OURO__NEVER);
     return -(int)result;
 }
 
@@ -94,7 +80,7 @@ int ouro__threads_start(struct ouro_handle *handle, uint32_t first)
             rc = await_start(worker);
     }
     if (rc < 0) {
-        atomic_store_explicit(&handle->is_shutdown, true, memory_order_release);
+        ouro__store(&handle->is_shutdown, true, memory_order_release);
         ouro__threads_stop(handle, first);
         ouro__threads_join(handle, first);
         for (uint32_t i = first; i < handle->worker_count; i++) {
@@ -117,7 +103,7 @@ void ouro__threads_stop(struct ouro_handle *handle, uint32_t first)
         if (!worker->on_own_thread || !worker->is_open)
             continue;
         worker->stop_message.run = stop_message;
-        (void)ouro__driver_send(&worker->io.driver, &worker->stop_message);
+        (void)ouro__driver_send(&worker->io.handle, &worker->stop_message);
     }
 }
 
@@ -127,7 +113,7 @@ bool ouro__threads_await_end(struct ouro_handle *handle, uint32_t count, int64_t
     while ((ended = ouro__load(&handle->ended, memory_order_acquire)) < count) {
         if (ouro__clock_now_ns() >= deadline_ns)
             return false;
-        futex_wait(&handle->ended, ended, deadline_ns);
+        ouro__futex_wait(&handle->ended, ended, deadline_ns);
     }
     return true;
 }

@@ -1,226 +1,105 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The blocking pool as its callers see it: submit, withdraw, shut down.
+ * ouro_blocking(): one function on a thread of the pool, while the caller waits.
  *
- * One lock guards all of it.  A job takes the pool tens of microseconds (a thread woken across
- * cores), so there is nothing to be gained from a cleverer queue.
+ * The job lies on the caller's stack, as does what its argument points to.  So an interrupted
+ * caller may leave only if the pool gives the job back untouched; a function that has begun is
+ * waited for to its end, and its result is then reported: the interruption came too late.
  *
- * Owns:    the pool, by references: one of the owner and one of each thread.
- * Threads: any.
- * Always:  the lock is a leaf; run(), refuse() and joins happen without it.
+ * Owns:    nothing beyond the call.
+ * Threads: begun by a fiber or an entered thread; ended by a pool thread, or by the one that shuts
+ *          the pool down.
+ * Always:  whoever ends the call takes the waker out first: with the state stored, the waiter's
+ *          frame may be gone.
  */
-#include "task/blocking.h"
-
 #include <ouro/error.h>
+#include <ouro/task.h>
+#include <ouro/waker.h>
 
 #include <errno.h>
-#include <pthread.h>
-#include <time.h>
+#include <stdatomic.h>
 
-#include "base/alloc.h"
-#include "base/assert.h"
-#include "base/clock.h"
-#include "task/blocking_pool.h"
+#include "base/atomic.h"
+#include "blocking/pool.h"
+#include "task/handle.h"
+#include "task/wait.h"
 
-#define KEEP_ALIVE_NS (10 * OURO__NS_PER_SEC)
+enum call_state { CALL_WAITED = 0, CALL_DONE, CALL_REFUSED };
 
-/* Look-ups are given this long to end by themselves; a resolver that hangs takes half a minute. */
-#define LOOKUP_GRACE_NS (200 * OURO__NS_PER_MS)
+struct call {
+    struct ouro__blocking_job job;
+    ouro_task_function *function;
+    void *arg;
+    int result;
+    _Atomic uint32_t state; /* enum call_state; stored last */
+    struct ouro_waker waker;
+};
 
-static int init_condition(pthread_cond_t *condition)
+static void end_call(struct call *call, enum call_state state)
 {
-    pthread_condattr_t attributes;
-    int error = pthread_condattr_init(&attributes);
-    if (error != 0)
-        return -error;
-    error = pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
-    if (error == 0)
-        error = pthread_cond_init(condition, &attributes);
-    (void)pthread_condattr_destroy(&attributes);
-    return -error;
+    struct ouro_waker waker = call->waker;
+    ouro__store(&call->state, (uint32_t)state, memory_order_release);
+    ouro_waker_wake(&waker);
+    ouro_waker_drop(&waker);
 }
 
-/* All threads for calls; for look-ups three quarters, at least one, and never the last one of two.
- */
-static void set_limits(struct ouro__blocking_pool *pool, uint32_t threads_max)
+static void run_call(struct ouro__blocking_job *job)
 {
-    uint32_t reserve = threads_max < 8 ? 1 : threads_max / 4;
-    pool->threads_max = threads_max;
-    pool->running_max[OURO__BLOCKING_CALL] = threads_max;
-    pool->running_max[OURO__BLOCKING_LOOKUP] = threads_max == 1 ? 1 : threads_max - reserve;
+    struct call *call = OURO__CONTAINER_OF(job, struct call, job);
+    call->result = call->function(call->arg);
+    end_call(call, CALL_DONE);
 }
 
-int ouro__blocking_pool_new(uint32_t threads_max, struct ouro__blocking_pool **out_pool)
+static void refuse_call(struct ouro__blocking_job *job)
 {
-    if (threads_max == 0)
-        return -EINVAL;
-    struct ouro__blocking_pool *pool = ouro__calloc(1, sizeof(*pool));
-    if (pool == NULL)
-        return -ENOMEM;
-    int rc = -pthread_mutex_init(&pool->lock, NULL);
+    end_call(OURO__CONTAINER_OF(job, struct call, job), CALL_REFUSED);
+}
+
+static bool call_is_over(void *arg)
+{
+    struct call *call = arg;
+    return ouro__load(&call->state, memory_order_acquire) != CALL_WAITED;
+}
+
+/* Runs and waits; 0, or why it was not run. */
+static int make_call(struct ouro__context *context, struct call *call)
+{
+    struct ouro__blocking_pool *pool = ouro__handle_blocking_pool(context->handle);
+
+    int rc = ouro__context_waker(context, &call->waker);
     if (rc < 0)
-        goto no_lock;
-    rc = init_condition(&pool->work);
-    if (rc < 0)
-        goto no_work;
-    rc = init_condition(&pool->ended);
-    if (rc < 0)
-        goto no_ended;
-    for (unsigned kind = 0; kind < OURO__BLOCKING_KINDS; kind++)
-        ouro__list_init(&pool->queue[kind]);
-    set_limits(pool, threads_max);
-    pool->references = 1;
-    pool->keep_alive_ns = KEEP_ALIVE_NS;
-    *out_pool = pool;
-    return 0;
-
-no_ended:
-    (void)pthread_cond_destroy(&pool->work);
-no_work:
-    (void)pthread_mutex_destroy(&pool->lock);
-no_lock:
-    ouro__free(pool);
-    return rc;
-}
-
-void ouro__blocking_pool_set_keep_alive(struct ouro__blocking_pool *pool, int64_t keep_alive_ns)
-{
-    (void)pthread_mutex_lock(&pool->lock);
-    pool->keep_alive_ns = keep_alive_ns;
-    (void)pthread_mutex_unlock(&pool->lock);
-}
-
-static void remove_locked(struct ouro__blocking_pool *pool, struct ouro__blocking_job *job,
-                          enum ouro__blocking_state state)
-{
-    ouro__list_remove(&job->link);
-    pool->queued[job->kind]--;
-    job->state = state;
-}
-
-int ouro__blocking_submit(struct ouro__blocking_pool *pool, struct ouro__blocking_job *job)
-{
-    int rc = -OURO_ESHUTDOWN;
-
-    (void)pthread_mutex_lock(&pool->lock);
-    OURO__ASSERT(job->state == OURO__BLOCKING_IDLE);
-    if (!pool->is_shutdown) {
-        ouro__list_push_back(&pool->queue[job->kind], &job->link);
-        pool->queued[job->kind]++;
-        job->state = OURO__BLOCKING_QUEUED;
-        rc = ouro__blocking_engage_locked(pool);
-        if (rc < 0)
-            remove_locked(pool, job, OURO__BLOCKING_IDLE);
+        return rc;
+    rc = ouro__blocking_submit(pool, &call->job);
+    if (rc < 0) {
+        ouro_waker_drop(&call->waker);
+        return rc;
     }
-    (void)pthread_mutex_unlock(&pool->lock);
-    return rc;
-}
-
-bool ouro__blocking_withdraw(struct ouro__blocking_pool *pool, struct ouro__blocking_job *job)
-{
-    (void)pthread_mutex_lock(&pool->lock);
-    bool is_ours = job->state == OURO__BLOCKING_QUEUED;
-    if (is_ours)
-        remove_locked(pool, job, OURO__BLOCKING_IDLE);
-    (void)pthread_mutex_unlock(&pool->lock);
-    return is_ours;
-}
-
-/* From here on nothing begins any more; what was queued moves to @refused. */
-static void begin_shutdown_locked(struct ouro__blocking_pool *pool, struct ouro__list *refused)
-{
-    pool->is_shutdown = true;
-    for (unsigned kind = 0; kind < OURO__BLOCKING_KINDS; kind++) {
-        while (pool->queued[kind] > 0) {
-            struct ouro__blocking_job *job =
-                OURO__CONTAINER_OF(pool->queue[kind].next, struct ouro__blocking_job, link);
-            remove_locked(pool, job, OURO__BLOCKING_TAKEN);
-            ouro__list_push_back(refused, &job->link);
+    rc = ouro__wait(context, call_is_over, call);
+    if (rc < 0) {
+        if (ouro__blocking_withdraw(pool, &call->job)) {
+            ouro_waker_drop(&call->waker);
+            return rc;
         }
+        ouro__wait_uninterruptible(context, call_is_over, call);
     }
-    (void)pthread_cond_broadcast(&pool->work);
+    return ouro__load(&call->state, memory_order_acquire) == CALL_DONE ? 0 : -OURO_ESHUTDOWN;
 }
 
-static void refuse_all(struct ouro__list *refused)
+int ouro_blocking(ouro_task_function *function, void *arg, int *out_result)
 {
-    while (!ouro__list_is_empty(refused)) {
-        struct ouro__list *first = refused->next;
-        ouro__list_remove(first);
-        struct ouro__blocking_job *job = OURO__CONTAINER_OF(first, struct ouro__blocking_job, link);
-        job->refuse(job);
-    }
-}
+    struct ouro__context *context = NULL;
 
-/* Joins the last thread that ended, and with it all before. */
-static void join_last_and_unlock(struct ouro__blocking_pool *pool)
-{
-    bool has_last = pool->has_last;
-    pthread_t last = pool->last;
-    pool->has_last = false;
-    (void)pthread_mutex_unlock(&pool->lock);
-    if (has_last)
-        (void)pthread_join(last, NULL);
-}
-
-int ouro__blocking_pool_shutdown(struct ouro__blocking_pool *pool, int64_t grace_ns)
-{
-    struct ouro__list refused;
-    int64_t lookup_grace_ns = grace_ns < LOOKUP_GRACE_NS ? grace_ns : LOOKUP_GRACE_NS;
-    int64_t now_ns = ouro__clock_now_ns();
-    const int64_t calls_until_ns = ouro__clock_add_ns(now_ns, grace_ns);
-    const int64_t lookups_until_ns = ouro__clock_add_ns(now_ns, lookup_grace_ns);
-
-    if (ouro__blocking_is_own_thread(pool))
-        return -OURO_ENESTED;
-    ouro__list_init(&refused);
-    (void)pthread_mutex_lock(&pool->lock);
-    begin_shutdown_locked(pool, &refused);
-    (void)pthread_mutex_unlock(&pool->lock);
-    refuse_all(&refused);
-
-    (void)pthread_mutex_lock(&pool->lock);
-    while (pool->threads > 0) {
-        bool only_lookups = pool->threads == pool->running[OURO__BLOCKING_LOOKUP];
-        int64_t until_ns = only_lookups ? lookups_until_ns : calls_until_ns;
-        const struct timespec until = ouro__clock_to_timespec(until_ns > 0 ? until_ns : 0);
-        if (pthread_cond_timedwait(&pool->ended, &pool->lock, &until) == ETIMEDOUT)
-            break;
-    }
-    int rc = pool->running[OURO__BLOCKING_CALL] > 0 ? -ETIMEDOUT : 0;
-    join_last_and_unlock(pool);
+    if (function == NULL)
+        return -EINVAL;
+    int rc = ouro__context_enter(&context);
+    if (rc == 0)
+        rc = ouro__context_interrupted(context);
+    if (rc < 0)
+        return rc;
+    struct call call = {.function = function, .arg = arg};
+    ouro__blocking_job_init(&call.job, OURO__BLOCKING_CALL, run_call, refuse_call);
+    rc = make_call(context, &call);
+    if (rc == 0 && out_result != NULL)
+        *out_result = call.result;
     return rc;
-}
-
-void ouro__blocking_pool_free(struct ouro__blocking_pool *pool)
-{
-    struct ouro__list refused;
-
-    if (pool == NULL)
-        return;
-    ouro__list_init(&refused);
-    (void)pthread_mutex_lock(&pool->lock);
-    begin_shutdown_locked(pool, &refused);
-    pool->is_orphaned = true;
-    join_last_and_unlock(pool);
-    refuse_all(&refused);
-    (void)pthread_mutex_lock(&pool->lock);
-    ouro__blocking_pool_unref_locked(pool);
-}
-
-void ouro__blocking_pool_free_in_child(struct ouro__blocking_pool *pool)
-{
-    ouro__free(pool);
-}
-
-void ouro__blocking_pool_stats(struct ouro__blocking_pool *pool,
-                               struct ouro__blocking_stats *out_stats)
-{
-    (void)pthread_mutex_lock(&pool->lock);
-    *out_stats = (struct ouro__blocking_stats){
-        .threads = pool->threads,
-        .running = ouro__blocking_running_locked(pool),
-        .queued = pool->queued[OURO__BLOCKING_CALL] + pool->queued[OURO__BLOCKING_LOOKUP],
-        .started = pool->started,
-    };
-    (void)pthread_mutex_unlock(&pool->lock);
 }

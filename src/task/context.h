@@ -11,13 +11,12 @@
 #ifndef OURO_TASK_CONTEXT_H
 #define OURO_TASK_CONTEXT_H
 
+#include "base/atomic.h"
 #include "registry/op.h"
 #include "task/fork.h"
 #include "task/timer.h"
 
 #include <ouro/waker.h>
-
-#include <stdatomic.h>
 
 struct ouro_handle;
 struct ouro_task;
@@ -87,7 +86,7 @@ OURO__COLD int ouro__context_tell_interruption(struct ouro__context *context);
 static inline int ouro__context_interrupted(struct ouro__context *context)
 {
     if (OURO__LIKELY(context->interrupts == 0 && context->worker != NULL &&
-                     !atomic_load_explicit(context->is_shutdown, memory_order_acquire)))
+                     !ouro__load(context->is_shutdown, memory_order_acquire)))
         return 0;
     return ouro__context_tell_interruption(context);
 }

@@ -11,9 +11,9 @@
 #include "task/handle.h"
 
 #include "base/alloc.h"
-#include "task/blocking.h"
+#include "blocking/pool.h"
+#include "fiber/overflow.h"
 #include "task/fork.h"
-#include "task/overflow.h"
 #include "task/task.h"
 #include "task/wake_ref.h"
 #include "task/worker.h"
@@ -28,9 +28,9 @@ static void init_worker(struct ouro_handle *handle, uint32_t index)
     worker->handle = handle;
     worker->index = index;
     worker->runs_tasks = index < handle->task_workers;
-    worker->io.driver.index = index;
-    worker->io.driver.trace = handle->config.trace;
-    worker->io.driver.trace_arg = handle->config.trace_arg;
+    worker->io.handle.index = index;
+    worker->io.handle.trace = handle->config.trace;
+    worker->io.handle.trace_arg = handle->config.trace_arg;
     ouro__list_init(&worker->tasks);
     ouro__context_init(&worker->main, handle, worker, NULL);
 }
@@ -41,7 +41,7 @@ int ouro__handle_new(const struct ouro_runtime_config *config, const struct ouro
     struct ouro_handle *handle = ouro__calloc(1, sizeof(*handle));
     if (handle == NULL)
         return -ENOMEM;
-    atomic_init(&handle->references, 1);
+    ouro__atomic_init(&handle->references, 1);
     handle->config = *config;
     handle->fork_generation = ouro__fork_count;
     handle->task_workers = config->flavour == OURO_FLAVOUR_CURRENT_THREAD ? 1 : config->workers;
@@ -90,7 +90,7 @@ static void destroy(struct ouro_handle *handle)
 
 struct ouro_handle *ouro_handle_ref(struct ouro_handle *handle)
 {
-    atomic_fetch_add_explicit(&handle->references, 1, memory_order_relaxed);
+    ouro__fetch_add(&handle->references, 1, memory_order_relaxed);
     return handle;
 }
 
@@ -98,7 +98,7 @@ void ouro_handle_unref(struct ouro_handle *handle)
 {
     if (handle == NULL)
         return;
-    if (atomic_fetch_sub_explicit(&handle->references, 1, memory_order_acq_rel) == 1)
+    if (ouro__fetch_sub(&handle->references, 1, memory_order_acq_rel) == 1)
         destroy(handle);
 }
 
@@ -112,7 +112,7 @@ struct ouro__worker *ouro__handle_next_worker(struct ouro_handle *handle)
 {
     if (handle->task_workers == 1)
         return &handle->worker[0];
-    uint32_t turn = atomic_fetch_add_explicit(&handle->next_worker, 1, memory_order_relaxed);
+    uint32_t turn = ouro__fetch_add(&handle->next_worker, 1, memory_order_relaxed);
     return &handle->worker[turn % handle->task_workers];
 }
 
@@ -124,7 +124,7 @@ int ouro__handle_driver_for(struct ouro__context *context, struct ouro__driver_h
         uint32_t dedicated = handle->worker_count - handle->task_workers;
         uint32_t first = dedicated > 0 ? handle->task_workers : 0;
         uint32_t choice = dedicated > 0 ? dedicated : handle->task_workers;
-        uint32_t turn = atomic_fetch_add_explicit(&handle->next_driver, 1, memory_order_relaxed);
+        uint32_t turn = ouro__fetch_add(&handle->next_driver, 1, memory_order_relaxed);
         worker = &handle->worker[first + turn % choice];
     }
     return ouro__io_handle_driver(&worker->io, out_driver);
@@ -219,7 +219,7 @@ int ouro_handle_metrics(const struct ouro_handle *handle,
     struct ouro_io_driver_metrics sum = {.registered = 0};
     for (uint32_t i = 0; i < handle->worker_count; i++) {
         struct ouro_io_driver_metrics one;
-        ouro__driver_metrics(&handle->worker[i].io.driver, &one);
+        ouro__driver_metrics(&handle->worker[i].io.handle, &one);
         add_metrics(&sum, &one);
     }
     *out_metrics = sum;

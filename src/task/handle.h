@@ -10,9 +10,9 @@
 
 #include "base/atomic.h"
 #include "base/mutex.h"
+#include "fiber/stack.h"
 #include "registry/io_handle.h"
 #include "task/context.h"
-#include "task/stack.h"
 
 #include <ouro/runtime.h>
 
@@ -59,7 +59,7 @@ int ouro__handle_new(const struct ouro_runtime_config *config, const struct ouro
 
 static inline bool ouro__handle_is_shutdown(const struct ouro_handle *handle)
 {
-    return atomic_load_explicit(&handle->is_shutdown, memory_order_acquire);
+    return ouro__load(&handle->is_shutdown, memory_order_acquire);
 }
 
 static inline struct ouro__blocking_pool *ouro__handle_blocking_pool(struct ouro_handle *handle)
@@ -88,10 +88,10 @@ static inline int ouro__handle_count_in(struct ouro_handle *handle)
 {
     if (OURO__LIKELY(handle->config.tasks_max == 0))
         return 0;
-    uint64_t before = atomic_fetch_add_explicit(&handle->tasks_live, 1, memory_order_relaxed);
+    uint64_t before = ouro__fetch_add(&handle->tasks_live, 1, memory_order_relaxed);
     if (before < handle->config.tasks_max)
         return 0;
-    atomic_fetch_sub_explicit(&handle->tasks_live, 1, memory_order_relaxed);
+    ouro__fetch_sub(&handle->tasks_live, 1, memory_order_relaxed);
     return -EAGAIN;
 }
 
@@ -99,7 +99,7 @@ static inline int ouro__handle_count_in(struct ouro_handle *handle)
 static inline void ouro__handle_count_out(struct ouro_handle *handle)
 {
     if (OURO__UNLIKELY(handle->config.tasks_max != 0))
-        atomic_fetch_sub_explicit(&handle->tasks_live, 1, memory_order_relaxed);
+        ouro__fetch_sub(&handle->tasks_live, 1, memory_order_relaxed);
 }
 
 #endif

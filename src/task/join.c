@@ -75,13 +75,13 @@ int ouro_task_join(struct ouro_task *task, int *out_result)
     return 0;
 }
 
-void ouro__task_join_through(struct ouro_task *task, int *out_result)
+void ouro__task_join_uninterruptible(struct ouro_task *task, int *out_result)
 {
     struct ouro__context *context = ouro__context_current();
     if (!ouro__task_has_ended(task)) {
         int rc = leave_address(task, context);
         OURO__ASSERT(rc >= 0);
-        ouro__wait_through(context, has_ended, task);
+        ouro__wait_uninterruptible(context, has_ended, task);
     }
     if (out_result != NULL)
         *out_result = task->result;

@@ -21,6 +21,7 @@
 #include "task/remote.h"
 
 #include "base/atomic.h"
+#include "base/futex.h"
 #include "task/handle.h"
 #include "task/task.h"
 #include "task/worker.h"
@@ -28,9 +29,6 @@
 #include <ouro/error.h>
 
 #include <errno.h>
-#include <linux/futex.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #define REMOTE_FINISHED (1u << 0)
 #define REMOTE_CANCEL (1u << 1)
@@ -40,54 +38,54 @@ struct remote {
     struct ouro__context *context;
     struct ouro__inbox_node submit;
     struct ouro__inbox_node cancel;
-    struct ouro__inbox_node home;
+    struct ouro__inbox_node reply;
     _Atomic uint32_t marks;
-    _Atomic uint32_t is_home; /* a plain thread's futex */
-    bool cancel_seen;         /* the driver's thread only, as the next */
-    bool held;                /* finished, and waits for the cancel message */
+    _Atomic uint32_t has_reply; /* a plain thread's futex */
+    bool cancel_seen;           /* the driver's thread only, as the next */
+    bool deferred;              /* finished, and waits for the cancel message */
 };
 
-static void arrived_home(struct ouro__inbox_node *node)
+static void reply_arrived(struct ouro__inbox_node *node)
 {
-    struct remote *remote = OURO__CONTAINER_OF(node, struct remote, home);
+    struct remote *remote = OURO__CONTAINER_OF(node, struct remote, reply);
     remote->op->finished = true;
     ouro__context_wake_here(remote->context);
 }
 
 /* Driver's thread: the last thing it does with the op. */
-static void send_home(struct remote *remote)
+static void send_reply(struct remote *remote)
 {
     struct ouro__context *context = remote->context;
     if (context->worker != NULL) {
-        remote->home.run = arrived_home;
-        bool sent = ouro__driver_send(&context->worker->io.driver, &remote->home);
+        remote->reply.run = reply_arrived;
+        bool sent = ouro__driver_send(&context->worker->io.handle, &remote->reply);
         OURO__ASSERT(sent); /* a worker does not end while somebody waits on it */
         return;
     }
-    _Atomic uint32_t *word = &remote->is_home;
+    _Atomic uint32_t *word = &remote->has_reply;
     ouro__store(word, 1, memory_order_release);
     /* The waiter may have returned by now: the address is only a name to the kernel. */
-    (void)syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+    ouro__futex_wake(word);
 }
 
 static void done_there(struct ouro__op *op)
 {
     struct remote *remote = op->waiter;
-    OURO__TRACE(op->sio->driver, .kind = OURO_TRACE_WOKEN, .fd = op->sio->fd,
+    OURO__TRACE(op->sio->handle, .kind = OURO_TRACE_WOKEN, .fd = op->sio->fd,
                 .token = ouro__sio_token(op->sio, op->lane),
                 .name = remote->context->task == NULL ? "thread"
                                                       : ouro__task_name(remote->context->task));
     uint32_t before = ouro__fetch_or(&remote->marks, REMOTE_FINISHED, memory_order_acq_rel);
     if ((before & REMOTE_CANCEL) != 0 && !remote->cancel_seen)
-        remote->held = true;
+        remote->deferred = true;
     else
-        send_home(remote);
+        send_reply(remote);
 }
 
 static void submit_there(struct ouro__inbox_node *node)
 {
     struct remote *remote = OURO__CONTAINER_OF(node, struct remote, submit);
-    struct ouro__driver *driver = remote->op->sio->driver->driver;
+    struct ouro__driver *driver = remote->op->sio->handle->driver;
     ouro__driver_submit(driver, remote->op);
     /* One that set out before a shutdown and arrives after it: nobody would end it. */
     if (OURO__UNLIKELY(ouro__handle_is_shutdown(remote->context->handle)))
@@ -98,48 +96,47 @@ static void cancel_there(struct ouro__inbox_node *node)
 {
     struct remote *remote = OURO__CONTAINER_OF(node, struct remote, cancel);
     remote->cancel_seen = true;
-    if (remote->held)
-        send_home(remote);
+    if (remote->deferred)
+        send_reply(remote);
     else
-        ouro__driver_cancel(remote->op->sio->driver->driver, remote->op);
+        ouro__driver_cancel(remote->op->sio->handle->driver, remote->op);
 }
 
 /* Waiter's thread; asked once. */
-static void cancel_from_home(struct ouro__op *op)
+static void request_cancel(struct ouro__op *op)
 {
     struct remote *remote = op->waiter;
     uint32_t before = ouro__fetch_or(&remote->marks, REMOTE_CANCEL, memory_order_acq_rel);
     if ((before & REMOTE_FINISHED) != 0)
         return;
     remote->cancel.run = cancel_there;
-    bool sent = ouro__driver_send(op->sio->driver, &remote->cancel);
+    bool sent = ouro__driver_send(op->sio->handle, &remote->cancel);
     OURO__ASSERT(sent); /* a driver does not close while an op is in flight */
 }
 
 /* A plain thread waits on its futex, and asks for cancellation once when it is interrupted. */
-static void wait_on_thread(struct ouro__context *context, struct remote *remote, bool through)
+static void wait_on_thread(struct ouro__context *context, struct remote *remote,
+                           bool uninterruptible)
 {
-    bool asked = through;
-    while (ouro__load(&remote->is_home, memory_order_acquire) == 0) {
+    bool asked = uninterruptible;
+    while (ouro__load(&remote->has_reply, memory_order_acquire) == 0) {
         int rc = asked ? 0 : ouro__context_interrupted(context);
         if (rc < 0) {
             asked = true;
             remote->op->cancel_reason = rc;
-            cancel_from_home(remote->op);
+            request_cancel(remote->op);
             continue;
         }
         int64_t until_ns = asked ? OURO__NEVER : context->deadline_ns;
-        struct timespec until = ouro__clock_to_timespec(until_ns);
-        (void)syscall(SYS_futex, &remote->is_home, FUTEX_WAIT_BITSET_PRIVATE, 0,
-                      until_ns == OURO__NEVER ? NULL : &until, NULL, FUTEX_BITSET_MATCH_ANY);
+        ouro__futex_wait(&remote->has_reply, 0, until_ns);
     }
 }
 
-static void wait_on_worker(struct ouro__context *context, struct ouro__op *op, bool through)
+static void wait_on_worker(struct ouro__context *context, struct ouro__op *op, bool uninterruptible)
 {
-    if (!through) {
+    if (!uninterruptible) {
         context->op = op;
-        context->cancel_op = cancel_from_home;
+        context->cancel_op = request_cancel;
     }
     while (!op->finished)
         ouro__context_park(context);
@@ -149,15 +146,15 @@ static void wait_on_worker(struct ouro__context *context, struct ouro__op *op, b
 void ouro__await_remote(struct ouro__context *context, struct ouro__op *op, uint32_t flags)
 {
     struct remote remote = {.op = op, .context = context, .submit.run = submit_there};
-    bool through = (flags & OURO__AWAIT_THROUGH) != 0;
+    bool uninterruptible = (flags & OURO__AWAIT_UNINTERRUPTIBLE) != 0;
     op->waiter = &remote;
     op->done = done_there;
-    if (!ouro__driver_send(op->sio->driver, &remote.submit)) {
-        op->result = through ? 0 : -OURO_ESHUTDOWN; /* closed: nothing is in flight there */
+    if (!ouro__driver_send(op->sio->handle, &remote.submit)) {
+        op->result = uninterruptible ? 0 : -OURO_ESHUTDOWN; /* closed: nothing is in flight there */
         return;
     }
     if (context->worker == NULL)
-        wait_on_thread(context, &remote, through);
+        wait_on_thread(context, &remote, uninterruptible);
     else
-        wait_on_worker(context, op, through);
+        wait_on_worker(context, op, uninterruptible);
 }

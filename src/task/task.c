@@ -1,20 +1,37 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Task: a function that runs as a fiber, from its birth to the return of the function.
+ * Task: a function that runs as a fiber, from its birth to the release of its memory.
  *
- * A task is made by whoever spawns it, on a stack from the spawner's own pool (a plain thread takes
- * one from the runtime's shared pools), and sent to its worker, where it lives.  How it ends, and
- * who gives its memory back, is told in task_end.c.
+ * The spawner makes the task, on a stack from its own worker's pool (a plain thread takes one from
+ * the runtime's shared pools), and sends it to its worker, where it stays.
+ *
+ * When the function has returned, one exchange of the joiner word decides who releases the task:
+ *
+ *     NONE        the handle is held     its holder will find DONE, and release the task
+ *     a wake_ref  its holder waits       is woken, and does the same
+ *     DETACHED    it was given up        whoever runs next on this worker releases the task
+ *
+ * This happens on the task's own stack, which must not be reused before the task has left it.
+ * Release runs on the worker's thread, and that thread is busy here until it has switched away.
+ *
+ * Release takes the task off its worker's list, on that worker's thread, and its stack back to the
+ * pool it came from, on that pool's; between threads the task itself is the message.
+ *
+ * A cancellation from another thread is a message too, and lies in the task.  A release that finds
+ * it on its way leaves the rest to it.  Who cancels holds the handle (or knows that it is held), so
+ * no cancel is sent after the release has begun.
  *
  * Owns:    its stack, and itself at the top of it.
- * Threads: spawn any; birth and running its worker's.
- * Always:  it is in its worker's list from birth to release.
+ * Threads: spawn, release, cancel any; birth, running, the end and reap its worker's.
+ * Always:  it is in its worker's list from birth to release; it is released once, after its end,
+ *          with no message to it on its way.
  */
 #include "task/task.h"
 
 #include "base/fault.h"
 #include "task/fork.h"
 #include "task/handle.h"
+#include "task/wake_ref.h"
 #include "task/worker.h"
 
 #include <ouro/error.h>
@@ -109,9 +126,9 @@ int ouro__task_new(struct ouro_handle *handle, struct ouro__worker *worker,
     ouro__context_init(&task->context, handle, worker, task);
     task->function = function;
     task->arg = arg;
-    atomic_init(&task->joiner, joinable ? OURO__JOINER_NONE : OURO__JOINER_DETACHED);
-    atomic_init(&task->cancel, OURO__TASK_NOT_CANCELLED);
-    task->is_void = false;
+    ouro__atomic_init(&task->joiner, joinable ? OURO__JOINER_NONE : OURO__JOINER_DETACHED);
+    ouro__atomic_init(&task->cancel, OURO__TASK_NOT_CANCELLED);
+    task->release_pending = false;
     set_name(task, options == NULL ? NULL : options->name);
     char *low = ouro__stack_low(ouro__task_stack_pool(task), task);
     ouro__switch_init(&task->fiber, low, (size_t)((char *)task - low), task_main, task);
@@ -120,7 +137,7 @@ int ouro__task_new(struct ouro_handle *handle, struct ouro__worker *worker,
         start_here(task);
     } else {
         task->message.run = birth_message;
-        if (!ouro__driver_send(&worker->io.driver, &task->message)) {
+        if (!ouro__driver_send(&worker->io.handle, &task->message)) {
             ouro__switch_fini(&task->fiber);
             ouro__handle_count_out(handle);
             ouro__task_put_stack(task); /* it is from the caller's own pool, or a shared one */
@@ -182,4 +199,156 @@ int ouro_task_spawn_with(struct ouro_handle *handle, const struct ouro_task_opti
 int ouro_task_spawn(ouro_task_function *function, void *arg, struct ouro_task **out_task)
 {
     return ouro_task_spawn_with(NULL, NULL, function, arg, out_task);
+}
+
+struct ouro__stack_pool *ouro__task_stack_pool(const struct ouro_task *task)
+{
+    return task->stack_owner != NULL ? &task->stack_owner->stacks : &task->shared_stacks->pool;
+}
+
+void ouro__task_put_stack(struct ouro_task *task)
+{
+    if (task->stack_owner != NULL) {
+        ouro__stack_put(&task->stack_owner->stacks, task);
+        return;
+    }
+    struct ouro__shared_stacks *shared = task->shared_stacks;
+    ouro__mutex_lock(&shared->lock);
+    ouro__stack_put(&shared->pool, task);
+    ouro__mutex_unlock(&shared->lock);
+}
+
+static void put_stack_message(struct ouro__inbox_node *node)
+{
+    ouro__task_put_stack(OURO__CONTAINER_OF(node, struct ouro_task, message));
+}
+
+/* On the task's worker's thread. */
+static void release_here(struct ouro_task *task)
+{
+    if (OURO__UNLIKELY(ouro__load(&task->cancel, memory_order_acquire) == OURO__TASK_CANCEL_SENT)) {
+        task->release_pending = true;
+        return;
+    }
+    ouro__switch_fini(&task->fiber);
+    ouro__list_remove(&task->context.link);
+    struct ouro__worker *owner = task->stack_owner;
+    if (owner == NULL || ouro__worker_is_here(owner)) {
+        ouro__task_put_stack(task);
+        return;
+    }
+    task->message.run = put_stack_message;
+    (void)ouro__driver_send(&owner->io.handle, &task->message); /* gone: so are its pools soon */
+}
+
+static void release_message(struct ouro__inbox_node *node)
+{
+    release_here(OURO__CONTAINER_OF(node, struct ouro_task, message));
+}
+
+void ouro__task_release(struct ouro_task *task)
+{
+    struct ouro__worker *worker = task->context.worker;
+    if (ouro__worker_is_here(worker)) {
+        release_here(task);
+        return;
+    }
+    task->message.run = release_message;
+    (void)ouro__driver_send(&worker->io.handle, &task->message);
+}
+
+void ouro__task_end(struct ouro_task *task)
+{
+    ouro__context_fini(&task->context);
+    task->context.worker->live--;
+    ouro__handle_count_out(task->context.handle);
+    uintptr_t joiner = ouro__exchange(&task->joiner, OURO__JOINER_DONE, memory_order_acq_rel);
+    if (joiner == OURO__JOINER_NONE)
+        return;
+    if (joiner == OURO__JOINER_DETACHED) {
+        task->context.worker->ended = task;
+        return;
+    }
+    struct ouro__wake_ref *ref = (struct ouro__wake_ref *)joiner;
+    ouro__wake_ref_wake(ref);
+    ouro__wake_ref_unref(ref);
+}
+
+void ouro__task_reap(struct ouro__worker *worker)
+{
+    struct ouro_task *task = worker->ended;
+    worker->ended = NULL;
+    release_here(task);
+}
+
+static void cancel_message(struct ouro__inbox_node *node)
+{
+    struct ouro_task *task = OURO__CONTAINER_OF(node, struct ouro_task, cancel_message);
+    ouro__store(&task->cancel, OURO__TASK_CANCEL_ARRIVED, memory_order_release);
+    if (task->release_pending)
+        release_here(task);
+    else if (!ouro__task_has_ended(task))
+        ouro__context_interrupt(&task->context, OURO__INTERRUPT_CANCEL);
+}
+
+int ouro_task_cancel(struct ouro_task *task)
+{
+    if (task == NULL)
+        return -EINVAL;
+    if (ouro__fork_is_child(task->context.handle->fork_generation))
+        return -OURO_EFORKED;
+    uint32_t before = OURO__TASK_NOT_CANCELLED;
+    if (!ouro__compare_exchange(&task->cancel, &before, OURO__TASK_CANCEL_SENT,
+                                memory_order_acq_rel))
+        return 0;
+    struct ouro__worker *worker = task->context.worker;
+    task->cancel_message.run = cancel_message;
+    if (ouro__worker_is_here(worker))
+        cancel_message(&task->cancel_message);
+    else if (!ouro__driver_send(&worker->io.handle, &task->cancel_message))
+        ouro__store(&task->cancel, OURO__TASK_CANCEL_ARRIVED, memory_order_release);
+    return 0;
+}
+
+int ouro_task_is_cancelled(void)
+{
+    struct ouro__context *context = ouro__context_current();
+    return context != NULL && (context->interrupts & OURO__INTERRUPT_CANCEL) != 0;
+}
+
+struct ouro_task *ouro_task_current(void)
+{
+    struct ouro__context *context = ouro__context_current();
+    return context == NULL ? NULL : context->task;
+}
+
+const char *ouro_task_name(const struct ouro_task *task)
+{
+    return task == NULL ? "" : ouro__task_name(task);
+}
+
+size_t ouro_task_stack_used_bytes(void)
+{
+    struct ouro_task *task = ouro_task_current();
+    if (task == NULL)
+        return 0;
+    if (task->stack_owner != NULL) /* it reads only what is constant in the pool */
+        return ouro__stack_used_bytes(&task->stack_owner->stacks, task);
+    ouro__mutex_lock(&task->shared_stacks->lock);
+    size_t used = ouro__stack_used_bytes(&task->shared_stacks->pool, task);
+    ouro__mutex_unlock(&task->shared_stacks->lock);
+    return used;
+}
+
+int ouro_yield(void)
+{
+    struct ouro__context *context = NULL;
+    int rc = ouro__context_enter(&context);
+    if (OURO__UNLIKELY(rc < 0))
+        return rc;
+    if (context->task != NULL) {
+        context->budget = OURO__BUDGET;
+        ouro__worker_yield(context->worker);
+    }
+    return ouro__context_interrupted(context);
 }

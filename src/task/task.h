@@ -6,8 +6,8 @@
 #define OURO_TASK_TASK_H
 
 #include "base/atomic.h"
+#include "fiber/switch.h"
 #include "task/context.h"
-#include "task/switch.h"
 
 #include <ouro/task.h>
 
@@ -39,7 +39,7 @@ struct ouro_task {
     struct ouro__shared_stacks *shared_stacks; /* the shared one */
     struct ouro__inbox_node message;           /* birth; later the way home to be released */
     struct ouro__inbox_node cancel_message;
-    bool is_void;                   /* worker's thread: released when the cancel has arrived */
+    bool release_pending;           /* worker's thread: released when the cancel has arrived */
     char name[OURO__TASK_NAME_MAX]; /* "": it was given none */
 };
 
@@ -73,7 +73,7 @@ struct ouro__stack_pool *ouro__task_stack_pool(const struct ouro_task *task);
 
 /* ouro_task_join() that nothing interrupts and that cannot fail; the caller has prepared its
  * context (ouro__context_prepare()) before it spawned. */
-void ouro__task_join_through(struct ouro_task *task, int *out_result);
+void ouro__task_join_uninterruptible(struct ouro_task *task, int *out_result);
 
 /* For the overflow report. */
 const char *ouro__task_name_of(void *header);

@@ -15,9 +15,10 @@ int ouro__wait(struct ouro__context *context, bool (*is_done)(void *arg), void *
 
 /* As ouro__wait(), and nothing interrupts it: for what must be awaited before memory is released.
  */
-void ouro__wait_through(struct ouro__context *context, bool (*is_done)(void *arg), void *arg);
+void ouro__wait_uninterruptible(struct ouro__context *context, bool (*is_done)(void *arg),
+                                void *arg);
 
-#define OURO__AWAIT_THROUGH (1u << 0) /* not interrupted: for closing */
+#define OURO__AWAIT_UNINTERRUPTIBLE (1u << 0) /* not interrupted: for closing */
 
 /*
  * Submits @op (sio, code, lane and arg are set) to its descriptor's driver, here or through the

@@ -15,13 +15,11 @@
 
 #include "base/alloc.h"
 #include "base/atomic.h"
+#include "base/futex.h"
 #include "task/handle.h"
 #include "task/worker.h"
 
 #include <errno.h>
-#include <linux/futex.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 struct ouro__wake_ref {
     struct ouro__inbox_node message;
@@ -47,7 +45,7 @@ struct ouro__wake_ref *ouro__wake_ref_new(struct ouro__context *context)
     if (ref == NULL)
         return NULL;
     ref->message.run = message_arrived;
-    atomic_init(&ref->references, 1);
+    ouro__atomic_init(&ref->references, 1);
     ref->handle = ouro_handle_ref(context->handle);
     ref->worker = context->worker;
     ref->context = context;
@@ -62,12 +60,12 @@ void ouro__wake_ref_forget(struct ouro__wake_ref *ref)
 
 void ouro__wake_ref_ref(struct ouro__wake_ref *ref)
 {
-    atomic_fetch_add_explicit(&ref->references, 1, memory_order_relaxed);
+    ouro__fetch_add(&ref->references, 1, memory_order_relaxed);
 }
 
 void ouro__wake_ref_unref(struct ouro__wake_ref *ref)
 {
-    if (atomic_fetch_sub_explicit(&ref->references, 1, memory_order_acq_rel) != 1)
+    if (ouro__fetch_sub(&ref->references, 1, memory_order_acq_rel) != 1)
         return;
     ouro_handle_unref(ref->handle);
     ouro__free(ref);
@@ -76,7 +74,7 @@ void ouro__wake_ref_unref(struct ouro__wake_ref *ref)
 static void send_message(struct ouro__wake_ref *ref)
 {
     ouro__wake_ref_ref(ref);
-    if (ouro__driver_send(&ref->worker->io.driver, &ref->message))
+    if (ouro__driver_send(&ref->worker->io.handle, &ref->message))
         return;
     ouro__wake_ref_unref(ref); /* the worker has ended, and its tasks with it */
 }
@@ -93,16 +91,13 @@ void ouro__wake_ref_wake(struct ouro__wake_ref *ref)
     if (ref->worker != NULL)
         send_message(ref);
     else
-        (void)syscall(SYS_futex, &ref->word, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
+        ouro__futex_wake(&ref->word);
 }
 
 void ouro__wake_ref_park(struct ouro__wake_ref *ref, int64_t deadline_ns)
 {
-    struct timespec until = ouro__clock_to_timespec(deadline_ns < 0 ? 0 : deadline_ns);
-    /* FUTEX_WAIT_BITSET takes an absolute CLOCK_MONOTONIC time (futex(2)). */
     if (ouro__load(&ref->word, memory_order_acquire) == 0)
-        (void)syscall(SYS_futex, &ref->word, FUTEX_WAIT_BITSET_PRIVATE, 0,
-                      deadline_ns == OURO__NEVER ? NULL : &until, NULL, FUTEX_BITSET_MATCH_ANY);
+        ouro__futex_wait(&ref->word, 0, deadline_ns);
     /* An exchange, so that what was done before the wake is seen by who looks next. */
     (void)ouro__exchange(&ref->word, 0, memory_order_acq_rel);
 }

@@ -174,7 +174,7 @@ static int64_t turn_timeout_ns(struct ouro__worker *worker, int64_t deadline_ns)
 static void step(struct ouro__worker *worker, bool may_wait, int64_t deadline_ns)
 {
     int64_t timeout_ns = may_wait ? turn_timeout_ns(worker, deadline_ns) : 0;
-    const struct ouro__counter *completed = &worker->io.driver.counters.completed;
+    const struct ouro__counter *completed = &worker->io.handle.counters.completed;
     uint64_t before = ouro__counter_read(completed);
     ouro__io_handle_turn(&worker->io, timeout_ns);
     uint64_t woken = ouro__counter_read(completed) - before;
@@ -197,7 +197,7 @@ void ouro__worker_run_until_woken(struct ouro__worker *worker, struct ouro__cont
 /* No task is alive, and nobody else waits for an operation here. */
 static bool is_empty(const struct ouro__worker *worker)
 {
-    const struct ouro__driver *driver = worker->io.driver.driver;
+    const struct ouro__driver *driver = worker->io.handle.driver;
     return worker->live == 0 && (driver == NULL || driver->inflight == 0);
 }
 
@@ -206,7 +206,7 @@ bool ouro__worker_run_until_empty(struct ouro__worker *worker, int64_t deadline_
     OURO__ASSERT(worker->running == NULL && !worker->in_loop);
     worker->in_loop = true;
     worker->outside = ouro__context_current();
-    ouro__inbox_drain(&worker->io.driver.inbox);
+    ouro__inbox_drain(&worker->io.handle.inbox);
     run_ready(worker, 0);
     while (!is_empty(worker) && ouro__clock_now_ns() < deadline_ns)
         step(worker, true, deadline_ns);
@@ -226,7 +226,7 @@ void ouro__worker_shut_down(struct ouro__worker *worker)
 {
     worker->is_stopping = true;
     if (worker->io.kind == OURO__IO_ENABLED)
-        ouro__registration_set_shut_down(&worker->io.driver.set);
+        ouro__registration_set_shut_down(&worker->io.handle.set);
     ouro__context_interrupt(&worker->main, OURO__INTERRUPT_SHUTDOWN);
     struct ouro__list *next = NULL;
     for (struct ouro__list *at = worker->tasks.next; at != &worker->tasks; at = next) {
@@ -236,6 +236,6 @@ void ouro__worker_shut_down(struct ouro__worker *worker)
             ouro__context_interrupt(&task->context, OURO__INTERRUPT_SHUTDOWN);
     }
     /* And what other threads wait for. */
-    if (worker->io.driver.driver != NULL)
-        ouro__driver_cancel_all(worker->io.driver.driver);
+    if (worker->io.handle.driver != NULL)
+        ouro__driver_cancel_all(worker->io.handle.driver);
 }

@@ -6,11 +6,11 @@
 #define OURO_TASK_WORKER_H
 
 #include "base/list.h"
+#include "fiber/overflow.h"
+#include "fiber/stack.h"
+#include "fiber/switch.h"
 #include "registry/io_handle.h"
 #include "task/context.h"
-#include "task/overflow.h"
-#include "task/stack.h"
-#include "task/switch.h"
 #include "task/timer.h"
 
 struct ouro_handle;
@@ -52,7 +52,7 @@ struct ouro__worker {
 
 static inline bool ouro__worker_is_here(const struct ouro__worker *worker)
 {
-    return ouro__driver_is_here(&worker->io.driver);
+    return ouro__driver_is_here(&worker->io.handle);
 }
 
 /* On the thread that shall own it: driver, stacks, timers.  Errors: those of the driver, -EINVAL.

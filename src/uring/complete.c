@@ -12,7 +12,7 @@
  * Always:  an operation ends by its own CQE, or (uring.c) because the kernel never saw it.
  */
 #include "base/assert.h"
-#include "uring/abi.h"
+#include "probe/abi.h"
 #include "uring/ring.h"
 #include "uring/sanitize.h"
 

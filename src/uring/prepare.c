@@ -17,7 +17,7 @@
  * Always:  an SQE that names an operation exists only while that operation is in flight.
  */
 #include "base/assert.h"
-#include "uring/abi.h"
+#include "probe/abi.h"
 #include "uring/ring.h"
 #include "uring/sanitize.h"
 

@@ -22,8 +22,8 @@
 
 #include "base/alloc.h"
 #include "base/assert.h"
-#include "uring/abi.h"
-#include "uring/feature.h"
+#include "probe/abi.h"
+#include "probe/feature.h"
 #include "uring/sanitize.h"
 
 #include <errno.h>

@@ -25,18 +25,18 @@
 #include <valgrind/memcheck.h>
 #endif
 
-bool ouro__sanitize_on;
-bool ouro__sanitize_on_valgrind;
+_Atomic bool ouro__sanitize_on;
+_Atomic bool ouro__sanitize_on_valgrind;
 
 #if OURO__TSAN
 static char all_sockets;
 #endif
 
 /* Several drivers may be opened at a time. */
-static void set(bool *flag)
+static void set(_Atomic bool *flag)
 {
-    if (!__atomic_load_n(flag, __ATOMIC_RELAXED))
-        __atomic_store_n(flag, true, __ATOMIC_RELAXED);
+    if (!ouro__load(flag, memory_order_relaxed))
+        ouro__store(flag, true, memory_order_relaxed);
 }
 
 void ouro__sanitize_init(void)

@@ -7,6 +7,7 @@
 #ifndef OURO_URING_SANITIZE_H
 #define OURO_URING_SANITIZE_H
 
+#include "base/atomic.h"
 #include "base/compiler.h"
 #include "registry/op.h"
 
@@ -20,9 +21,9 @@
 #endif
 
 /* Set by ouro__sanitize_init(): a checker is there. */
-extern bool ouro__sanitize_on;
+extern _Atomic bool ouro__sanitize_on;
 /* It is Valgrind, which stops every other thread while one is in io_uring_enter(2). */
-extern bool ouro__sanitize_on_valgrind;
+extern _Atomic bool ouro__sanitize_on_valgrind;
 
 void ouro__sanitize_init(void);
 OURO__COLD void ouro__sanitize_submit_slow(const struct ouro__op *op);
@@ -31,14 +32,14 @@ OURO__COLD void ouro__sanitize_complete_slow(const struct ouro__op *op, int32_t 
 /* The kernel is about to get what @op names: it must all be addressable. */
 static inline void ouro__sanitize_submit(const struct ouro__op *op)
 {
-    if (OURO__UNLIKELY(ouro__sanitize_on))
+    if (OURO__UNLIKELY(ouro__load(&ouro__sanitize_on, memory_order_relaxed)))
         ouro__sanitize_submit_slow(op);
 }
 
 /* It has ended: it must all still be addressable, and what the kernel wrote is defined. */
 static inline void ouro__sanitize_complete(const struct ouro__op *op, int32_t result)
 {
-    if (OURO__UNLIKELY(ouro__sanitize_on))
+    if (OURO__UNLIKELY(ouro__load(&ouro__sanitize_on, memory_order_relaxed)))
         ouro__sanitize_complete_slow(op, result);
 }
 

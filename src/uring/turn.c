@@ -135,7 +135,7 @@ static OURO__COLD int sleep_in_naps(struct ouro__uring *uring, int64_t timeout_n
 
 static int sleep_in_kernel(struct ouro__uring *uring, int64_t timeout_ns)
 {
-    if (OURO__UNLIKELY(ouro__sanitize_on_valgrind))
+    if (OURO__UNLIKELY(ouro__load(&ouro__sanitize_on_valgrind, memory_order_relaxed)))
         return sleep_in_naps(uring, timeout_ns);
     bool learns = uring->spin.budget_ns > 0;
     int64_t begun_ns = learns ? ouro__clock_now_ns() : 0;

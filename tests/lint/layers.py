@@ -7,26 +7,33 @@ from lint import Lint, code_only, line_of
 
 BELOW = {
     "base": "",
+    "probe": "base",
+    "fiber": "base",
+    "blocking": "base",
     "registry": "base",
-    "uring": "base registry",
+    # The backends see no task code.
+    "uring": "base probe registry",
     "epoll": "base registry",
     "sim": "base registry",
-    "task": "base registry",
-    "time": "base registry task",
-    "sync": "base registry task",
-    "net": "base registry task time sync",
-    "fs": "base registry task time sync",
+    "task": "base fiber blocking registry",
+    "time": "base fiber blocking registry task",
+    "sync": "base fiber blocking registry task",
+    "stream": "base fiber blocking registry task time sync",
+    "net": "base fiber blocking registry task time sync stream",
+    "fs": "base fiber blocking registry task time sync stream",
+    "process": "base fiber blocking registry task time sync stream",
     # Where a program's parts are put together: the only folder that names the backends.
-    "runtime": "base registry task time sync net fs uring epoll sim",
+    "runtime": "base probe fiber blocking registry uring epoll sim task time sync "
+               "stream net fs process",
     "tls": "",
 }
-FEATURE_TABLE = ("uring/abi.h", "uring/feature.h", "uring/quirk.h")
+FEATURE_TABLE = ("probe/abi.h", "probe/feature.h", "probe/quirk.h")
 HOME = [  # who may include a system's header
     (re.compile(r"liburing|linux/io_uring"),
-     ("src/uring/", "tools/ktest/", "tools/bench/", "tests/")),
+     ("src/uring/", "src/probe/", "tools/ktest/", "tools/bench/", "tests/")),
     # A self-test of the kernel asks how a ring looks to somebody else's epoll.
     (re.compile(r"sys/epoll\.h"),
-     ("src/epoll/", "src/uring/quirk", "tools/ktest/",
+     ("src/epoll/", "src/probe/quirk", "tools/ktest/",
      "tools/bench/", "tests/")),
     (re.compile(r"openssl/"), ("src/tls/", "tests/tls/")),
 ]

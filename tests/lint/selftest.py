@@ -19,7 +19,7 @@ CASES = [  # script, file, good text, bad text, part of the finding
     ("layers", "src/epoll/a.c", "#include <sys/epoll.h>\n", "#include <liburing.h>\n",
      "src/uring/ only"),
     ("layers", "tools/ouro/a.c", '#include "cli.h"\n', '#include "base/b.h"\n', "may not include"),
-    ("layers", "tools/ktest/a.c", '#include "uring/abi.h"\n', '#include "uring/ring.h"\n',
+    ("layers", "tools/ktest/a.c", '#include "probe/abi.h"\n', '#include "uring/ring.h"\n',
      "may not"),
     ("headers", "include/ouro/a.h", HEADER + "int a(void);\n", HEADER + "size_t a(void);\n", "c11"),
     ("headers", "include/ouro/a.h", HEADER + "int a(int b);\n", HEADER + "int a(int new);\n",

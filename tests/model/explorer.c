@@ -27,7 +27,7 @@
 #include "base/assert.h"
 #include "base/atomic.h"
 #include "base/mutex.h"
-#include "task/switch.h"
+#include "fiber/switch.h"
 
 enum { DECISIONS_MAX = 4096, STEPS_MAX = 100000, STACK_SIZE = 256 * 1024 };
 #define RUNS_MAX UINT64_C(200000000)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Models of a task's end (task/task_end.c) and of who holds its handle (task/join.c): on one thread
+ * Models of a task's end (task/task.c) and of who holds its handle (task/join.c): on one thread
  * the worker, where the function returns and messages arrive; on another the holder, who joins,
  * gives up, detaches, cancels.  The task's memory is overwritten as soon as it is released.
  */
@@ -43,7 +43,7 @@ uint32_t ouro__fork_count;
 /* What the two files need of the others. */
 bool ouro__driver_send(struct ouro__driver_handle *handle, struct ouro__inbox_node *node)
 {
-    MODEL_CHECK(handle == &home.io.driver && released == 0);
+    MODEL_CHECK(handle == &home.io.handle && released == 0);
     return ouro__inbox_push(&handle->inbox, node);
 }
 
@@ -112,7 +112,8 @@ int ouro__wait(struct ouro__context *context, bool (*is_done)(void *arg), void *
     return 0;
 }
 
-void ouro__wait_through(struct ouro__context *context, bool (*is_done)(void *arg), void *arg)
+void ouro__wait_uninterruptible(struct ouro__context *context, bool (*is_done)(void *arg),
+                                void *arg)
 {
     (void)context;
     while (!is_done(arg)) {
@@ -133,7 +134,7 @@ static void begin(void)
     is_held = true;
     released = 0;
     interrupts = 0;
-    spawner.io.driver.owner = ouro__thread_identity();
+    spawner.io.handle.owner = ouro__thread_identity();
     ouro__list_init(&home.tasks);
     home.live = 1;
     task.context.handle = &runtime;
@@ -148,14 +149,14 @@ static void begin(void)
 static bool has_message(void *arg)
 {
     (void)arg;
-    return !ouro__inbox_is_empty(&home.io.driver.inbox);
+    return !ouro__inbox_is_empty(&home.io.handle.inbox);
 }
 
 /* The worker: perhaps a message first, then the function returns, then the rest. */
 static void work(void)
 {
     if (model_choose(2) == 1)
-        ouro__inbox_drain(&home.io.driver.inbox);
+        ouro__inbox_drain(&home.io.handle.inbox);
     task.result = RESULT;
     ouro__task_end(&task);
     model_note("has ended");
@@ -163,7 +164,7 @@ static void work(void)
         ouro__task_reap(&home);
     while (released == 0) {
         model_wait_until(has_message, NULL);
-        ouro__inbox_drain(&home.io.driver.inbox);
+        ouro__inbox_drain(&home.io.handle.inbox);
     }
 }
 
@@ -171,7 +172,7 @@ static void join(void)
 {
     int result = 0;
     is_interrupted = false;
-    ouro__task_join_through(&task, &result);
+    ouro__task_join_uninterruptible(&task, &result);
     MODEL_CHECK(result == RESULT);
     is_held = false;
     model_note("has joined");
@@ -237,7 +238,7 @@ static void nothing_left(void)
     MODEL_CHECK(released == 1 && !is_held && interrupts <= 1);
     MODEL_CHECK(wake_ref.references == 1);
     MODEL_CHECK(home.live == 0 && ouro__list_is_empty(&home.tasks));
-    MODEL_CHECK(ouro__inbox_is_empty(&home.io.driver.inbox));
+    MODEL_CHECK(ouro__inbox_is_empty(&home.io.handle.inbox));
 }
 
 #define HOLDER(name_, ...)                                                                         \

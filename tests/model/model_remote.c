@@ -106,7 +106,7 @@ long syscall(long number, ...)
 static bool has_home_message(void *arg)
 {
     (void)arg;
-    return !ouro__inbox_is_empty(&home.io.driver.inbox) ||
+    return !ouro__inbox_is_empty(&home.io.handle.inbox) ||
            (deadline_passed && context.op != NULL && context.cancel_op != NULL);
 }
 
@@ -114,7 +114,7 @@ static bool has_home_message(void *arg)
 void ouro__context_park(struct ouro__context *parked)
 {
     model_wait_until(has_home_message, NULL);
-    ouro__inbox_drain(&home.io.driver.inbox);
+    ouro__inbox_drain(&home.io.handle.inbox);
     if (deadline_passed && parked->op != NULL && parked->cancel_op != NULL &&
         !parked->op->finished) {
         void (*cancel_op)(struct ouro__op * op) = parked->cancel_op;
@@ -130,7 +130,7 @@ static void begin(void)
     memset(&home, 0, sizeof(home));
     there.driver = &driver;
     driver.handle = &there;
-    sio.driver = &there;
+    sio.handle = &there;
     context.handle = &runtime;
     context.deadline_ns = 1; /* it has passed when deadline_passed says so */
     inflight = NULL;
@@ -213,7 +213,7 @@ static void pass_deadline(void)
 static void all_home(void)
 {
     MODEL_CHECK(returned && inflight == NULL);
-    MODEL_CHECK(ouro__inbox_is_empty(&there.inbox) && ouro__inbox_is_empty(&home.io.driver.inbox));
+    MODEL_CHECK(ouro__inbox_is_empty(&there.inbox) && ouro__inbox_is_empty(&home.io.handle.inbox));
 }
 
 static const struct model models[] = {

@@ -156,7 +156,7 @@ MUTANTS = {
             "registry/driver.c", "ouro__unpark_begin_sleep(&handle->unpark);", "true;"),
         "drop_tells_nobody": (
             "registry/registration.c",
-            "    if (nudge && !ouro__driver_is_here(driver))\n        ouro__driver_unpark(driver);",
+            "    if (nudge && !ouro__driver_is_here(handle))\n        ouro__driver_unpark(handle);",
             "    (void)nudge;"),
         "release_is_told_once_and_never_again": (
             "registry/registration_set.c", "    set->release_due = false;\n", ""),
@@ -170,20 +170,20 @@ MUTANTS = {
             "    set->release_due = false;\n    ouro__mutex_unlock(&set->lock);"),
         "wish_is_taken_out_after_the_wake": (
             "registry/registration.c",
-            "    atomic_fetch_and_explicit(&poll->wanted, ~interest, memory_order_acq_rel);\n"
+            "    ouro__fetch_and(&poll->wanted, ~interest, memory_order_acq_rel);\n"
             "    if (op->result == -ECANCELED)\n        return;",
             "    if (op->result == -ECANCELED)\n        return;\n"
             "    ouro__sio_set_ready(sio, ready_from_poll((uint32_t)op->result));\n"
-            "    atomic_fetch_and_explicit(&poll->wanted, ~interest, memory_order_acq_rel);\n"
+            "    ouro__fetch_and(&poll->wanted, ~interest, memory_order_acq_rel);\n"
             "    return;"),
         "request_is_forgotten_after_arming": (
             "registry/registration.c",
-            "    atomic_store_explicit(&poll->requested, 0, memory_order_release);\n"
+            "    ouro__store(&poll->requested, 0, memory_order_release);\n"
             "    arm_here(sio);", "    arm_here(sio);\n"
-            "    atomic_store_explicit(&poll->requested, 0, memory_order_release);"),
+            "    ouro__store(&poll->requested, 0, memory_order_release);"),
         "freed_with_a_message_on_its_way": (
             "registry/registration_set.c",
-            "atomic_load_explicit(&sio->poll->requested, memory_order_acquire) == 0);",
+            "ouro__load(&sio->poll->requested, memory_order_acquire) == 0);",
             "sio->poll != NULL);"),
     },
     "remote": {
@@ -193,20 +193,21 @@ MUTANTS = {
         "done_does_not_look_for_cancel": (
             "task/remote.c",
             "    if ((before & REMOTE_CANCEL) != 0 && !remote->cancel_seen)", "    if (false)"),
-        "held_op_is_not_sent_home": (
-            "task/remote.c", "    if (remote->held)\n        send_home(remote);\n    else\n", ""),
-        "home_is_not_told_to_the_kernel": (
+        "deferred_op_is_not_replied_to": (
             "task/remote.c",
-            "    (void)syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);\n", ""),
-        "wakes_before_it_says_home": (
+            "    if (remote->deferred)\n        send_reply(remote);\n    else\n", ""),
+        "reply_is_not_told_to_the_kernel": (
+            "task/remote.c",
+            "    ouro__futex_wake(word);\n", ""),
+        "wakes_before_it_stores_the_reply": (
             "task/remote.c",
             "    ouro__store(word, 1, memory_order_release);\n",
-            "    (void)syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);\n"
+            "    ouro__futex_wake(word);\n"
             "    ouro__store(word, 1, memory_order_release);\n    return;\n"),
         "gives_up_without_the_completion": (
             "task/remote.c",
-            "            cancel_from_home(remote->op);\n            continue;",
-            "            cancel_from_home(remote->op);\n            return;"),
+            "            request_cancel(remote->op);\n            continue;",
+            "            request_cancel(remote->op);\n            return;"),
         "marks_are_stored_without_exchange": (
             "task/remote.c",
             "ouro__fetch_or(&remote->marks, REMOTE_FINISHED, memory_order_acq_rel);",
@@ -215,29 +216,29 @@ MUTANTS = {
     },
     "join": {
         "the_end_stores_without_exchange": (
-            "task/task_end.c",
+            "task/task.c",
             "ouro__exchange(&task->joiner, OURO__JOINER_DONE, memory_order_acq_rel);",
             "ouro__load(&task->joiner, memory_order_acquire);\n"
             "    ouro__store(&task->joiner, OURO__JOINER_DONE, memory_order_release);"),
         "the_end_wakes_nobody": (
-            "task/task_end.c", "    ouro__wake_ref_wake(ref);\n", ""),
+            "task/task.c", "    ouro__wake_ref_wake(ref);\n", ""),
         "the_end_keeps_the_wake_ref": (
-            "task/task_end.c", "    ouro__wake_ref_unref(ref);\n", ""),
+            "task/task.c", "    ouro__wake_ref_unref(ref);\n", ""),
         "a_detached_task_is_left_to_nobody": (
-            "task/task_end.c",
+            "task/task.c",
             "    task->context.worker->ended = task;", "    (void)task;"),
         "release_does_not_wait_for_the_cancel": (
-            "task/task_end.c",
+            "task/task.c",
             "ouro__load(&task->cancel, memory_order_acquire) == OURO__TASK_CANCEL_SENT", "false"),
         "the_cancel_forgets_the_release_that_waits": (
-            "task/task_end.c",
-            "    if (task->is_void)\n        release_here(task);\n    else if", "    if"),
+            "task/task.c",
+            "    if (task->release_pending)\n        release_here(task);\n    else if", "    if"),
         "the_cancel_does_not_say_it_has_arrived": (
-            "task/task_end.c",
+            "task/task.c",
             "    ouro__store(&task->cancel, OURO__TASK_CANCEL_ARRIVED, memory_order_release);\n"
-            "    if (task->is_void)", "    if (task->is_void)"),
+            "    if (task->release_pending)", "    if (task->release_pending)"),
         "a_second_cancel_is_sent_too": (
-            "task/task_end.c", "                                memory_order_acq_rel))\n"
+            "task/task.c", "                                memory_order_acq_rel))\n"
             "        return 0;", "                                memory_order_acq_rel))\n"
             "        (void)0;"),
         "giving_up_stores_without_comparing": (
@@ -280,10 +281,10 @@ def build(root, overlay, compiler, model, sources):
         mutated = os.path.join(overlay, source)
         return mutated if os.path.exists(mutated) else os.path.join(src, source)
 
-    flags = ["-std=gnu11", "-O1", "-D_GNU_SOURCE=", "-DOURO_MODEL=1", "-w"]
+    flags = ["-std=gnu11", "-O1", "-ffunction-sections", "-D_GNU_SOURCE=", "-DOURO_MODEL=1", "-w"]
     flags += ["-I" + d for d in (overlay, src, os.path.join(root, "include"),
                                  os.path.join(root, "tests"))]
-    switch = [os.path.join(src, "task", name)
+    switch = [os.path.join(src, "fiber", name)
               for name in ("switch_x86_64.S", "switch_aarch64.S", "switch_outline.c")]
     objects = []
     for number, source in enumerate(
@@ -293,7 +294,7 @@ def build(root, overlay, compiler, model, sources):
         points = ["-include", os.path.join(here, "points.h")] if source.endswith(".c") else []
         subprocess.run([compiler, *flags, *points, "-c", source, "-o", objects[-1]], check=True)
     program = os.path.join(overlay, "program")
-    subprocess.run([compiler, *objects, "-o", program], check=True)
+    subprocess.run([compiler, *objects, "-Wl,--gc-sections", "-o", program], check=True)
     return program
 
 

@@ -9,10 +9,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "net/stream.h"
 #include "ouro/error.h"
 #include "ouro/tcp.h"
 #include "ouro/time.h"
+#include "stream/stream.h"
 #include "support/child.h"
 #include "support/sockets.h"
 
@@ -32,7 +32,7 @@ static struct ouro_tcp_stream *connected(int *out_peer)
 /* Whoever is in a call on the stream shows here. */
 static bool is_used(struct ouro_tcp_stream *stream, unsigned calls)
 {
-    return (unsigned)__builtin_popcount(atomic_load(&stream->stream.evented.calls)) == calls;
+    return (unsigned)__builtin_popcount(atomic_load(&stream->stream.descriptor.calls)) == calls;
 }
 
 static void await_calls(struct ouro_tcp_stream *stream, unsigned calls)

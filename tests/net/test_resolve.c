@@ -16,11 +16,11 @@
 #include <sys/socket.h>
 
 #include "base/alloc.h"
+#include "blocking/pool.h"
 #include "net/resolve.h"
 #include "ouro/addr.h"
 #include "ouro/error.h"
 #include "ouro/time.h"
-#include "task/blocking.h"
 #include "task/handle.h"
 
 /* The resolver of the test: how it answers, and what it was asked. */

@@ -13,16 +13,16 @@
 #include <unistd.h>
 
 #include "base/fault.h"
-#include "net/stream.h"
+#include "blocking/pool.h"
 #include "ouro/error.h"
 #include "ouro/tcp.h"
 #include "ouro/time.h"
+#include "stream/stream.h"
 #include "support/child.h"
 #include "support/leaks.h"
 #include "support/netns.h"
 #include "support/sockets.h"
 #include "support/unanswered.h"
-#include "task/blocking.h"
 #include "task/handle.h"
 
 static struct ouro_socket_addr parsed(const char *text)
@@ -405,7 +405,7 @@ static int connect_and_look_at_readiness(void *arg)
     struct ouro_tcp_stream *stream = NULL;
     ck_assert_int_eq(
         ouro_tcp_stream_connect(OURO_ADDR_LIST((struct ouro_socket_addr *)arg, 1), &stream), 0);
-    struct ouro__scheduled_io *sio = atomic_load(&stream->stream.evented.sio);
+    struct ouro__scheduled_io *sio = atomic_load(&stream->stream.descriptor.sio);
     ck_assert_uint_eq(atomic_load(&sio->readiness) & OURO__READY_FINAL, 0);
     ck_assert_int_eq(ouro_tcp_stream_close(stream), 0);
     return 0;

@@ -12,11 +12,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "fiber/stack_tools.h"
 #include "ouro/error.h"
 #include "ouro/tcp.h"
 #include "ouro/time.h"
 #include "support/sockets.h"
-#include "task/stack_tools.h"
 
 static struct ouro_tcp_listener *listen_with(uint32_t flags, const char *text, uint16_t *out_port)
 {

@@ -14,10 +14,10 @@
 #include <unistd.h>
 
 #include "epoll/epoll.h"
+#include "probe/feature.h"
 #include "registry/driver.h"
 #include "registry/registration.h"
 #include "support/sockets.h"
-#include "uring/feature.h"
 #include "uring/uring.h"
 
 #define BENCH_WAIT_NS (10 * OURO_TEST_SECOND)

@@ -265,7 +265,7 @@ static void *poll_in_rounds(void *arg)
         if (n < (ssize_t)sizeof(bytes))
             ouro__sio_clear(registration->sio, word, OURO_READABLE);
     }
-    ouro__driver_unpark(registration->sio->driver);
+    ouro__driver_unpark(registration->sio->handle);
     return NULL;
 }
 

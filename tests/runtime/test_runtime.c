@@ -11,7 +11,7 @@
 #include "support/runtime.h"
 
 #include "base/fault.h"
-#include "task/stack_tools.h"
+#include "fiber/stack_tools.h"
 
 #include <errno.h>
 #include <ouro.h>

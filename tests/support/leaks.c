@@ -26,9 +26,9 @@
 
 #include "base/alloc.h"
 #include "base/compiler.h"
+#include "fiber/stack_tools.h"
 #include "support/fail.h"
 #include "support/until.h"
-#include "task/stack_tools.h"
 
 #define MAPS_TOLERANCE_BYTES (INT64_C(512) * 1024)
 #define RELEASE_TIMEOUT_NS (5 * OURO_TEST_SECOND * ouro_test_slowness())

@@ -10,10 +10,10 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "blocking/pool.h"
 #include "ouro/error.h"
 #include "ouro/task.h"
 #include "ouro/time.h"
-#include "task/blocking.h"
 
 /* A function that says that it has begun and waits until it is let go. */
 static struct {

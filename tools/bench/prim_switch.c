@@ -17,8 +17,8 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "task/stack.h"
-#include "task/switch.h"
+#include "fiber/stack.h"
+#include "fiber/switch.h"
 
 #define ROUNDS 9
 #define BATCH 1000

@@ -23,8 +23,8 @@
 #ifndef OURO_KTEST_KT_H
 #define OURO_KTEST_KT_H
 
-#include "uring/abi.h"
-#include "uring/feature.h"
+#include "probe/abi.h"
+#include "probe/feature.h"
 
 #include <errno.h>
 #include <netinet/in.h>

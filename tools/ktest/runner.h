@@ -8,7 +8,7 @@
 
 #include "kt.h"
 
-#include "uring/quirk.h"
+#include "probe/quirk.h"
 
 #include <stdio.h>
 

@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The fault handler that tells a fiber's stack overflow from any other fault.
+ *
+ * A signal handler may come at any instruction, on any thread, so what it reads is built for that:
+ * the registered pools are a linked list whose links are atomic; a pool is taken off by unlinking
+ * it and then waiting until no handler is inside the list.  The report is put together in a local
+ * array and written by one write(2).
+ *
+ * After the report the default action is restored and the handler simply returns: the instruction
+ * faults again, now fatally, and the core shows the fiber as it was.  A fault that is not ours is
+ * handed to the handler that was there before, with the same arguments; where there was none, it
+ * dies the same way.
+ *
+ * Owns:    nothing but the alternate stacks; the pools are their owners'.
+ * Threads: install, add and remove under one lock; the handler takes none.
+ * Always:  a handler inside the list is counted in `readers`, so a removed pool is never looked at;
+ *          earlier[] is filled before our handler can run.
+ */
+#include "fiber/overflow.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "base/atomic.h"
+#include "base/compiler.h"
+#include "fiber/stack.h"
+
+#define ALTERNATE_STACK_BYTES ((size_t)64 * 1024)
+#define NAME_MAX_BYTES 64
+
+/* What we handle, and who did before. */
+static const int faults[2] = {SIGSEGV, SIGBUS};
+static struct sigaction earlier[2];
+static bool buried[2]; /* somebody is on top of us, so ours could not be taken out */
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static size_t installs;
+static _Atomic(struct ouro__stack_pool *) pools;
+static _Atomic unsigned int readers;
+
+struct report {
+    char text[256];
+    size_t length;
+};
+
+static void say(struct report *report, const char *text, size_t max)
+{
+    for (size_t i = 0; i < max && text[i] != '\0' && report->length < sizeof(report->text); i++)
+        report->text[report->length++] = text[i];
+}
+
+static void say_number(struct report *report, uintptr_t number, unsigned int base)
+{
+    char digits[2 * sizeof(number) + 8];
+    size_t at = sizeof(digits);
+
+    digits[--at] = '\0';
+    do {
+        digits[--at] = "0123456789abcdef"[number % base];
+        number /= base;
+    } while (number > 0);
+    say(report, digits + at, sizeof(digits));
+}
+
+/* Where the faulting code's stack pointer was; 0 where we don't know how to tell. */
+static uintptr_t stack_pointer_of(const void *context)
+{
+    const ucontext_t *machine = context;
+#if defined(__x86_64__)
+    return (uintptr_t)machine->uc_mcontext.gregs[REG_RSP];
+#elif defined(__aarch64__)
+    return (uintptr_t)machine->uc_mcontext.sp;
+#else
+    (void)machine;
+    return 0;
+#endif
+}
+
+static void write_report(const struct ouro__stack_pool *pool, const struct ouro__stack_info *stack,
+                         uintptr_t address, uintptr_t stack_pointer)
+{
+    struct report report = {.length = 0};
+    /* Below the guard, it may be a frame larger than the guard, or the next fiber and a stray
+     * pointer. */
+    bool own = stack_pointer == 0 || (stack_pointer <= (uintptr_t)stack->header &&
+                                      stack_pointer >= (uintptr_t)stack->guard_low);
+    const char *name = pool->name_of ? pool->name_of(stack->header) : NULL;
+
+    if (own) {
+        say(&report, "ouro: stack overflow in fiber '", SIZE_MAX);
+    } else {
+        say(&report, "ouro: bad access to 0x", SIZE_MAX);
+        say_number(&report, address, 16);
+        say(&report, ", in the guard below the stack of fiber '", SIZE_MAX);
+    }
+    say(&report, name ? name : "?", NAME_MAX_BYTES);
+    say(&report, "' (usable ", SIZE_MAX);
+    say_number(&report, stack->usable_bytes, 10);
+    say(&report,
+        own ? " bytes): raise stack_size_bytes\n"
+            : " bytes): a stray pointer, or a frame larger than the guard\n",
+        SIZE_MAX);
+    ssize_t written = write(STDERR_FILENO, report.text, report.length);
+    (void)written; /* nobody left to tell */
+}
+
+/* Whether the fault is in some pool's guard; says so. */
+static bool report_overflow(uintptr_t address, uintptr_t stack_pointer)
+{
+    bool found = false;
+
+    (void)ouro__fetch_add(&readers, 1, memory_order_seq_cst);
+    for (struct ouro__stack_pool *pool = ouro__load(&pools, memory_order_seq_cst); pool && !found;
+         pool = ouro__load(&pool->next_watched, memory_order_seq_cst)) {
+        struct ouro__stack_info stack;
+        if (ouro__stack_find(pool, (const void *)address, &stack) && stack.in_guard) {
+            write_report(pool, &stack, address, stack_pointer);
+            found = true;
+        }
+    }
+    (void)ouro__fetch_sub(&readers, 1, memory_order_seq_cst);
+    return found;
+}
+
+static void set_default(int signal_number)
+{
+    struct sigaction action = {.sa_handler = SIG_DFL};
+    (void)sigaction(signal_number, &action, NULL);
+}
+
+static void pass_on(int signal_number, siginfo_t *info, void *context)
+{
+    const struct sigaction *action = &earlier[signal_number == faults[0] ? 0 : 1];
+    bool sent = info->si_code <= 0; /* by kill() or the like: it does not come again by itself */
+
+    if (action->sa_flags & SA_SIGINFO) {
+        action->sa_sigaction(signal_number, info, context);
+    } else if (action->sa_handler == SIG_IGN && sent) {
+        return;
+    } else if (action->sa_handler == SIG_DFL || action->sa_handler == SIG_IGN) {
+        /* The kernel does not let a fault be ignored either. */
+        set_default(signal_number);
+        if (sent)
+            (void)raise(signal_number); /* pending until we return */
+    } else {
+        action->sa_handler(signal_number);
+    }
+}
+
+static void on_fault(int signal_number, siginfo_t *info, void *context)
+{
+    int saved_errno = errno;
+
+    if (info->si_code > 0 && report_overflow((uintptr_t)info->si_addr, stack_pointer_of(context))) {
+        set_default(signal_number);
+    } else {
+        pass_on(signal_number, info, context);
+    }
+    errno = saved_errno;
+}
+
+static bool is_ours(const struct sigaction *action)
+{
+    return (action->sa_flags & SA_SIGINFO) && action->sa_sigaction == on_fault;
+}
+
+static void take_out(size_t index)
+{
+    struct sigaction current;
+
+    if (sigaction(faults[index], NULL, &current) != 0)
+        return;
+    buried[index] = !is_ours(&current);
+    if (!buried[index])
+        (void)sigaction(faults[index], &earlier[index], NULL);
+}
+
+static int put_in(size_t index)
+{
+    struct sigaction ours = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK};
+    struct sigaction current;
+
+    (void)sigemptyset(&ours.sa_mask);
+    if (sigaction(faults[index], NULL, &current) != 0)
+        return -errno;
+    /* Buried: whoever is on top calls us already; on top of him we would call each other for ever.
+     */
+    if (is_ours(&current) || buried[index])
+        return 0;
+    earlier[index] = current;
+    return sigaction(faults[index], &ours, NULL) == 0 ? 0 : -errno;
+}
+
+int ouro__overflow_install(void)
+{
+    int result = 0;
+
+    (void)pthread_mutex_lock(&lock);
+    for (size_t i = 0; installs == 0 && result == 0 && i < OURO__ARRAY_LEN(faults); i++) {
+        result = put_in(i);
+        if (result != 0 && i > 0)
+            take_out(0);
+    }
+    if (result == 0)
+        installs++;
+    (void)pthread_mutex_unlock(&lock);
+    return result;
+}
+
+void ouro__overflow_uninstall(void)
+{
+    (void)pthread_mutex_lock(&lock);
+    OURO__ASSERT(installs > 0);
+    if (--installs == 0) {
+        for (size_t i = 0; i < OURO__ARRAY_LEN(faults); i++)
+            take_out(i);
+    }
+    (void)pthread_mutex_unlock(&lock);
+}
+
+int ouro__overflow_thread_start(struct ouro__overflow_thread *thread)
+{
+    size_t guard = (size_t)sysconf(_SC_PAGESIZE);
+    /* The kernel's own frame is some KiB with the widest vector registers. */
+    size_t bytes = ALTERNATE_STACK_BYTES + (size_t)getauxval(AT_MINSIGSTKSZ);
+    stack_t current;
+
+    bytes = (bytes + guard - 1) / guard * guard;
+    if (sigaltstack(NULL, &current) != 0)
+        return -errno;
+    if (!(current.ss_flags & SS_DISABLE)) {
+        *thread = (struct ouro__overflow_thread){.mapping = NULL};
+        return 0;
+    }
+
+    char *mapping = mmap(NULL, guard + bytes, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+    if (mapping == MAP_FAILED)
+        return -ENOMEM;
+    stack_t ours = {.ss_sp = mapping + guard, .ss_size = bytes};
+    if (mprotect(mapping, guard, PROT_NONE) != 0 || sigaltstack(&ours, NULL) != 0) {
+        int error = -errno;
+        (void)munmap(mapping, guard + bytes);
+        return error;
+    }
+    *thread = (struct ouro__overflow_thread){.mapping = mapping, .mapping_bytes = guard + bytes};
+    return 0;
+}
+
+void ouro__overflow_thread_stop(struct ouro__overflow_thread *thread)
+{
+    stack_t none = {.ss_flags = SS_DISABLE};
+    stack_t current;
+
+    if (!thread->mapping)
+        return;
+    OURO__ASSERT(sigaltstack(NULL, &current) == 0);
+    char *low = thread->mapping;
+    /* Somebody may have put his own stack in place of ours since. */
+    if ((char *)current.ss_sp > low && (char *)current.ss_sp < low + thread->mapping_bytes)
+        OURO__ASSERT(sigaltstack(&none, NULL) == 0);
+    OURO__ASSERT(munmap(thread->mapping, thread->mapping_bytes) == 0);
+    thread->mapping = NULL;
+}
+
+void ouro__overflow_pool_add(struct ouro__stack_pool *pool, ouro__overflow_name_fn *name_of)
+{
+    (void)pthread_mutex_lock(&lock);
+    pool->name_of = name_of;
+    ouro__store(&pool->next_watched, ouro__load(&pools, memory_order_seq_cst),
+                memory_order_seq_cst);
+    ouro__store(&pools, pool, memory_order_seq_cst);
+    (void)pthread_mutex_unlock(&lock);
+}
+
+void ouro__overflow_pool_remove(struct ouro__stack_pool *pool)
+{
+    (void)pthread_mutex_lock(&lock);
+    _Atomic(struct ouro__stack_pool *) *link = &pools;
+    while (ouro__load(link, memory_order_seq_cst) && ouro__load(link, memory_order_seq_cst) != pool)
+        link = &ouro__load(link, memory_order_seq_cst)->next_watched;
+    if (ouro__load(link, memory_order_seq_cst) == pool)
+        ouro__store(link, ouro__load(&pool->next_watched, memory_order_seq_cst),
+                    memory_order_seq_cst);
+    (void)pthread_mutex_unlock(&lock);
+
+    while (ouro__load(&readers, memory_order_seq_cst) != 0)
+        ouro__cpu_relax();
+}

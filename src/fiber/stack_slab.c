@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Slabs of stacks and their guards.
+ *
+ * There are two ways to make a guard.  MADV_GUARD_INSTALL (Linux 6.13) marks the page table entries
+ * only: the slab stays one mapping, however many guards are in it.  Before that a guard is a range
+ * without access rights, made by mprotect(), which splits the mapping: two mappings for each stack,
+ * and a process may have vm.max_map_count of them (65,530 unless changed), so the process ends up
+ * with at most some 32,000 fibers.  All pools count their guards together and stop a little before
+ * that limit: at the limit itself the next thread, library or large malloc would fail as well.
+ *
+ * That the kernel accepted the call is not taken for proof.  The first guard of a pool is tried
+ * out: mincore() is told to put its answer there, and must fail with EFAULT.
+ *
+ * Huge pages are refused for a slab.  One touched page of a stack would bring 2 MiB.
+ *
+ * Owns:    the mapping of each slab.
+ * Threads: the pool's; the count of guards is shared by all.
+ * Always:  a stride that counts as carved has a guard that traps.
+ */
+#include "fiber/stack_slab.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "fiber/stack_tools.h"
+
+/* Not in the C library's headers of the oldest system we build on. */
+#define OURO__MADV_GUARD_INSTALL 102
+
+/* Mappings left for everybody else. */
+#define MAPPINGS_SPARED 2048
+#define MAPPINGS_MAX_USUAL 65530
+
+static _Atomic size_t mprotect_guards;
+
+static struct ouro__stack_slab *slab_of_count(const struct ouro__stack_pool *pool, size_t count)
+{
+    size_t bytes = 0;
+    struct ouro__stack_slab *slab = ouro__calloc(1, sizeof(*slab));
+
+    if (!slab || __builtin_mul_overflow(count, pool->stride_bytes, &bytes))
+        goto fail;
+    if (ouro__stack_on_valgrind()) {
+        slab->valgrind_stacks = ouro__calloc(count, sizeof(slab->valgrind_stacks[0]));
+        if (!slab->valgrind_stacks)
+            goto fail;
+    }
+    void *base = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+    if (base == MAP_FAILED)
+        goto fail;
+    /* -EINVAL from a kernel built without huge pages, which is as good. */
+    (void)madvise(base, bytes, MADV_NOHUGEPAGE);
+    slab->base = base;
+    slab->bytes = bytes;
+    slab->count = count;
+    return slab;
+
+fail:
+    if (slab)
+        ouro__free(slab->valgrind_stacks);
+    ouro__free(slab);
+    return NULL;
+}
+
+struct ouro__stack_slab *ouro__stack_slab_map(const struct ouro__stack_pool *pool)
+{
+    struct ouro__stack_slab *slab = NULL;
+
+    for (size_t count = pool->slab_count_next; count > 0 && !slab; count /= 2)
+        slab = slab_of_count(pool, count);
+    return slab;
+}
+
+void ouro__stack_slab_unmap(struct ouro__stack_slab *slab)
+{
+    size_t carved = ouro__load(&slab->carved, memory_order_relaxed);
+
+    if (slab->valgrind_stacks) {
+        for (size_t i = 0; i < carved; i++)
+            ouro__stack_valgrind_forget(slab->valgrind_stacks[i]);
+        ouro__free(slab->valgrind_stacks);
+    }
+    ouro__stack_asan_open(slab->base, slab->bytes); /* else what is mapped here next is poisoned */
+    OURO__ASSERT(munmap(slab->base, slab->bytes) == 0);
+    ouro__fetch_sub(&mprotect_guards, slab->mprotect_guards, memory_order_relaxed);
+    ouro__free(slab);
+}
+
+/* How many guards made by mprotect() this process may have. */
+static size_t mprotect_guards_max(void)
+{
+    unsigned long mappings_max = MAPPINGS_MAX_USUAL;
+    char text[32];
+    int fd = open("/proc/sys/vm/max_map_count", O_RDONLY | O_CLOEXEC);
+
+    if (fd >= 0) {
+        ssize_t length = read(fd, text, sizeof(text) - 1);
+        if (length > 0) {
+            text[length] = '\0';
+            mappings_max = strtoul(text, NULL, 10);
+        }
+        (void)close(fd);
+    }
+    if (mappings_max < 2 * MAPPINGS_SPARED)
+        return mappings_max / 4;
+    return (mappings_max - MAPPINGS_SPARED) / 2;
+}
+
+static int guard_by_mprotect(struct ouro__stack_slab *slab, char *guard, size_t bytes)
+{
+    static _Atomic size_t guards_max; /* 0: not read yet; read twice, it is the same */
+    size_t max = ouro__load(&guards_max, memory_order_relaxed);
+
+    if (max == 0) {
+        max = mprotect_guards_max();
+        ouro__store(&guards_max, max, memory_order_relaxed);
+    }
+    if (ouro__fetch_add(&mprotect_guards, 1, memory_order_relaxed) >= max ||
+        mprotect(guard, bytes, PROT_NONE) != 0) {
+        ouro__fetch_sub(&mprotect_guards, 1, memory_order_relaxed);
+        return -ENOMEM;
+    }
+    slab->mprotect_guards++;
+    return 0;
+}
+
+/* Whether memory at @address can't be written: asked of the kernel, by letting it write there. */
+static bool traps(const struct ouro__stack_pool *pool, char *stack, char *address)
+{
+    return mincore(stack, pool->page_bytes, (unsigned char *)address) != 0 && errno == EFAULT;
+}
+
+int ouro__stack_slab_carve(struct ouro__stack_pool *pool, struct ouro__stack_slab *slab)
+{
+    size_t index = ouro__load(&slab->carved, memory_order_relaxed);
+    char *guard = slab->base + index * pool->stride_bytes;
+    char *stack = guard + pool->guard_bytes;
+    int result = 0;
+
+    OURO__ASSERT(index < slab->count);
+    if (pool->madv_guard) {
+        bool made = madvise(guard, pool->guard_bytes, OURO__MADV_GUARD_INSTALL) == 0;
+        if (!made && errno == ENOMEM)
+            return -ENOMEM;
+        /* -EINVAL: an older kernel; or locked memory, which before 6.15 can't have such guards. */
+        pool->madv_guard = made && (pool->made_count > 0 || traps(pool, stack, stack - 1));
+    }
+    if (!pool->madv_guard)
+        result = guard_by_mprotect(slab, guard, pool->guard_bytes);
+    if (result != 0)
+        return result;
+
+    if (slab->valgrind_stacks)
+        slab->valgrind_stacks[index] =
+            ouro__stack_valgrind_register(stack, stack + pool->stack_bytes);
+    ouro__stack_asan_close(stack, pool->stack_bytes);
+    ouro__store(&slab->carved, index + 1, memory_order_release);
+    return 0;
+}

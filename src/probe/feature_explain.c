@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Why io_uring was not chosen, and what to change, in a line each.
+ *
+ * "Operation not permitted" can be a sysctl, a seccomp filter or a security module; the report
+ * holds enough to say which, and naming the knob is what makes the message worth printing.
+ *
+ * Owns:    nothing.
+ * Threads: any.
+ * Always:  both buffers end in a zero byte.
+ */
+#define _GNU_SOURCE
+#include "probe/feature.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+struct line {
+    char *text;
+    size_t size;
+    size_t used;
+};
+
+static void put(struct line *line, const char *text)
+{
+    while (*text != '\0' && line->used + 1 < line->size)
+        line->text[line->used++] = *text++;
+    if (line->size > 0)
+        line->text[line->used] = '\0';
+}
+
+static void put_number(struct line *line, uint64_t number)
+{
+    char digits[24];
+    size_t at = sizeof(digits) - 1;
+    digits[at] = '\0';
+    do {
+        digits[--at] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number != 0);
+    put(line, digits + at);
+}
+
+static void put_error(struct line *line, int error)
+{
+    const char *name = strerrorname_np(-error);
+    if (name != NULL)
+        put(line, name);
+    else {
+        put(line, "error ");
+        put_number(line, (uint64_t) - (int64_t)error);
+    }
+}
+
+static const char *refused_call(enum ouro__feature_stage stage)
+{
+    switch (stage) {
+    case OURO__FEATURE_STAGE_SETUP:
+        return "io_uring_setup()";
+    case OURO__FEATURE_STAGE_REGISTER:
+        return "io_uring_register()";
+    case OURO__FEATURE_STAGE_ENTER:
+        return "io_uring_enter()";
+    case OURO__FEATURE_STAGE_SOCKET:
+        return "an operation on a socket";
+    case OURO__FEATURE_STAGE_TIER:
+    case OURO__FEATURE_STAGE_DONE:
+        break;
+    }
+    return "detection";
+}
+
+static void explain_missing(const struct ouro__feature_report *report, struct line *why,
+                            struct line *change)
+{
+    const uint64_t missing = ouro__feature_required_bits() & ~report->present;
+    const char *newest = "0";
+    put(why, "this kernel (");
+    put(why, report->kernel_release);
+    put(why, ") lacks ");
+    bool first = true;
+    for (int i = 0; i < OURO__FEATURE_COUNT; i++) {
+        if ((missing & OURO__FEATURE_BIT(i)) == 0)
+            continue;
+        put(why, first ? "" : ", ");
+        put(why, ouro__feature_table[i].name);
+        first = false;
+        if (strverscmp(ouro__feature_table[i].since, newest) > 0)
+            newest = ouro__feature_table[i].since;
+    }
+    put(change, "run Linux ");
+    put(change, newest);
+    put(change, " or later");
+}
+
+static void explain_refusal(const struct ouro__feature_report *report, struct line *why,
+                            struct line *change)
+{
+    put(why, refused_call(report->stage));
+    put(why, " was refused with ");
+    put_error(why, report->error);
+    const int sysctl = report->sysctl_io_uring_disabled;
+    if (report->stage == OURO__FEATURE_STAGE_SETUP && report->error == -EPERM && sysctl > 0) {
+        put(why, sysctl == 1 ? ": kernel.io_uring_disabled is 1 (privileged processes only)"
+                             : ": kernel.io_uring_disabled is 2 (for everybody)");
+        put(change, "as root: sysctl kernel.io_uring_disabled=0");
+        if (sysctl == 1)
+            put(change, ", or put this user in the group of kernel.io_uring_group");
+    } else if (report->error == -ENOMEM) {
+        put(why, ": no locked memory left, the limit is ");
+        put_number(why, report->memlock_limit_bytes / 1024);
+        put(why, " KiB");
+        put(change, "raise RLIMIT_MEMLOCK (ulimit -l, LimitMEMLOCK=) or the memory limit of the "
+                    "control group");
+    } else if (report->error == -EMFILE || report->error == -ENFILE) {
+        put(why, ": no descriptor left");
+        put(change, "raise RLIMIT_NOFILE (ulimit -n, LimitNOFILE=)");
+    } else if (report->seccomp_mode == 2) {
+        put(why, ", and this process runs under a seccomp filter");
+        put(change, "allow io_uring_setup, io_uring_enter and io_uring_register in the sandbox's "
+                    "seccomp profile");
+    } else if (report->error == -ENOSYS) {
+        put(why, ": this kernel has no io_uring");
+        put(change, "run a kernel built with CONFIG_IO_URING");
+    } else {
+        put(change, "ask the security module (SELinux, AppArmor, Landlock) of this machine, "
+                    "class io_uring");
+    }
+}
+
+void ouro__feature_explain(const struct ouro__feature_report *report, char *why, size_t why_size,
+                           char *change, size_t change_size)
+{
+    struct line why_line = {.text = why, .size = why_size};
+    struct line change_line = {.text = change, .size = change_size};
+    put(&why_line, "");
+    put(&change_line, "");
+    if (report->error == 0)
+        return;
+    if (report->stage == OURO__FEATURE_STAGE_TIER)
+        explain_missing(report, &why_line, &change_line);
+    else
+        explain_refusal(report, &why_line, &change_line);
+}

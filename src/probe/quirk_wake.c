@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Do completions of a DEFER_TASKRUN ring reach another event loop, every time?
+ *
+ * The loop must already be blocked in epoll_wait() when the completion comes: asked afterwards,
+ * even a broken kernel looks and finds it.  A timer descriptor causes it from interrupt context, so
+ * no second thread is needed.  Several cycles, because each of the bugs lets the first one through.
+ *
+ * An eventfd is a counter: whether it was signalled can be asked at any time, so there the
+ * completion is caused first, by a write to a socket pair.
+ *
+ * Owns:    its descriptors, until it returns.
+ * Threads: the caller's.
+ * Always:  the receive it armed has completed.
+ */
+#define _GNU_SOURCE
+#include "probe/quirk_test.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/timerfd.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { UD_RECV = 1, UD_TIMER = 2, EVENTFD_CYCLES = 2, RING_CYCLES = 3, WAKE_NS = 60000 };
+
+/* Arms a receive and makes it complete: from now on the loop must be told. */
+static int cause_completion(struct ouro__kit_ring *kit, const int fds[2], char byte[1])
+{
+    struct io_uring_sqe *sqe = ouro__kit_sqe(kit, IORING_OP_RECV, fds[1], UD_RECV);
+    sqe->addr = (uint64_t)(uintptr_t)byte;
+    sqe->len = 1;
+    int rc = ouro__kit_submit(kit);
+    if (rc < 0)
+        return rc;
+    return write(fds[0], "w", 1) == 1 ? 0 : -errno;
+}
+
+static int reap(struct ouro__kit_ring *kit)
+{
+    struct ouro__kit_cqe cqe = {0};
+    int rc = ouro__kit_wait(kit, OURO__KIT_ANSWER_NS, &cqe);
+    return rc == 0 && cqe.res != 1 ? -EIO : rc;
+}
+
+/* A read of the timer completes @WAKE_NS from now. */
+static int arm_timer(struct ouro__kit_ring *kit, int timer_fd, uint64_t *expirations)
+{
+    const struct itimerspec soon = {.it_value.tv_nsec = WAKE_NS};
+    struct io_uring_sqe *sqe = ouro__kit_sqe(kit, IORING_OP_READ, timer_fd, UD_TIMER);
+    sqe->addr = (uint64_t)(uintptr_t)expirations;
+    sqe->len = sizeof(*expirations);
+    int rc = ouro__kit_submit(kit);
+    if (rc >= 0 && timerfd_settime(timer_fd, 0, &soon, NULL) < 0)
+        rc = -errno;
+    return rc < 0 ? rc : 0;
+}
+
+/* True when @epoll_fd reports in time.  EINTR is no report: task work interrupts too. */
+static bool reports(int epoll_fd)
+{
+    struct epoll_event event;
+    const int64_t deadline_ns = ouro__kit_now_ns() + OURO__QUIRK_PATIENCE_MS * OURO__KIT_NS_PER_MS;
+    int got = 0;
+    do {
+        got = epoll_wait(epoll_fd, &event, 1, OURO__QUIRK_PATIENCE_MS);
+    } while (got < 0 && errno == EINTR && ouro__kit_now_ns() < deadline_ns);
+    return got == 1;
+}
+
+int ouro__quirk_test_ring_fd(struct ouro__kit_ring *kit)
+{
+    static uint64_t expirations; /* nobody reads it */
+    int timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+    int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    struct epoll_event event = {.events = EPOLLIN};
+    int rc = 0;
+    if (timer_fd < 0 || epoll_fd < 0 ||
+        epoll_ctl(epoll_fd, EPOLL_CTL_ADD, kit->ring.ring_fd, &event) < 0)
+        rc = -errno;
+    bool woken = true;
+    for (int i = 0; rc == 0 && woken && i < RING_CYCLES; i++) {
+        struct ouro__kit_cqe cqe;
+        rc = arm_timer(kit, timer_fd, &expirations);
+        if (rc == 0)
+            woken = reports(epoll_fd);
+        if (rc == 0)
+            rc = ouro__kit_wait(kit, OURO__KIT_ANSWER_NS, &cqe);
+    }
+    ouro__kit_shut(&epoll_fd);
+    ouro__kit_shut(&timer_fd);
+    if (rc < 0)
+        return rc;
+    return woken ? 0 : 1;
+}
+
+int ouro__quirk_test_eventfd(struct ouro__kit_ring *kit)
+{
+    int fds[2];
+    int rc = ouro__kit_pair(SOCK_STREAM, fds);
+    if (rc < 0)
+        return rc;
+    int event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    rc = event_fd < 0 ? -errno : io_uring_register_eventfd(&kit->ring, event_fd);
+    bool signalled = true;
+    for (int i = 0; rc == 0 && signalled && i < EVENTFD_CYCLES; i++) {
+        char byte[1];
+        uint64_t count = 0;
+        struct pollfd waiting = {.fd = event_fd, .events = POLLIN};
+        rc = cause_completion(kit, fds, byte);
+        if (rc == 0)
+            signalled = poll(&waiting, 1, OURO__QUIRK_PATIENCE_MS) == 1;
+        if (rc == 0)
+            rc = reap(kit);
+        (void)!read(event_fd, &count, sizeof(count));
+    }
+    (void)io_uring_unregister_eventfd(&kit->ring);
+    ouro__kit_shut(&event_fd);
+    ouro__kit_shut(&fds[0]);
+    ouro__kit_shut(&fds[1]);
+    if (rc < 0)
+        return rc;
+    return signalled ? 0 : 1;
+}

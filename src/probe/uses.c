@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Which of the kernel's features the runtime uses, and which quirk speaks against one.
+ *
+ * Owns:    nothing.
+ * Threads: any.
+ * Always:  what is listed here is really used; the tier requires more, so that what comes can rely
+ *          on it.
+ */
+#include "probe/uses.h"
+
+#include "base/compiler.h"
+#include "probe/quirk.h"
+
+#define BIT(feature) OURO__FEATURE_BIT(OURO__FEATURE_##feature)
+
+uint64_t ouro__uring_uses(void)
+{
+    return BIT(NODROP) | BIT(SUBMIT_STABLE) | BIT(FAST_POLL) | BIT(EXT_ARG) | BIT(CQE_SKIP) |
+           BIT(SUBMIT_ALL) | BIT(TASKRUN_FLAG) | BIT(SINGLE_ISSUER) | BIT(DEFER_TASKRUN) |
+           BIT(SOCKET_OPS) | BIT(CANCEL) | BIT(RING_FD) | BIT(NO_IOWAIT) | BIT(MADV_GUARD);
+}
+
+static const struct {
+    enum ouro__feature feature;
+    enum ouro__quirk quirk;
+} distrust[] = {
+    {OURO__FEATURE_CANCEL_USERDATA, OURO__QUIRK_CANCEL_FD_USERDATA},
+    {OURO__FEATURE_CANCEL_OP, OURO__QUIRK_CANCEL_OP},
+    {OURO__FEATURE_PBUF_INC, OURO__QUIRK_INC_WAITALL},
+    {OURO__FEATURE_PBUF_INC, OURO__QUIRK_INC_TRUNC},
+    {OURO__FEATURE_PBUF_INC, OURO__QUIRK_INC_EOF},
+    {OURO__FEATURE_TIMEOUT_MULTISHOT, OURO__QUIRK_TIMEOUT_UPDATE_COUNT},
+    {OURO__FEATURE_TIMEOUT_MULTISHOT, OURO__QUIRK_TIMEOUT_UPDATE_ABS},
+    {OURO__FEATURE_FUTEX, OURO__QUIRK_FUTEX_LINK_TIMEOUT},
+};
+
+const char *ouro__uring_distrusted_by(const struct ouro__feature_report *report,
+                                      enum ouro__feature feature)
+{
+    for (unsigned i = 0; i < OURO__ARRAY_LEN(distrust); i++) {
+        if (distrust[i].feature == feature && ouro__quirk_set(report, distrust[i].quirk))
+            return ouro__quirk_table[distrust[i].quirk].name;
+    }
+    return "";
+}
