@@ -5,6 +5,7 @@
  * Owns:    nothing; in testing builds three counters.
  * Threads: any.
  * Always:  in testing builds every block handed out is counted until it is released.
+ * Tests:   tests/blocking/test_pool.c, tests/harness/test_helpers.c
  */
 #include "base/alloc.h"
 

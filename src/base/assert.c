@@ -8,6 +8,7 @@
  * Owns:    nothing.
  * Threads: any, also inside signal handlers.
  * Always:  does not return.
+ * Tests:   tests/fiber/test_overflow.c
  */
 #include "base/assert.h"
 

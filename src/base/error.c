@@ -10,6 +10,7 @@
  * Owns:    nothing; all texts are constants.
  * Threads: any.
  * Always:  returns a text, whatever the code.
+ * Tests:   tests/base/test_error.c
  */
 #include <ouro/error.h>
 

@@ -5,6 +5,7 @@
  * Owns:    one counter of passages and one plan for each point, for the whole process.
  * Threads: any; a plan is armed before the threads that meet it look.
  * Always:  an unarmed point gives 0.
+ * Tests:   tests/harness/test_helpers.c, tests/net/test_tcp_connect.c
  */
 #include "base/fault.h"
 #include "base/atomic.h"

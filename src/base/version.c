@@ -6,6 +6,7 @@
  * Owns:    nothing.
  * Threads: any.
  * Always:  constant for the life of the process.
+ * Tests:   tests/base/test_error.c
  */
 #include <ouro/api.h>
 

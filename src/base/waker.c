@@ -5,6 +5,7 @@
  * Owns:    what its vtable says; this file only calls it.
  * Threads: any.
  * Always:  an empty waker (no vtable) may be cloned, woken and dropped, and does nothing.
+ * Tests:   tests/task/test_poll_fn.c
  */
 #include <ouro/waker.h>
 

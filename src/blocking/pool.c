@@ -18,6 +18,7 @@
  * Threads: any.
  * Always:  the lock is a leaf; run(), refuse() and joins happen without it, and a job is not looked
  *          at after its run().
+ * Tests:   tests/blocking/test_pool.c
  */
 #include "blocking/pool.h"
 

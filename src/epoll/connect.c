@@ -19,6 +19,7 @@
  * Owns:    nothing; the address is the waiter's until the operation ends.
  * Threads: the driver's.
  * Always:  0 is reported only for a socket that has a peer.
+ * Tests:   tests/epoll/test_connect.c
  */
 #include "epoll/epoll.h"
 

@@ -22,6 +22,7 @@
  * Owns:    the ops between submit and completion, on the list of tries or in their lanes.
  * Threads: the driver's.
  * Always:  an op is on the list at most once; nothing completes but in run_tries(), inside turn().
+ * Tests:   tests/epoll/test_emulate.c
  */
 #include "epoll/epoll.h"
 

@@ -15,6 +15,7 @@
  * Threads: attach(), detach() and unpark() any; the rest the driver's.
  * Always:  turn() returns an error only for what cannot happen to a working epoll: epoll_wait(2)
  *          saying EBADF, EFAULT or EINVAL.  The caller stops the program then.
+ * Tests:   tests/registry/test_driver.c, tests/epoll/test_stress.c
  */
 #include "epoll/epoll.h"
 

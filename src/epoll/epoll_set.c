@@ -17,6 +17,7 @@
  * Threads: add() and remove() any; the calls of epoll_ctl(2) are made under the lock, so that table
  *          and epoll change together.
  * Always:  the lock is a leaf; after remove() of a registration nothing adds under its token.
+ * Tests:   tests/epoll/test_epoll_set.c
  */
 #include "epoll/epoll.h"
 

@@ -16,6 +16,7 @@
  * Threads: the driver's.
  * Always:  a closed bit is only ever set from an event of a descriptor that was connected or begun
  *          to connect before it was added.
+ * Tests:   tests/epoll/test_events.c
  */
 #include "epoll/epoll.h"
 

@@ -16,6 +16,7 @@
  * Threads: install, add and remove under one lock; the handler takes none.
  * Always:  a handler inside the list is counted in `readers`, so a removed pool is never looked at;
  *          earlier[] is filled before our handler can run.
+ * Tests:   tests/fiber/test_overflow.c
  */
 #include "fiber/overflow.h"
 

@@ -25,6 +25,7 @@
  * Threads: the owner's, except ouro__stack_find(): any, and signal handlers.  It walks the list of
  *          slabs without a lock; slabs are only ever added in front, filled in before they are.
  * Always:  idle + used = made; each carved stack is in the array or handed out, never both.
+ * Tests:   tests/fiber/test_stack.c
  */
 #include "fiber/stack.h"
 

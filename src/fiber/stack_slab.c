@@ -17,6 +17,7 @@
  * Owns:    the mapping of each slab.
  * Threads: the pool's; the count of guards is shared by all.
  * Always:  a stride that counts as carved has a guard that traps.
+ * Tests:   tests/fiber/test_stack.c
  */
 #include "fiber/stack_slab.h"
 

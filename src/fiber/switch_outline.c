@@ -17,6 +17,7 @@
  * Threads: a context is switched to, and finished, on the thread that made it.
  * Always:  what starts a switch of stacks in one context is finished in the other, in
  *          before_switch() and after_switch().
+ * Tests:   tests/fiber/test_switch.c
  */
 #include "fiber/switch.h"
 

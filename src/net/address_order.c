@@ -13,6 +13,7 @@
  * Owns:    nothing.
  * Threads: any.
  * Always:  each address comes exactly once.
+ * Tests:   tests/net/test_address_order.c
  */
 #include "net/address_order.h"
 

@@ -10,6 +10,7 @@
  * Owns:    what ouro__connect() has made, until it is the caller's.
  * Threads: the caller's.
  * Always:  the report has one entry for each attempt begun, written when the attempt has ended.
+ * Tests:   tests/net/test_connect_many.c, tests/net/test_connect_options.c
  */
 #include "net/connect.h"
 

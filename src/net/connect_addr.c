@@ -14,6 +14,7 @@
  * Owns:    the stream and its descriptor, until it has succeeded.
  * Threads: the caller's.
  * Always:  after an error the descriptor is closed and deregistered; nobody else has ever seen it.
+ * Tests:   tests/net/test_tcp_connect.c
  */
 #include "net/connect_addr.h"
 

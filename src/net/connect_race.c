@@ -14,6 +14,7 @@
  * Owns:    the racers, until the call returns.
  * Threads: one worker's.
  * Always:  all racers have been joined at the end; at most one stream is left, the winner's.
+ * Tests:   tests/net/test_happy_eyeballs.c
  */
 #include "net/connect.h"
 

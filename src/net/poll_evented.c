@@ -14,6 +14,7 @@
  * Owns:    the registration, one reference to the handle.
  * Threads: any.
  * Always:  the registration is dropped once, by the last reference.
+ * Tests:   tests/net/test_poll_evented.c
  */
 #include <ouro/poll_evented.h>
 

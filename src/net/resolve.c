@@ -15,6 +15,7 @@
  * Owns:    its look-ups.
  * Threads: waiters are fibers or entered threads; answers come from pool threads.
  * Always:  a look-up touches nothing but itself.
+ * Tests:   tests/net/test_resolve.c
  */
 #include "net/resolve.h"
 

@@ -5,6 +5,7 @@
  * Owns:    nothing; a function that fails has closed what it opened.
  * Threads: any.
  * Always:  a socket is close-on-exec and non-blocking before anybody else can see it.
+ * Tests:   tests/net/test_connect_options.c, tests/net/test_tcp_listener.c
  */
 #include "net/socket.h"
 

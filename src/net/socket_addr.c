@@ -9,6 +9,7 @@
  * Owns:    nothing.
  * Threads: any; addresses are values.
  * Always:  reads no further than the address' length, whatever a caller put in it.
+ * Tests:   tests/net/test_socket_addr.c
  */
 #include "net/socket_addr.h"
 

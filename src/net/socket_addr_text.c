@@ -12,6 +12,7 @@
  * Owns:    nothing.
  * Threads: any.
  * Always:  what format() writes of an address that parse() made, parse() reads back as its equal.
+ * Tests:   tests/net/test_socket_addr.c, tests/fuzz/fuzz_socket_addr.c
  */
 #include "net/socket_addr.h"
 

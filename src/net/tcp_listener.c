@@ -9,6 +9,7 @@
  * Owns:    the listening socket.
  * Threads: any; one accept at a time.
  * Always:  an accepted descriptor ends in a stream, or is closed.
+ * Tests:   tests/net/test_tcp_listener.c
  */
 #include "base/alloc.h"
 #include "net/resolve.h"

@@ -9,6 +9,7 @@
  * Owns:    what stream.c says.
  * Threads: any.
  * Always:  an empty or wrong list makes no socket.
+ * Tests:   tests/net/test_tcp_stream.c
  */
 #include <ouro/tcp.h>
 

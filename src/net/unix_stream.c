@@ -12,6 +12,7 @@
  * Owns:    what stream.c says.
  * Threads: any.
  * Always:  a stream that is handed out is connected.
+ * Tests:   tests/net/test_unix_stream.c
  */
 #include <ouro/unix.h>
 

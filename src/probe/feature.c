@@ -9,6 +9,7 @@
  * Owns:    nothing after it returns.
  * Threads: any; no state outlives a call.
  * Always:  a bit is only ever added, and only by something observed.
+ * Tests:   tests/ktest/cases_catalogue.py, tests/tools/cases_probe.py
  */
 #define _GNU_SOURCE
 #include "probe/feature.h"

@@ -8,6 +8,7 @@
  * Owns:    nothing.
  * Threads: any.
  * Always:  both buffers end in a zero byte.
+ * Tests:   tests/tools/cases_probe.py
  */
 #define _GNU_SOURCE
 #include "probe/feature.h"

@@ -8,6 +8,7 @@
  * Owns:    the ring, descriptors and mappings between each open and its close.
  * Threads: a kit is used by the thread that opened it; kits share nothing.
  * Always:  user_data is set, no wait is unbounded.
+ * Tests:   tests/ktest/cases_catalogue.py, tests/masks/masks.py
  */
 #define _GNU_SOURCE
 #include "probe/feature_kit.h"

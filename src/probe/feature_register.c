@@ -8,6 +8,7 @@
  * Owns:    the second ring it opens.
  * Threads: the caller's.
  * Always:  the caller's ring is as it was, no request in flight.
+ * Tests:   tests/ktest/cases_catalogue.py, tests/masks/masks.py
  */
 #define _GNU_SOURCE
 #include "probe/feature_kit.h"

@@ -9,6 +9,7 @@
  * Owns:    every descriptor and buffer it makes, until the step that made it ends.
  * Threads: the caller's.
  * Always:  a step leaves no request in flight.
+ * Tests:   tests/ktest/cases_catalogue.py, tests/masks/masks.py
  */
 #define _GNU_SOURCE
 #include "probe/feature_kit.h"

@@ -9,6 +9,7 @@
  * Owns:    the rings, until it returns.
  * Threads: the caller's, no other.
  * Always:  a quirk bit is set by an observation; what was not observed is in quirks_untested.
+ * Tests:   tests/ktest/cases_catalogue.py, tests/masks/masks.py
  */
 #include "probe/quirk.h"
 

@@ -9,6 +9,7 @@
  * Owns:    sockets and buffers, until each test returns.
  * Threads: the caller's.
  * Always:  nothing is in flight when the buffers are unmapped.
+ * Tests:   tests/ktest/cases_catalogue.py, tests/masks/masks.py
  */
 #define _GNU_SOURCE
 #include "probe/quirk_test.h"

@@ -7,6 +7,7 @@
  * Always:  memory named by a request is alive while the request may be: after a test that found its
  *          quirk, the caller closes the ring before anything else reuses the stack; the receives
  *          here read from sockets nobody writes to.
+ * Tests:   tests/ktest/cases_catalogue.py, tests/masks/masks.py
  */
 #define _GNU_SOURCE
 #include "probe/quirk_test.h"

@@ -12,6 +12,7 @@
  * Owns:    its descriptors, until it returns.
  * Threads: the caller's.
  * Always:  the receive it armed has completed.
+ * Tests:   tests/ktest/cases_catalogue.py, tests/masks/masks.py
  */
 #define _GNU_SOURCE
 #include "probe/quirk_test.h"

@@ -6,6 +6,7 @@
  * Threads: any.
  * Always:  what is listed here is really used; the tier requires more, so that what comes can rely
  *          on it.
+ * Tests:   tests/tools/cases_probe.py, tests/masks/masks.py
  */
 #include "probe/uses.h"
 

@@ -9,6 +9,7 @@
  * Owns:    the ops between submit and done(); the handle's inbox, set and counters.
  * Threads: as labelled in the header.
  * Always:  driver->inflight is the number of ops that the backend holds; a lane's op is INFLIGHT.
+ * Tests:   tests/registry/test_driver.c
  */
 #include "registry/driver.h"
 

@@ -5,6 +5,7 @@
  * Owns:    the driver's shared half, and between open and close the driver.
  * Threads: as labelled in the header.
  * Always:  messages sent to either variant are run on the owner's thread.
+ * Tests:   tests/registry/test_driver_wake.c
  */
 #include "registry/io_handle.h"
 

@@ -5,6 +5,7 @@
  * Owns:    nothing.
  * Threads: any; set only by the driver's thread.
  * Always:  only set() moves ticks, only clear() takes bits out, and neither touches what is final.
+ * Tests:   tests/model/model_readiness.c
  */
 #include "registry/readiness.h"
 

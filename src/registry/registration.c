@@ -11,6 +11,7 @@
  * Owns:    the poll operations of a descriptor whose readiness is waited for.
  * Threads: as labelled in the header.
  * Always:  a failed registration leaves nothing in the set.
+ * Tests:   tests/registry/test_driver_release.c, tests/model/model_driver.c
  */
 #include "registry/registration.h"
 

@@ -15,6 +15,7 @@
  * Threads: allocate(), deregister(), shut_down() any; the rest the driver's.
  * Always:  registered - deregistered is the length of the live list; num_pending_release that of
  *          the pending list; the lock is a leaf, never held across a wake or a call of the backend.
+ * Tests:   tests/registry/test_driver_release.c, tests/model/model_driver.c
  */
 #include "registry/registration_set.h"
 

@@ -14,6 +14,7 @@
  * Owns:    the wakers stored in it.  Freed by its driver's thread (registry/registration_set.h).
  * Threads: set_ready() and hint() the driver's; all others any.
  * Always:  a node is linked, or woken, never both; after SHUTDOWN every look says so at once.
+ * Tests:   tests/model/model_waiters.c
  */
 #include "registry/scheduled_io.h"
 

@@ -5,6 +5,7 @@
  * Owns:    nothing.
  * Threads: any.
  * Always:  without a listener nothing of this runs.
+ * Tests:   tests/registry/test_trace.c
  */
 #include "base/clock.h"
 #include "registry/driver.h"

@@ -5,6 +5,7 @@
  * Owns:    what was found out about the kernel, once per process.
  * Threads: any.
  * Always:  with EPOLL, or without I/O, no io_uring system call is made.
+ * Tests:   tests/runtime/test_choice.c
  */
 #include "runtime/choose.h"
 

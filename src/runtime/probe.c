@@ -8,6 +8,7 @@
  * Owns:    the report and its two lines.
  * Threads: any.
  * Always:  a kernel without io_uring is a result.
+ * Tests:   tests/runtime/test_choice.c, tests/tools/cases_probe.py
  */
 #include "base/alloc.h"
 #include "probe/feature.h"

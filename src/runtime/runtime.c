@@ -9,6 +9,7 @@
  * Owns:    one reference to the handle, the workers' threads, the blocking pool.
  * Threads: as documented in ouro/runtime.h.
  * Always:  a worker's thread ends only when no task of it is alive.
+ * Tests:   tests/runtime/test_runtime.c
  */
 #include "runtime/runtime.h"
 

@@ -9,6 +9,7 @@
  * Threads: start, stop, join: the runtime's owner.
  * Always:  all signals are blocked in a worker's thread but those of faults, so that a program's
  *          handlers run on the program's own threads.
+ * Tests:   tests/runtime/test_runtime.c, tests/runtime/test_shutdown.c
  */
 #include "runtime/threads.h"
 

@@ -24,6 +24,7 @@
  * Owns:    the descriptor, the registration, one reference to the handle.
  * Threads: any.
  * Always:  with no bit set nothing of the descriptor is in flight.
+ * Tests:   tests/net/test_close.c
  */
 #include "stream/descriptor.h"
 

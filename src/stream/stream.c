@@ -12,6 +12,7 @@
  * Always:  the operation has ended when the call returns, so the buffer and the message header may
  *          lie on the caller's stack.  close releases the stream, whatever it returns; a failed
  *          from_fd leaves the descriptor alone.
+ * Tests:   tests/net/test_tcp_stream.c, tests/net/test_stream_ends.c
  */
 #include "stream/stream.h"
 

@@ -11,6 +11,7 @@
  *          the pool down.
  * Always:  whoever ends the call takes the waker out first: with the state stored, the waiter's
  *          frame may be gone.
+ * Tests:   tests/task/test_blocking_call.c
  */
 #include <ouro/error.h>
 #include <ouro/task.h>

@@ -9,6 +9,7 @@
  * Owns:    its wake_ref.
  * Threads: the context's own, and its worker's.
  * Always:  an interruption with CANCEL or SHUTDOWN stays; TIMEOUT lasts as long as its scope.
+ * Tests:   tests/net/test_cancel.c, tests/task/test_deadline.c
  */
 #include "task/context.h"
 

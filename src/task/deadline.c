@@ -8,6 +8,7 @@
  * Owns:    the scopes are their callers'.
  * Threads: the context's own.
  * Always:  context->deadline_ns is the minimum over the scopes, OURO__NEVER without any.
+ * Tests:   tests/task/test_deadline.c
  */
 #include "task/wait.h"
 

@@ -5,6 +5,7 @@
  * Owns:    the thread's context, from enter to leave.
  * Threads: each for itself.
  * Always:  every context in handle->threads has a wake_ref, so shutdown can wake it.
+ * Tests:   tests/runtime/test_runtime.c
  */
 #include "base/alloc.h"
 #include "task/fork.h"

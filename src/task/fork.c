@@ -5,6 +5,7 @@
  * Owns:    one counter.
  * Threads: any; the counter changes only in a child's first thread, before it can make others.
  * Always:  a child's count differs from its parent's.
+ * Tests:   tests/runtime/test_process.c
  */
 #include "task/fork.h"
 

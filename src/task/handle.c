@@ -7,6 +7,7 @@
  * Threads: any.
  * Always:  whoever can still reach a worker's inbox or a descriptor's shared half holds a
  *          reference.
+ * Tests:   tests/runtime/test_runtime.c
  */
 #include "task/handle.h"
 

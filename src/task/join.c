@@ -10,6 +10,7 @@
  * Threads: any.
  * Always:  joiner goes from NONE over at most one waiter at a time, or over DETACHED, to DONE, and
  *          stays there.
+ * Tests:   tests/task/test_task.c, tests/model/model_join.c
  */
 #include "task/task.h"
 

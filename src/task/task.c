@@ -25,6 +25,7 @@
  * Threads: spawn, release, cancel any; birth, running, the end and reap its worker's.
  * Always:  it is in its worker's list from birth to release; it is released once, after its end,
  *          with no message to it on its way.
+ * Tests:   tests/task/test_task.c
  */
 #include "task/task.h"
 

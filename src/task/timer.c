@@ -9,6 +9,7 @@
  * Owns:    nothing; timers are members of others.
  * Threads: the worker's.
  * Always:  a slot's bit in `occupied` is set exactly when its list is not empty.
+ * Tests:   tests/task/test_timer.c
  */
 #include "task/timer.h"
 

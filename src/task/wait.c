@@ -11,6 +11,7 @@
  * Threads: the context's own.
  * Always:  a wait ends by its condition or by an interruption; other wakes are ignored.  If an
  *          operation finishes before its cancellation, its result is returned.
+ * Tests:   tests/task/test_poll_fn.c, tests/net/test_cancel.c
  */
 #include "task/wait.h"
 

@@ -10,6 +10,7 @@
  * Owns:    a reference to the runtime's handle, whose workers' inboxes it may use.
  * Threads: any, but forget() and the context pointer: the context's own.
  * Always:  a message is in the inbox at most once; a wake before the park is not lost.
+ * Tests:   tests/task/test_poll_fn.c
  */
 #include "task/wake_ref.h"
 

@@ -15,6 +15,7 @@
  * Owns:    its driver, timers, stacks and run queue.
  * Threads: its own, for everything; others send messages (registry/inbox.h).
  * Always:  a task is running, in the run queue once, or parked.
+ * Tests:   tests/task/test_task.c
  */
 #include "task/worker.h"
 

@@ -10,6 +10,7 @@
  * Owns:    the CQEs between our head and the kernel's tail.
  * Threads: the owner's.
  * Always:  an operation ends by its own CQE, or (uring.c) because the kernel never saw it.
+ * Tests:   tests/uring/test_ring.c, tests/registry/test_driver.c
  */
 #include "base/assert.h"
 #include "probe/abi.h"

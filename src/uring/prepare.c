@@ -15,6 +15,7 @@
  * Owns:    the SQEs between the kernel's head and our tail.
  * Threads: the owner's.
  * Always:  an SQE that names an operation exists only while that operation is in flight.
+ * Tests:   tests/uring/test_ring.c
  */
 #include "base/assert.h"
 #include "probe/abi.h"

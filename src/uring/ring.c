@@ -17,6 +17,7 @@
  *          close().
  * Threads: the owner's.
  * Always:  SQEs are handed over in the order in which they were filled.
+ * Tests:   tests/uring/test_ring.c
  */
 #include "uring/ring.h"
 

@@ -12,6 +12,7 @@
  * Owns:    nothing.
  * Threads: the driver's.
  * Always:  without a checker nothing happens and nothing is paid but one untaken branch.
+ * Tests:   tests/uring/test_ring_life.c
  */
 #include "uring/sanitize.h"
 

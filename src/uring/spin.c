@@ -15,6 +15,7 @@
  * Owns:    nothing.
  * Threads: the owner's.
  * Always:  at most budget_ns a turn, and never past the turn's own time-out.
+ * Tests:   tests/registry/test_driver_wake.c
  */
 #include "uring/ring.h"
 

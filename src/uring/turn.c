@@ -20,6 +20,7 @@
  * Threads: the owner's.
  * Always:  before a wait of unlimited length the read of the wake descriptor is in flight, or goes
  *          with the same call.
+ * Tests:   tests/uring/test_ring.c
  */
 #include "base/assert.h"
 #include "uring/ring.h"

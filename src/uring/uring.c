@@ -14,6 +14,7 @@
  * Owns:    nothing.
  * Threads: unpark() any, signal handlers too; attach() and detach() any; the rest the owner's.
  * Always:  an operation's memory is used by the kernel only between submit() and its completion.
+ * Tests:   tests/uring/test_ring.c, tests/registry/test_driver.c
  */
 #include "base/assert.h"
 #include "uring/ring.h"

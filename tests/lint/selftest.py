@@ -8,7 +8,8 @@ import tempfile
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 SPDX = "/* SPDX-License-Identifier: MIT */\n"
-ESSAY = SPDX + "/*\n * A file.\n *\n * Owns:    -\n * Threads: -\n * Always:  -\n */\n"
+ESSAY = SPDX + "/*\n * A file.\n *\n * Owns:    -\n * Threads: -\n * Always:  -\n"
+ESSAY += " * Tests:   tests/test_a.c\n */\n"
 HEADER = SPDX + "/* A header. */\n#define OURO_API __attribute__((visibility(\"default\")))\n"
 DOC = "/*\n * Does it.\n *\n * Errors: none.\n * Owns: nothing.\n * Since: 0.1\n */\n"
 
@@ -50,6 +51,8 @@ CASES = [  # script, file, good text, bad text, part of the finding
     ("sizes", "src/a.c", "a\n" * 600, "a\n" * 601, "601 lines"),
     ("opening", "src/a.c", ESSAY, "/* A file. */\n", "SPDX"),
     ("opening", "src/a.c", ESSAY, ESSAY.replace("Always:", "Never:"), "lacks Always:"),
+    ("opening", "src/a.c", ESSAY, ESSAY.replace("test_a.c", "test_b.c"), "there is no"),
+    ("opening", "src/a.c", ESSAY, ESSAY.replace("tests/test_a.c", "-"), "name the file"),
     ("opening", "tests/a.c", SPDX + "/* A test. */\n", SPDX + "int a;\n", "open with"),
     ("paths", "README.md", "/usr/lib/x\n", "/ho" + "me/somebody\n", "one machine"),
     ("paths", "README.md", "127.0.0.1\n", "192" + ".168.1.1\n", "one network"),
@@ -70,7 +73,8 @@ def run(script, path, text, extra=None):
 def main():
     failed = False
     declared = {"include/ouro/a.h": HEADER + DOC + "OURO_API int ouro_a(void);\n"}
-    cases = [case + (None,) for case in CASES] + [
+    test_of_a = {"tests/test_a.c": SPDX + "/* Its tests. */\n"}
+    cases = [case + (test_of_a,) for case in CASES] + [
         ("tested", "tests/a.c", "int x = ouro_a();\n", "/* ouro_a() */\n", "no test", declared)]
     for script, path, good, bad, finding, extra in cases:
         status, output = run(script, path, good, extra)
