@@ -22,6 +22,8 @@ CASES = [  # script, file, good text, bad text, part of the finding
     ("layers", "tools/ouro/a.c", '#include "cli.h"\n', '#include "base/b.h"\n', "may not include"),
     ("layers", "tools/ktest/a.c", '#include "probe/abi.h"\n', '#include "uring/ring.h"\n',
      "may not"),
+    ("layers", "tools/ktest/assert/a.c", '#include "fixture/kt.h"\n', '#include "report/b.h"\n',
+     "may not"),
     ("headers", "include/ouro/a.h", HEADER + "int a(void);\n", HEADER + "size_t a(void);\n", "c11"),
     ("headers", "include/ouro/a.h", HEADER + "int a(int b);\n", HEADER + "int a(int new);\n",
      "c++17"),

@@ -6,7 +6,7 @@
 #ifndef OURO_KTEST_RUNNER_H
 #define OURO_KTEST_RUNNER_H
 
-#include "kt.h"
+#include "fixture/kt.h"
 
 #include "probe/quirk.h"
 
