@@ -22,6 +22,7 @@ TEST_NEEDS=(
     "g++|command -v c++"
     "clang-format|command -v clang-format || command -v clang-format-14"
     "mandoc|command -v mandoc"
+    "scdoc|command -v scdoc"
     "libxml2-utils|command -v xmllint"
     "iproute2|command -v ip"
     "perl|perl -MTAP::Parser -e 1"

@@ -45,6 +45,12 @@ layout)
                 share/man/man1/ouro-ktest.1; do
         test -f "$prefix/$file" || { echo "not installed: $file"; exit 1; }
     done
+    # Every public function has its page.
+    if command -v scdoc > /dev/null; then
+        for name in $(sed -n 's/^    \(ouro_[a-z_0-9]*\);$/\1/p' "$here/../../src/libouro.map"); do
+            test -f "$prefix/share/man/man3/$name.3" || { echo "no page: $name(3)"; exit 1; }
+        done
+    fi
     test "$(readlink "$library/libouro.so")" = libouro.so.0
     readelf -d "$library/libouro.so" | grep -q 'SONAME.*\[libouro.so.0\]'
     readelf -d "$library/libouro.so" | grep -q 'BIND_NOW\|NOW'
