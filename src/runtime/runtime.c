@@ -83,14 +83,14 @@ static int start_workers(struct ouro_handle *handle)
 {
     uint32_t first_thread = 0;
     if (is_current_thread(handle)) {
-        int rc = ouro__worker_open(&handle->worker[0]);
+        int rc = ouro__handle_open_worker(handle, &handle->worker[0]);
         if (rc < 0)
             return rc;
         first_thread = 1;
     }
     int rc = ouro__threads_start(handle, first_thread);
     if (rc < 0 && is_current_thread(handle))
-        ouro__worker_close(&handle->worker[0]);
+        ouro__handle_close_worker(&handle->worker[0]);
     return rc;
 }
 
@@ -103,7 +103,7 @@ static int start(struct ouro_runtime *runtime, const struct ouro_runtime_config 
     struct ouro_runtime_config chosen = *config;
     chosen.feature_mask = ~choice.features;
     chosen.quirk_mask = choice.quirks;
-    rc = ouro__handle_new(&chosen, choice.ops, &runtime->handle);
+    rc = ouro__handle_new(&chosen, choice.ops, &ouro__task_kind, &runtime->handle);
     if (rc < 0)
         return rc;
     struct ouro_handle *handle = runtime->handle;
@@ -263,7 +263,7 @@ void ouro_runtime_free(struct ouro_runtime *runtime)
     }
     ouro__threads_join(handle, first_thread);
     if (is_current_thread(handle))
-        ouro__worker_close(&handle->worker[0]);
+        ouro__handle_close_worker(&handle->worker[0]);
     for (uint32_t i = 0; i < handle->worker_count; i++)
         ouro__worker_fini(&handle->worker[i]);
     if ((handle->config.flags & OURO_RUNTIME_F_NO_OVERFLOW_REPORT) == 0)

@@ -27,12 +27,12 @@ static void *worker_thread(void *arg)
 {
     struct ouro__worker *worker = arg;
     struct ouro_handle *handle = worker->handle;
-    int rc = ouro__worker_open(worker);
+    int rc = ouro__handle_open_worker(handle, worker);
     ouro__store(&worker->start_result, (uint32_t)-rc, memory_order_release);
     ouro__futex_wake(&worker->start_result);
     if (rc == 0) {
         ouro__worker_run(worker);
-        ouro__worker_close(worker);
+        ouro__handle_close_worker(worker);
     }
     ouro__fetch_add(&handle->ended, 1, memory_order_acq_rel);
     ouro__futex_wake(&handle->ended);

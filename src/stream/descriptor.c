@@ -206,7 +206,7 @@ static void end_calls_from_outside(struct ouro__descriptor *descriptor)
         ouro_leave();
         return;
     }
-    ouro__context_init(&context, descriptor->handle, NULL, NULL);
+    ouro__handle_init_context(descriptor->handle, &context, NULL, NULL);
     end_calls(descriptor, &context);
     ouro__context_fini(&context);
 }

@@ -1,22 +1,30 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Context: who is calling.  Every task has one, and every plain thread that has entered a runtime.
- * It knows how to wait and be woken, and carries the ambient deadline and cancellation.
+ * Context: a caller that can wait.  Every task has one, and every plain thread that has entered a
+ * runtime.
  *
- *   a task                       waits by giving its worker to the next ready task
+ *   a task                       waits by giving its worker to the next ready context
  *   a current-thread runtime's   waits by running the worker (`worker` set, `task` NULL)
  *   own thread
  *   any other thread             waits on a futex (`worker` NULL)
+ *
+ * This file has the data, and what can be told from the data alone.  What acts on a context stands
+ * in the files above this one, which may include it and must not be included by it:
+ *
+ *   worker.h     switch to it, wake it on its worker's thread, interrupt it
+ *   wake_ref.h   wake it from any thread
+ *   park.h       make it wait; its wakers
+ *   handle.h     init it for a runtime
  */
 #ifndef OURO_TASK_CONTEXT_H
 #define OURO_TASK_CONTEXT_H
 
 #include "base/atomic.h"
+#include "base/list.h"
+#include "fiber/switch.h"
 #include "registry/op.h"
 #include "task/fork.h"
 #include "task/timer.h"
-
-#include <ouro/waker.h>
 
 struct ouro_handle;
 struct ouro_task;
@@ -35,6 +43,10 @@ enum ouro__park_state { OURO__PARK_RUNNING = 0, OURO__PARK_PARKED = 1, OURO__PAR
 enum { OURO__BUDGET = 128 };
 
 struct ouro__context {
+    /* The first cache line: what a switch touches.  With many tasks each line is one that has to be
+     * waited for. */
+    struct ouro__switch fiber;     /* a task's only */
+    struct ouro__queue_node ready; /* in the worker's run queue; a task's only */
     struct ouro_handle *handle;
     struct ouro__worker *worker;
     struct ouro_task *task;
@@ -42,7 +54,7 @@ struct ouro__context {
     uint8_t interrupts; /* OURO__INTERRUPT_...; as above */
     uint16_t budget;
     uint32_t fork_generation; /* the handle's */
-    /* A second cache line: what a wait for an operation and the end of a task look at. */
+    /* The second: what a wait for an operation and the end of a task look at. */
     const _Atomic bool *is_shutdown; /* in the handle */
     struct ouro__op *op;             /* in flight, to be cancelled by an interruption */
     void (*cancel_op)(struct ouro__op *op);
@@ -50,7 +62,7 @@ struct ouro__context {
     struct ouro__wake_ref *wake_ref;    /* made when the first waker is */
     int64_t deadline_ns;                /* the earliest of the scopes'; OURO__NEVER without */
     struct ouro__timer timer;           /* for deadline_ns; with a worker */
-    struct ouro__list link; /* in the worker's tasks; a plain thread's: handle->threads */
+    struct ouro__list link; /* in the worker's contexts; a plain thread's: handle->threads */
 };
 
 /* Initial-exec: one instruction, not a call, also from inside a shared library. */
@@ -68,28 +80,13 @@ static inline void ouro__context_set_current(struct ouro__context *context)
     ouro__context_of_thread = context;
 }
 
-void ouro__context_init(struct ouro__context *context, struct ouro_handle *handle,
-                        struct ouro__worker *worker, struct ouro_task *task);
-/* Wakers that are still around do nothing from here on. */
-void ouro__context_fini(struct ouro__context *context);
+static inline bool ouro__context_is_shutdown(const struct ouro__context *context)
+{
+    return ouro__load(context->is_shutdown, memory_order_acquire);
+}
 
 /* What interrupts the context: 0, -OURO_ESHUTDOWN, -ECANCELED or -ETIMEDOUT. */
 int ouro__context_interruption(const struct ouro__context *context);
-
-/* As ouro__context_interrupted(), for a context that has something to tell, or no worker. */
-OURO__COLD int ouro__context_tell_interruption(struct ouro__context *context);
-
-/*
- * Asked by the context itself: why a wait of its must not begin, or go on; 0, -OURO_ESHUTDOWN,
- * -ECANCELED or -ETIMEDOUT.  A task that heeds no such answer still yields now and then.
- */
-static inline int ouro__context_interrupted(struct ouro__context *context)
-{
-    if (OURO__LIKELY(context->interrupts == 0 && context->worker != NULL &&
-                     !ouro__load(context->is_shutdown, memory_order_acquire)))
-        return 0;
-    return ouro__context_tell_interruption(context);
-}
 
 /* For a caller that has no context, or one that is not this process's. */
 OURO__COLD int ouro__context_why_not(const struct ouro__context *context);
@@ -106,29 +103,5 @@ static inline int ouro__context_enter(struct ouro__context **out_context)
     *out_context = context;
     return 0;
 }
-
-/* Worker's thread: ends the wait the context is in, and with CANCEL and SHUTDOWN all later ones. */
-void ouro__context_interrupt(struct ouro__context *context, unsigned interrupt);
-
-/* Waits until woken; may end early.  Callers look at what they wait for, again and again. */
-void ouro__context_park(struct ouro__context *context);
-
-/* Worker's thread: wakes a context of this worker. */
-void ouro__context_wake_here(struct ouro__context *context);
-
-/*
- * A waker for the context, one reference; wakes from any thread, however late.
- * Errors: -ENOMEM.
- */
-int ouro__context_waker(struct ouro__context *context, struct ouro_waker *out_waker);
-
-/*
- * Sees to it that the context's wakers can be made without memory from here on, for whoever must
- * not fail later.  Errors: -ENOMEM.
- */
-int ouro__context_prepare(struct ouro__context *context);
-
-/* Lets other tasks run when this one has had its share of calls that did not wait. */
-void ouro__context_spend(struct ouro__context *context);
 
 #endif

@@ -13,7 +13,6 @@
 #include "task/wait.h"
 
 #include "task/handle.h"
-#include "task/worker.h"
 
 #include <ouro/error.h>
 #include <ouro/task.h>
@@ -40,6 +39,12 @@ static bool has_time(const struct ouro__context *context)
     return (context->handle->config.flags & OURO_RUNTIME_F_NO_TIME) == 0;
 }
 
+static void deadline_passed(struct ouro__timer *timer)
+{
+    struct ouro__context *context = OURO__CONTAINER_OF(timer, struct ouro__context, timer);
+    ouro__context_interrupt(context, OURO__INTERRUPT_TIMEOUT);
+}
+
 /* @now_ns: a time not long ago; only whether the deadline had passed by then is asked of it. */
 static void set_deadline(struct ouro__context *context, int64_t deadline_ns, int64_t now_ns)
 {
@@ -51,10 +56,12 @@ static void set_deadline(struct ouro__context *context, int64_t deadline_ns, int
     context->interrupts &= (uint8_t)~OURO__INTERRUPT_TIMEOUT;
     if (deadline_ns == OURO__NEVER)
         return;
-    if (now_ns >= deadline_ns)
+    if (now_ns >= deadline_ns) {
         context->interrupts |= OURO__INTERRUPT_TIMEOUT;
-    else
+    } else {
+        context->timer.fire = deadline_passed;
         ouro__timer_set(timers, &context->timer, deadline_ns);
+    }
 }
 
 int ouro_deadline_begin(struct ouro_deadline *scope, int64_t timeout_ns)

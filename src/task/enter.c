@@ -10,8 +10,8 @@
 #include "base/alloc.h"
 #include "task/fork.h"
 #include "task/handle.h"
+#include "task/park.h"
 #include "task/wake_ref.h"
-#include "task/worker.h"
 
 #include <ouro/error.h>
 #include <ouro/runtime.h>
@@ -48,7 +48,7 @@ int ouro_enter(struct ouro_handle *handle)
     struct ouro__context *context = ouro__calloc(1, sizeof(*context));
     if (context == NULL)
         return -ENOMEM;
-    ouro__context_init(context, handle, NULL, NULL);
+    ouro__handle_init_context(handle, context, NULL, NULL);
     context->wake_ref = ouro__wake_ref_new(context);
     if (context->wake_ref == NULL) {
         ouro__free(context);

@@ -15,13 +15,28 @@
 #include "blocking/pool.h"
 #include "fiber/overflow.h"
 #include "task/fork.h"
-#include "task/task.h"
+#include "task/park.h"
 #include "task/wake_ref.h"
-#include "task/worker.h"
 
 #include <ouro/error.h>
 
 #include <errno.h>
+#include <string.h>
+
+void ouro__handle_init_context(struct ouro_handle *handle, struct ouro__context *context,
+                               struct ouro__worker *worker, struct ouro_task *task)
+{
+    memset(context, 0, sizeof(*context));
+    context->handle = handle;
+    context->worker = worker;
+    context->task = task;
+    context->budget = OURO__BUDGET;
+    context->fork_generation = handle->fork_generation;
+    context->is_shutdown = &handle->is_shutdown;
+    context->deadline_ns = OURO__NEVER;
+    ouro__timer_init(&context->timer, NULL);
+    ouro__list_init(&context->link);
+}
 
 static void init_worker(struct ouro_handle *handle, uint32_t index)
 {
@@ -32,18 +47,55 @@ static void init_worker(struct ouro_handle *handle, uint32_t index)
     worker->io.handle.index = index;
     worker->io.handle.trace = handle->config.trace;
     worker->io.handle.trace_arg = handle->config.trace_arg;
-    ouro__list_init(&worker->tasks);
-    ouro__context_init(&worker->main, handle, worker, NULL);
+    ouro__list_init(&worker->contexts);
+    ouro__handle_init_context(handle, &worker->main, worker, NULL);
+}
+
+static bool reports_overflow(const struct ouro_handle *handle)
+{
+    return (handle->config.flags & OURO_RUNTIME_F_NO_OVERFLOW_REPORT) == 0;
+}
+
+static struct ouro__stack_pool_config stack_config(const struct ouro_handle *handle,
+                                                   size_t size_bytes)
+{
+    return (struct ouro__stack_pool_config){
+        .usable_size_bytes = size_bytes,
+        .header_size_bytes = handle->kind->header_bytes,
+        .use_madv_guard = handle->use_madv_guard,
+    };
+}
+
+int ouro__handle_open_worker(struct ouro_handle *handle, struct ouro__worker *worker)
+{
+    const struct ouro_runtime_config *from = &handle->config;
+    struct ouro__worker_config config = {
+        .kind = handle->kind,
+        .driver = {.ring_entries = from->ring_entries,
+                   .spin_us = from->spin_us,
+                   .features = ~from->feature_mask,
+                   .quirks = from->quirk_mask},
+        .stacks = stack_config(handle, from->stack_size_bytes),
+        .reports_overflow = reports_overflow(handle),
+    };
+    return ouro__worker_open(worker, &config);
+}
+
+void ouro__handle_close_worker(struct ouro__worker *worker)
+{
+    ouro__worker_close(worker);
+    ouro__context_fini(&worker->main);
 }
 
 int ouro__handle_new(const struct ouro_runtime_config *config, const struct ouro__driver_ops *ops,
-                     struct ouro_handle **out_handle)
+                     const struct ouro__worker_kind *kind, struct ouro_handle **out_handle)
 {
     struct ouro_handle *handle = ouro__calloc(1, sizeof(*handle));
     if (handle == NULL)
         return -ENOMEM;
     ouro__atomic_init(&handle->references, 1);
     handle->config = *config;
+    handle->kind = kind;
     handle->fork_generation = ouro__fork_count;
     handle->task_workers = config->flavour == OURO_FLAVOUR_CURRENT_THREAD ? 1 : config->workers;
     handle->worker_count = handle->task_workers + config->driver_threads;
@@ -144,11 +196,7 @@ static struct ouro__shared_stacks *make_locked(struct ouro_handle *handle, size_
     struct ouro__shared_stacks *shared = ouro__calloc(1, sizeof(*shared));
     if (shared == NULL)
         return NULL;
-    struct ouro__stack_pool_config config = {
-        .usable_size_bytes = size_bytes,
-        .header_size_bytes = OURO__TASK_HEADER_BYTES,
-        .use_madv_guard = handle->use_madv_guard,
-    };
+    struct ouro__stack_pool_config config = stack_config(handle, size_bytes);
     if (ouro__stack_pool_init(&shared->pool, &config) < 0) {
         ouro__free(shared);
         return NULL;
@@ -157,8 +205,8 @@ static struct ouro__shared_stacks *make_locked(struct ouro_handle *handle, size_
     shared->size_bytes = size_bytes;
     shared->next = handle->shared_stacks;
     handle->shared_stacks = shared;
-    if ((handle->config.flags & OURO_RUNTIME_F_NO_OVERFLOW_REPORT) == 0)
-        ouro__overflow_pool_add(&shared->pool, ouro__task_name_of);
+    if (reports_overflow(handle))
+        ouro__overflow_pool_add(&shared->pool, handle->kind->name_of);
     return shared;
 }
 

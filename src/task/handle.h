@@ -12,7 +12,7 @@
 #include "base/mutex.h"
 #include "fiber/stack.h"
 #include "registry/io_handle.h"
-#include "task/context.h"
+#include "task/worker.h"
 
 #include <ouro/runtime.h>
 
@@ -35,7 +35,8 @@ struct ouro_handle {
     struct ouro_runtime_config config; /* defaults filled in */
     enum ouro_driver_kind driver_kind; /* AUTO: no I/O */
     char driver_reason[256];
-    bool use_madv_guard; /* stacks may be guarded by MADV_GUARD_INSTALL */
+    const struct ouro__worker_kind *kind; /* what its workers run */
+    bool use_madv_guard;                  /* stacks may be guarded by MADV_GUARD_INSTALL */
 
     struct ouro__worker *worker; /* worker_count of them, the last driver_threads run no tasks */
     uint32_t worker_count;       /* all */
@@ -53,9 +54,20 @@ struct ouro_handle {
     struct ouro__blocking_pool *blocking;
 };
 
-/* One reference.  The workers' array is made, nothing is started.  Errors: -ENOMEM. */
+/* One reference.  The workers' array is made, nothing is started.  @kind stays with the caller.
+ * Errors: -ENOMEM. */
 int ouro__handle_new(const struct ouro_runtime_config *config, const struct ouro__driver_ops *ops,
-                     struct ouro_handle **out_handle);
+                     const struct ouro__worker_kind *kind, struct ouro_handle **out_handle);
+
+/* ouro__worker_open() with what the configuration says.  On the thread that shall own it. */
+int ouro__handle_open_worker(struct ouro_handle *handle, struct ouro__worker *worker);
+/* On its thread, with no task alive. */
+void ouro__handle_close_worker(struct ouro__worker *worker);
+
+/* Makes @context one of the runtime's: of @task, of @worker's own thread (@task NULL), or of a
+ * plain thread (both NULL). */
+void ouro__handle_init_context(struct ouro_handle *handle, struct ouro__context *context,
+                               struct ouro__worker *worker, struct ouro_task *task);
 
 static inline bool ouro__handle_is_shutdown(const struct ouro_handle *handle)
 {

@@ -18,7 +18,6 @@
 #include "task/handle.h"
 #include "task/wait.h"
 #include "task/wake_ref.h"
-#include "task/worker.h"
 
 #include <ouro/error.h>
 

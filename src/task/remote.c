@@ -5,27 +5,25 @@
  *     waiter                                  driver's thread
  *     submit message  --------------------->  submit
  *     cancel message  --------------------->  cancel            (perhaps)
- *                     <---------------------  home message      (or, for a plain thread, a futex)
+ *                     <---------------------  reply             (or, for a plain thread, a futex)
  *
  * All of it lies on the waiter's stack, which is gone when the waiter returns; so the waiter
- * returns only when the home message has come, and the home message is sent only when no cancel
- * message is on its way any more.  One atomic word decides that: the waiter marks CANCEL before it
- * sends, the driver marks FINISHED when the op is done.  Who comes second sees the other: a driver
- * that finds CANCEL waits for that message before it sends home; a waiter that finds FINISHED does
- * not send.
+ * returns only when the reply has come, and the reply is sent only when no cancel message is on its
+ * way any more.  One atomic word decides that: the waiter marks CANCEL before it sends, the driver
+ * marks FINISHED when the op is done.  Each side sets its mark and reads the other's in one step,
+ * so at least one sees both: a driver that finds CANCEL waits for that message before it replies; a
+ * waiter that finds FINISHED does not send.
  *
  * Owns:    struct remote, on the waiter's stack.
  * Threads: as drawn.
- * Always:  one submit, at most one cancel, exactly one way home, in this order.
+ * Always:  one submit, at most one cancel, exactly one reply, in this order.
  * Tests:   tests/model/model_remote.c, tests/net/test_close.c
  */
 #include "task/remote.h"
 
 #include "base/atomic.h"
 #include "base/futex.h"
-#include "task/handle.h"
-#include "task/task.h"
-#include "task/worker.h"
+#include "task/park.h"
 
 #include <ouro/error.h>
 
@@ -74,8 +72,7 @@ static void done_there(struct ouro__op *op)
     struct remote *remote = op->waiter;
     OURO__TRACE(op->sio->handle, .kind = OURO_TRACE_WOKEN, .fd = op->sio->fd,
                 .token = ouro__sio_token(op->sio, op->lane),
-                .name = remote->context->task == NULL ? "thread"
-                                                      : ouro__task_name(remote->context->task));
+                .name = ouro__context_name(remote->context));
     uint32_t before = ouro__fetch_or(&remote->marks, REMOTE_FINISHED, memory_order_acq_rel);
     if ((before & REMOTE_CANCEL) != 0 && !remote->cancel_seen)
         remote->deferred = true;
@@ -89,7 +86,7 @@ static void submit_there(struct ouro__inbox_node *node)
     struct ouro__driver *driver = remote->op->sio->handle->driver;
     ouro__driver_submit(driver, remote->op);
     /* One that set out before a shutdown and arrives after it: nobody would end it. */
-    if (OURO__UNLIKELY(ouro__handle_is_shutdown(remote->context->handle)))
+    if (OURO__UNLIKELY(ouro__context_is_shutdown(remote->context)))
         ouro__driver_cancel(driver, remote->op);
 }
 
@@ -144,10 +141,9 @@ static void wait_on_worker(struct ouro__context *context, struct ouro__op *op, b
     context->op = NULL;
 }
 
-void ouro__await_remote(struct ouro__context *context, struct ouro__op *op, uint32_t flags)
+void ouro__await_remote(struct ouro__context *context, struct ouro__op *op, bool uninterruptible)
 {
     struct remote remote = {.op = op, .context = context, .submit.run = submit_there};
-    bool uninterruptible = (flags & OURO__AWAIT_UNINTERRUPTIBLE) != 0;
     op->waiter = &remote;
     op->done = done_there;
     if (!ouro__driver_send(op->sio->handle, &remote.submit)) {

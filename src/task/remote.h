@@ -5,9 +5,10 @@
 #ifndef OURO_TASK_REMOTE_H
 #define OURO_TASK_REMOTE_H
 
-#include "task/wait.h"
+#include "task/context.h"
 
-/* ouro__await() for a descriptor of another thread's driver. */
-void ouro__await_remote(struct ouro__context *context, struct ouro__op *op, uint32_t flags);
+/* ouro__await() for a descriptor of another thread's driver.  @uninterruptible: nothing cancels it.
+ */
+void ouro__await_remote(struct ouro__context *context, struct ouro__op *op, bool uninterruptible);
 
 #endif

@@ -22,7 +22,7 @@
  * no cancel is sent after the release has begun.
  *
  * Owns:    its stack, and itself at the top of it.
- * Threads: spawn, release, cancel any; birth, running, the end and reap its worker's.
+ * Threads: spawn, release, cancel any; birth, running, the end and its release its worker's.
  * Always:  it is in its worker's list from birth to release; it is released once, after its end,
  *          with no message to it on its way.
  * Tests:   tests/task/test_task.c
@@ -32,26 +32,20 @@
 #include "base/fault.h"
 #include "task/fork.h"
 #include "task/handle.h"
+#include "task/park.h"
 #include "task/wake_ref.h"
-#include "task/worker.h"
 
 #include <ouro/error.h>
 
 #include <errno.h>
 #include <string.h>
 
-const char *ouro__task_name_of(void *header)
-{
-    return ouro__task_name(header);
-}
-
 /* The bottom of every fiber's stack. */
 static void task_main(void *arg)
 {
     struct ouro_task *task = arg;
     struct ouro__worker *worker = task->context.worker;
-    if (worker->ended != NULL)
-        ouro__task_reap(worker);
+    ouro__worker_arrived(worker);
     task->result = task->function(task->arg);
     OURO__ASSERT(task->context.scope == NULL); /* a deadline scope was begun and not ended */
     ouro__task_end(task);
@@ -61,11 +55,11 @@ static void task_main(void *arg)
 static void start_here(struct ouro_task *task)
 {
     struct ouro__worker *worker = task->context.worker;
-    ouro__list_push_back(&worker->tasks, &task->context.link);
+    ouro__list_push_back(&worker->contexts, &task->context.link);
     worker->live++;
     if (OURO__UNLIKELY(worker->is_stopping))
         task->context.interrupts |= OURO__INTERRUPT_SHUTDOWN;
-    ouro__worker_make_ready(worker, task);
+    ouro__worker_make_ready(worker, &task->context);
 }
 
 static void birth_message(struct ouro__inbox_node *node)
@@ -124,7 +118,7 @@ int ouro__task_new(struct ouro_handle *handle, struct ouro__worker *worker,
         ouro__handle_count_out(handle);
         return -ENOMEM;
     }
-    ouro__context_init(&task->context, handle, worker, task);
+    ouro__handle_init_context(handle, &task->context, worker, task);
     task->function = function;
     task->arg = arg;
     ouro__atomic_init(&task->joiner, joinable ? OURO__JOINER_NONE : OURO__JOINER_DETACHED);
@@ -132,14 +126,14 @@ int ouro__task_new(struct ouro_handle *handle, struct ouro__worker *worker,
     task->release_pending = false;
     set_name(task, options == NULL ? NULL : options->name);
     char *low = ouro__stack_low(ouro__task_stack_pool(task), task);
-    ouro__switch_init(&task->fiber, low, (size_t)((char *)task - low), task_main, task);
+    ouro__switch_init(&task->context.fiber, low, (size_t)((char *)task - low), task_main, task);
 
     if (ouro__worker_is_here(worker)) {
         start_here(task);
     } else {
         task->message.run = birth_message;
         if (!ouro__driver_send(&worker->io.handle, &task->message)) {
-            ouro__switch_fini(&task->fiber);
+            ouro__switch_fini(&task->context.fiber);
             ouro__handle_count_out(handle);
             ouro__task_put_stack(task); /* it is from the caller's own pool, or a shared one */
             return -OURO_ESHUTDOWN;
@@ -231,7 +225,7 @@ static void release_here(struct ouro_task *task)
         task->release_pending = true;
         return;
     }
-    ouro__switch_fini(&task->fiber);
+    ouro__switch_fini(&task->context.fiber);
     ouro__list_remove(&task->context.link);
     struct ouro__worker *owner = task->stack_owner;
     if (owner == NULL || ouro__worker_is_here(owner)) {
@@ -267,7 +261,7 @@ void ouro__task_end(struct ouro_task *task)
     if (joiner == OURO__JOINER_NONE)
         return;
     if (joiner == OURO__JOINER_DETACHED) {
-        task->context.worker->ended = task;
+        task->context.worker->ended = &task->context;
         return;
     }
     struct ouro__wake_ref *ref = (struct ouro__wake_ref *)joiner;
@@ -275,12 +269,21 @@ void ouro__task_end(struct ouro_task *task)
     ouro__wake_ref_unref(ref);
 }
 
-void ouro__task_reap(struct ouro__worker *worker)
+static void release_ended(struct ouro__context *ended)
 {
-    struct ouro_task *task = worker->ended;
-    worker->ended = NULL;
-    release_here(task);
+    release_here(OURO__CONTAINER_OF(ended, struct ouro_task, context));
 }
+
+static const char *name_of(void *header)
+{
+    return ouro__task_name(header);
+}
+
+const struct ouro__worker_kind ouro__task_kind = {
+    .header_bytes = sizeof(struct ouro_task),
+    .name_of = name_of,
+    .release = release_ended,
+};
 
 static void cancel_message(struct ouro__inbox_node *node)
 {

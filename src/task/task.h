@@ -6,13 +6,11 @@
 #define OURO_TASK_TASK_H
 
 #include "base/atomic.h"
-#include "fiber/switch.h"
-#include "task/context.h"
+#include "task/worker.h"
 
 #include <ouro/task.h>
 
 struct ouro__shared_stacks;
-struct ouro__worker;
 
 enum { OURO__TASK_NAME_MAX = 32 };
 
@@ -24,11 +22,8 @@ enum ouro__task_cancel {
 };
 
 struct ouro_task {
-    /* What a task touches between its birth and its end comes first, in three cache lines: with
-     * many tasks each line is one that has to be waited for. */
-    struct ouro__switch fiber;
-    struct ouro__queue_node ready; /* in the worker's run queue */
-    struct ouro__context context;  /* its link is in the worker's tasks */
+    /* What a task touches between its birth and its end comes first, in three cache lines. */
+    struct ouro__context context; /* its link is in the worker's contexts */
     ouro_task_function *function;
     void *arg;
     int result;
@@ -49,20 +44,17 @@ struct ouro_task {
 #define OURO__JOINER_DONE ((uintptr_t)1)
 #define OURO__JOINER_DETACHED ((uintptr_t)2)
 
-/* The size to reserve at the top of a stack. */
-#define OURO__TASK_HEADER_BYTES sizeof(struct ouro_task)
+/* What workers must know of tasks. */
+extern const struct ouro__worker_kind ouro__task_kind;
 
 /* Makes a task on @worker.  Any thread; what ouro_task_spawn_with() does after its checks. */
 int ouro__task_new(struct ouro_handle *handle, struct ouro__worker *worker,
                    const struct ouro_task_options *options, ouro_task_function *function, void *arg,
                    bool joinable, struct ouro_task **out_task);
 
-/* On the task's own stack, when its function has returned: tells who waits in join, or leaves the
- * task in worker->ended when it was detached. */
+/* On the task's own stack, when its function has returned: wakes the context that waits in join, or
+ * leaves the task in worker->ended when it was detached. */
 void ouro__task_end(struct ouro_task *task);
-
-/* After a switch, with worker->ended set: releases it. */
-void ouro__task_reap(struct ouro__worker *worker);
 
 /* The task has ended and its handle is given up: it goes back to its pool.  Any thread. */
 void ouro__task_release(struct ouro_task *task);
@@ -74,9 +66,6 @@ struct ouro__stack_pool *ouro__task_stack_pool(const struct ouro_task *task);
 /* ouro_task_join() that nothing interrupts and that cannot fail; the caller has prepared its
  * context (ouro__context_prepare()) before it spawned. */
 void ouro__task_join_uninterruptible(struct ouro_task *task, int *out_result);
-
-/* For the overflow report. */
-const char *ouro__task_name_of(void *header);
 
 static inline const char *ouro__task_name(const struct ouro_task *task)
 {

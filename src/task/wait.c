@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Waiting: for a condition, for an operation, and poll_fn; and the waker of a context.
+ * Waiting: for a condition, for an operation, and poll_fn.
  *
  * An operation on the thread of the descriptor's own driver is a function call, a switch and a
  * switch back.  From anywhere else the op travels through the driver's inbox and its reply comes
@@ -15,13 +15,10 @@
  */
 #include "task/wait.h"
 
-#include "task/handle.h"
 #include "task/remote.h"
-#include "task/task.h"
-#include "task/wake_ref.h"
-#include "task/worker.h"
 
 #include <ouro/error.h>
+#include <ouro/task.h>
 
 #include <errno.h>
 
@@ -45,45 +42,6 @@ void ouro__wait_uninterruptible(struct ouro__context *context, bool (*is_done)(v
     while (!is_done(arg))
         ouro__context_park(context);
     context->deadline_ns = deadline_ns;
-}
-
-static void *clone_ref(void *data)
-{
-    ouro__wake_ref_ref(data);
-    return data;
-}
-
-static void wake_ref(void *data)
-{
-    ouro__wake_ref_wake(data);
-}
-
-static void drop_ref(void *data)
-{
-    ouro__wake_ref_unref(data);
-}
-
-static const struct ouro_waker_vtable context_waker = {
-    .clone = clone_ref,
-    .wake = wake_ref,
-    .drop = drop_ref,
-};
-
-int ouro__context_prepare(struct ouro__context *context)
-{
-    if (context->wake_ref == NULL)
-        context->wake_ref = ouro__wake_ref_new(context);
-    return context->wake_ref == NULL ? -ENOMEM : 0;
-}
-
-int ouro__context_waker(struct ouro__context *context, struct ouro_waker *out_waker)
-{
-    int rc = ouro__context_prepare(context);
-    if (rc < 0)
-        return rc;
-    ouro__wake_ref_ref(context->wake_ref);
-    *out_waker = (struct ouro_waker){.vtable = &context_waker, .data = context->wake_ref};
-    return 0;
 }
 
 int ouro_poll_fn(ouro_poll_function *function, void *arg)
@@ -113,8 +71,7 @@ static void done_here(struct ouro__op *op)
     struct ouro__context *context = op->waiter;
     op->finished = true;
     OURO__TRACE(op->sio->handle, .kind = OURO_TRACE_WOKEN, .fd = op->sio->fd,
-                .token = ouro__sio_token(op->sio, op->lane),
-                .name = context->task == NULL ? "thread" : ouro__task_name(context->task));
+                .token = ouro__sio_token(op->sio, op->lane), .name = ouro__context_name(context));
     ouro__context_wake_here(context);
 }
 
@@ -151,14 +108,14 @@ int32_t ouro__await(struct ouro__context *context, struct ouro__op *op, uint32_t
     if (context->worker != NULL && &context->worker->io.handle == driver)
         await_here(context, op, flags);
     else
-        ouro__await_remote(context, op, flags);
+        ouro__await_remote(context, op, (flags & OURO__AWAIT_UNINTERRUPTIBLE) != 0);
     /* io_uring reports a cancelled operation that was running on one of its worker threads, as a
      * connect to a full Unix backlog, as interrupted. */
     bool cancelled = op->result == -ECANCELED || op->result == -EINTR;
     if (OURO__UNLIKELY(cancelled) && (flags & OURO__AWAIT_UNINTERRUPTIBLE) == 0) {
         if (op->cancel_reason != 0)
             return op->cancel_reason;
-        if (ouro__handle_is_shutdown(context->handle))
+        if (ouro__context_is_shutdown(context))
             return -OURO_ESHUTDOWN;
     }
     return op->result;

@@ -5,7 +5,7 @@
 #ifndef OURO_TASK_WAIT_H
 #define OURO_TASK_WAIT_H
 
-#include "task/context.h"
+#include "task/park.h"
 
 /*
  * Parks until is_done(arg).  Whoever makes it true wakes the context afterwards.

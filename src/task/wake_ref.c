@@ -2,10 +2,11 @@
 /*
  * WakeRef: what a context's wakers hold on to, and how a wake gets to another thread.
  *
- * For a context with a worker a wake from elsewhere is a message to the worker, this object being
- * the message; while it is on its way it holds a reference to itself, and further wakes ride along.
- * The context is looked at on the worker's thread only, which is also where it ends, so no lock is
- * needed to find out whether it is still there.  For a plain thread the word is a futex.
+ * For a context with a worker, a wake from another thread is a message to the worker; this object
+ * is the message.  While the message is in the inbox it holds a reference to itself, and further
+ * wakes send nothing.  Only the worker's thread reads the context pointer, and the context ends on
+ * that thread too, so no lock is needed to know whether it still exists.  For a plain thread the
+ * word is a futex.
  *
  * Owns:    a reference to the runtime's handle, whose workers' inboxes it may use.
  * Threads: any, but forget() and the context pointer: the context's own.
@@ -15,12 +16,10 @@
 #include "task/wake_ref.h"
 
 #include "base/alloc.h"
-#include "base/atomic.h"
 #include "base/futex.h"
-#include "task/handle.h"
 #include "task/worker.h"
 
-#include <errno.h>
+#include <ouro/runtime.h>
 
 struct ouro__wake_ref {
     struct ouro__inbox_node message;

@@ -2,9 +2,8 @@
 /*
  * WakeRef: what a context's wakers hold on to.
  *
- * Wakers may be woken by any thread, and long after the task, its stack and the runtime have gone;
- * so they do not point at the context but at this small shared object, which the context leaves
- * behind when it ends.
+ * Any thread may wake a waker, also after the task, its stack and the runtime have gone.  So wakers
+ * do not point at the context but at this small shared object, which outlives the context.
  */
 #ifndef OURO_TASK_WAKE_REF_H
 #define OURO_TASK_WAKE_REF_H

@@ -2,55 +2,42 @@
 /*
  * Worker: a thread's run queue, timer wheel and driver.
  *
- * The loop: run what is ready, look at the timers, turn the driver; wait there when nothing is
- * ready.  A task that parks switches straight to the next ready one, without a detour through the
- * loop; after a slice of such switches the loop gets its turn, so that busy tasks do not keep the
- * driver from being heard.  A slice has room for everybody whom the last turn has woken, and
- * OURO__SLICE more: one left for later would be touched twice, when it is woken and when it runs,
- * and the kernel's work in between would have driven it out of the cache.
+ * The loop runs what is ready, looks at the timers and turns the driver; it waits in the driver
+ * when nothing is ready.  A context that parks switches straight to the next ready one, without a
+ * detour through the loop.  After a slice of such switches the loop gets its turn, because busy
+ * tasks would keep the driver from running otherwise.  A slice has room for every context that the
+ * last turn has woken, and OURO__SLICE more.  A context left for a later slice would be brought
+ * into the cache twice: when it is woken and when it runs, with the kernel's work in between.
  *
- * A task cannot release the stack it stands on, so one that ends detached is left in `ended`, and
- * whoever runs next releases it.
+ * A context cannot release the stack it stands on.  One that ends and is held by nobody is left in
+ * `ended`, and whoever runs next releases it.
+ *
+ * Parking and waking a worker's context happen on that worker's thread, so they are plain stores; a
+ * wake from another thread is a message to the worker (task/wake_ref.c).
  *
  * Owns:    its driver, timers, stacks and run queue.
  * Threads: its own, for everything; others send messages (registry/inbox.h).
- * Always:  a task is running, in the run queue once, or parked.
+ * Always:  a task's context is running, in the run queue once, or parked.
  * Tests:   tests/task/test_task.c
  */
 #include "task/worker.h"
 
-#include "task/handle.h"
-#include "task/task.h"
-
-#include <errno.h>
-
-int ouro__worker_open(struct ouro__worker *worker)
+int ouro__worker_open(struct ouro__worker *worker, const struct ouro__worker_config *config)
 {
-    const struct ouro_runtime_config *config = &worker->handle->config;
-    bool use_madv_guard = worker->handle->use_madv_guard;
-    struct ouro__stack_pool_config stacks = {
-        .usable_size_bytes = config->stack_size_bytes,
-        .header_size_bytes = OURO__TASK_HEADER_BYTES,
-        .use_madv_guard = use_madv_guard,
-    };
-    int rc = ouro__stack_pool_init(&worker->stacks, &stacks);
+    worker->kind = config->kind;
+    worker->reports_overflow = config->reports_overflow;
+    int rc = ouro__stack_pool_init(&worker->stacks, &config->stacks);
     if (rc < 0)
         return rc;
-    struct ouro__driver_config driver = {
-        .ring_entries = config->ring_entries,
-        .spin_us = config->spin_us,
-        .features = ~config->feature_mask,
-        .quirks = config->quirk_mask,
-    };
-    rc = ouro__io_handle_open(&worker->io, &driver);
+    rc = ouro__io_handle_open(&worker->io, &config->driver);
     if (rc < 0) {
         ouro__stack_pool_fini(&worker->stacks);
         return rc;
     }
     ouro__timer_wheel_init(&worker->timers, ouro__clock_now_ns());
     ouro__switch_adopt_thread(&worker->loop);
-    if ((config->flags & OURO_RUNTIME_F_NO_OVERFLOW_REPORT) == 0) {
-        ouro__overflow_pool_add(&worker->stacks, ouro__task_name_of);
+    if (worker->reports_overflow) {
+        ouro__overflow_pool_add(&worker->stacks, worker->kind->name_of);
         (void)ouro__overflow_thread_start(&worker->overflow); /* without it: a bare SIGSEGV */
     }
     worker->is_open = true;
@@ -61,9 +48,8 @@ void ouro__worker_close(struct ouro__worker *worker)
 {
     OURO__ASSERT(worker->live == 0);
     ouro__io_handle_close(&worker->io);
-    if ((worker->handle->config.flags & OURO_RUNTIME_F_NO_OVERFLOW_REPORT) == 0)
+    if (worker->reports_overflow)
         ouro__overflow_thread_stop(&worker->overflow);
-    ouro__context_fini(&worker->main);
     ouro__switch_fini(&worker->loop);
 }
 
@@ -76,13 +62,8 @@ void ouro__worker_fini(struct ouro__worker *worker)
     ouro__stack_pool_fini(&worker->stacks);
 }
 
-void ouro__worker_make_ready(struct ouro__worker *worker, struct ouro_task *task)
-{
-    ouro__queue_push(&worker->ready, &task->ready);
-}
-
-/* The next ready task, or NULL when there is none or the loop must have its turn. */
-static inline struct ouro_task *next_ready(struct ouro__worker *worker)
+/* The next ready context, or NULL when there is none or the loop must have its turn. */
+static inline struct ouro__context *next_ready(struct ouro__worker *worker)
 {
     if (OURO__UNLIKELY(worker->slice == 0))
         return NULL;
@@ -91,38 +72,31 @@ static inline struct ouro_task *next_ready(struct ouro__worker *worker)
         return NULL;
     worker->slice--;
     if (node->next != NULL)
-        ouro__switch_prefetch(&OURO__CONTAINER_OF(node->next, struct ouro_task, ready)->fiber);
-    return OURO__CONTAINER_OF(node, struct ouro_task, ready);
+        ouro__switch_prefetch(&OURO__CONTAINER_OF(node->next, struct ouro__context, ready)->fiber);
+    return OURO__CONTAINER_OF(node, struct ouro__context, ready);
 }
 
-/* After every switch, by whoever runs now. */
-static inline void arrived(struct ouro__worker *worker)
-{
-    if (worker->ended != NULL)
-        ouro__task_reap(worker);
-}
-
-/* Makes @next (NULL: the loop) the one that runs; returns the context to switch to. */
-static inline struct ouro__switch *enter(struct ouro__worker *worker, struct ouro_task *next)
+/* Makes @next (NULL: the loop) the one that runs; returns what to switch to. */
+static inline struct ouro__switch *enter(struct ouro__worker *worker, struct ouro__context *next)
 {
     worker->running = next;
     if (next == NULL) {
         ouro__context_set_current(worker->outside);
         return &worker->loop;
     }
-    ouro__context_set_current(&next->context);
+    ouro__context_set_current(next);
     return &next->fiber;
 }
 
-/* Leaves the running task for @next (NULL: the loop); returns when somebody switches back. */
-static OURO__ALWAYS_INLINE void leave_for(struct ouro__worker *worker, struct ouro_task *task,
-                                          struct ouro_task *next)
+/* Leaves the running context for @next (NULL: the loop); returns when somebody switches back. */
+static OURO__ALWAYS_INLINE void leave_for(struct ouro__worker *worker,
+                                          struct ouro__context *context, struct ouro__context *next)
 {
-    if (next == task)
+    if (next == context)
         return; /* woken before it had left, or the only one to yield to */
     struct ouro__switch *to = enter(worker, next);
-    ouro__switch_to(&task->fiber, to);
-    arrived(worker);
+    ouro__switch_to(&context->fiber, to);
+    ouro__worker_arrived(worker);
 }
 
 void ouro__worker_switch_out(struct ouro__worker *worker)
@@ -132,16 +106,16 @@ void ouro__worker_switch_out(struct ouro__worker *worker)
 
 void ouro__worker_yield(struct ouro__worker *worker)
 {
-    struct ouro_task *task = worker->running;
-    ouro__queue_push(&worker->ready, &task->ready);
-    leave_for(worker, task, next_ready(worker));
+    struct ouro__context *context = worker->running;
+    ouro__worker_make_ready(worker, context);
+    leave_for(worker, context, next_ready(worker));
 }
 
 void ouro__worker_switch_out_for_good(struct ouro__worker *worker)
 {
-    struct ouro_task *task = worker->running;
+    struct ouro__context *context = worker->running;
     struct ouro__switch *to = enter(worker, next_ready(worker));
-    ouro__switch_exit_to(&task->fiber, to);
+    ouro__switch_exit_to(&context->fiber, to);
 }
 
 /* @woken: how many may have been made ready by the driver's last turn. */
@@ -149,12 +123,12 @@ static void run_ready(struct ouro__worker *worker, uint64_t woken)
 {
     worker->slice =
         OURO__SLICE + (uint32_t)(woken < OURO__SLICE_WOKEN_MAX ? woken : OURO__SLICE_WOKEN_MAX);
-    struct ouro_task *task = next_ready(worker);
-    if (task == NULL)
+    struct ouro__context *context = next_ready(worker);
+    if (context == NULL)
         return;
-    struct ouro__switch *to = enter(worker, task);
+    struct ouro__switch *to = enter(worker, context);
     ouro__switch_to(&worker->loop, to);
-    arrived(worker);
+    ouro__worker_arrived(worker);
 }
 
 /* How long the driver may wait. */
@@ -230,13 +204,47 @@ void ouro__worker_shut_down(struct ouro__worker *worker)
         ouro__registration_set_shut_down(&worker->io.handle.set);
     ouro__context_interrupt(&worker->main, OURO__INTERRUPT_SHUTDOWN);
     struct ouro__list *next = NULL;
-    for (struct ouro__list *at = worker->tasks.next; at != &worker->tasks; at = next) {
+    for (struct ouro__list *at = worker->contexts.next; at != &worker->contexts; at = next) {
         next = at->next;
-        struct ouro_task *task = OURO__CONTAINER_OF(at, struct ouro_task, context.link);
-        if (!ouro__task_has_ended(task))
-            ouro__context_interrupt(&task->context, OURO__INTERRUPT_SHUTDOWN);
+        /* One that has ended is interrupted too: it has no operation and never parks again. */
+        ouro__context_interrupt(OURO__CONTAINER_OF(at, struct ouro__context, link),
+                                OURO__INTERRUPT_SHUTDOWN);
     }
     /* And what other threads wait for. */
     if (worker->io.handle.driver != NULL)
         ouro__driver_cancel_all(worker->io.handle.driver);
+}
+
+void ouro__context_wake_here(struct ouro__context *context)
+{
+    if (context->park == OURO__PARK_PARKED && context->task != NULL)
+        ouro__worker_make_ready(context->worker, context);
+    context->park = OURO__PARK_NOTIFIED;
+}
+
+void ouro__context_interrupt(struct ouro__context *context, unsigned interrupt)
+{
+    context->interrupts |= (uint8_t)interrupt;
+    if (context->op != NULL && context->op->cancel_reason == 0) {
+        context->op->cancel_reason = ouro__context_interruption(context);
+        context->cancel_op(context->op);
+    }
+    ouro__context_wake_here(context);
+}
+
+void ouro__context_spend(struct ouro__context *context)
+{
+    if (--context->budget > 0)
+        return;
+    context->budget = OURO__BUDGET;
+    if (context->task != NULL)
+        ouro__worker_yield(context->worker);
+}
+
+int ouro__context_tell_interruption(struct ouro__context *context)
+{
+    int rc = ouro__context_interruption(context);
+    if (rc < 0)
+        ouro__context_spend(context);
+    return rc;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Worker: a thread's run queue, timer wheel and driver.
+ * Worker: a thread's run queue, timer wheel and driver.  It runs contexts; what a task is it learns
+ * only from its kind.
  */
 #ifndef OURO_TASK_WORKER_H
 #define OURO_TASK_WORKER_H
@@ -13,20 +14,35 @@
 #include "task/context.h"
 #include "task/timer.h"
 
-struct ouro_handle;
-struct ouro_task;
+#include <pthread.h>
 
-/* After so many switches the driver gets a turn, however many tasks are ready (tokio uses 61 too).
- */
+struct ouro_handle;
+
+/* After so many switches the driver gets a turn, however many contexts are ready (tokio uses 61
+ * too). */
 enum { OURO__SLICE = 61, OURO__SLICE_WOKEN_MAX = 1024 };
+
+/* What the worker must know of the things that lie at the top of the stacks it runs. */
+struct ouro__worker_kind {
+    size_t header_bytes;                          /* to be reserved at the top of each stack */
+    ouro__overflow_name_fn *name_of;              /* the name of a header, for people */
+    void (*release)(struct ouro__context *ended); /* its function has returned, nobody holds it */
+};
+
+struct ouro__worker_config {
+    const struct ouro__worker_kind *kind;
+    struct ouro__driver_config driver;
+    struct ouro__stack_pool_config stacks;
+    bool reports_overflow;
+};
 
 struct ouro__worker {
     struct ouro__io_handle io;
 
     /* The worker's thread only. */
     struct ouro__queue ready;
-    struct ouro_task *running; /* NULL: the loop itself */
-    struct ouro_task *ended;   /* detached; whoever runs next releases it */
+    struct ouro__context *running; /* NULL: the loop itself */
+    struct ouro__context *ended;   /* held by nobody; whoever runs next releases it */
     struct ouro__switch loop;
     uint32_t slice;
     bool is_stopping;
@@ -34,16 +50,18 @@ struct ouro__worker {
     struct ouro__context *outside; /* the current context while no task runs */
     struct ouro__timer_wheel timers;
     struct ouro__stack_pool stacks;
-    struct ouro__list tasks;   /* all that were born here and have not been released */
-    uint64_t live;             /* of them: not ended */
-    struct ouro__context main; /* of the thread itself, in the current-thread flavour */
+    struct ouro__list contexts; /* of the tasks born here and not released */
+    uint64_t live;              /* of them: not ended */
+    struct ouro__context main;  /* of the thread itself, in the current-thread flavour */
 
     /* Constant while it lives. */
-    struct ouro_handle *handle;
+    const struct ouro__worker_kind *kind;
+    struct ouro_handle *handle; /* handed out to others; not looked into here */
     uint32_t index;
     bool runs_tasks;
     bool on_own_thread;
     bool is_open; /* its driver is, or was */
+    bool reports_overflow;
     pthread_t thread;
     struct ouro__overflow_thread overflow;
     _Atomic uint32_t start_result; /* 1: not opened yet; 0, or the error positive; a futex */
@@ -57,7 +75,7 @@ static inline bool ouro__worker_is_here(const struct ouro__worker *worker)
 
 /* On the thread that shall own it: driver, stacks, timers.  Errors: those of the driver, -EINVAL.
  */
-int ouro__worker_open(struct ouro__worker *worker);
+int ouro__worker_open(struct ouro__worker *worker, const struct ouro__worker_config *config);
 /* On its thread, with no task alive: the driver. */
 void ouro__worker_close(struct ouro__worker *worker);
 /* Afterwards, and after that of all others, on any thread: the stacks. */
@@ -71,16 +89,59 @@ void ouro__worker_run_until_woken(struct ouro__worker *worker, struct ouro__cont
  * True: it came to that. */
 bool ouro__worker_run_until_empty(struct ouro__worker *worker, int64_t deadline_ns);
 
-/* From here on every wait of its tasks ends.  Its thread. */
+/* From here on every wait of its contexts ends.  Its thread. */
 void ouro__worker_shut_down(struct ouro__worker *worker);
 
-/* The running task stops until it is made ready; another, or the loop, goes on. */
+/* The running context stops until it is made ready; another, or the loop, goes on. */
 void ouro__worker_switch_out(struct ouro__worker *worker);
-/* The running task goes behind those that are ready. */
+/* The running context goes behind those that are ready. */
 void ouro__worker_yield(struct ouro__worker *worker);
-/* The running task has ended. */
+/* The running context has ended. */
 OURO__NORETURN void ouro__worker_switch_out_for_good(struct ouro__worker *worker);
-/* Puts a parked or new task in the run queue.  Its thread. */
-void ouro__worker_make_ready(struct ouro__worker *worker, struct ouro_task *task);
+/* Puts a parked or new task's context in the run queue.  Its thread. */
+static inline void ouro__worker_make_ready(struct ouro__worker *worker,
+                                           struct ouro__context *context)
+{
+    ouro__queue_push(&worker->ready, &context->ready);
+}
+/* Releases what is in worker->ended.  For whoever runs first after a switch. */
+static inline void ouro__worker_arrived(struct ouro__worker *worker)
+{
+    if (worker->ended == NULL)
+        return;
+    struct ouro__context *ended = worker->ended;
+    worker->ended = NULL;
+    worker->kind->release(ended);
+}
+
+/* Worker's thread: wakes a context of this worker. */
+void ouro__context_wake_here(struct ouro__context *context);
+
+/* Worker's thread: ends the wait the context is in, and with CANCEL and SHUTDOWN all later ones. */
+void ouro__context_interrupt(struct ouro__context *context, unsigned interrupt);
+
+/* Lets others run when the context has had its share of calls that did not wait. */
+void ouro__context_spend(struct ouro__context *context);
+
+/* As ouro__context_interrupted(), for a context that has something to tell, or no worker. */
+OURO__COLD int ouro__context_tell_interruption(struct ouro__context *context);
+
+/*
+ * Asked by the context itself: why a wait of its must not begin, or go on; 0, -OURO_ESHUTDOWN,
+ * -ECANCELED or -ETIMEDOUT.  A task that ignores the answer and calls again yields now and then.
+ */
+static inline int ouro__context_interrupted(struct ouro__context *context)
+{
+    if (OURO__LIKELY(context->interrupts == 0 && context->worker != NULL &&
+                     !ouro__context_is_shutdown(context)))
+        return 0;
+    return ouro__context_tell_interruption(context);
+}
+
+/* What traces call it. */
+static inline const char *ouro__context_name(const struct ouro__context *context)
+{
+    return context->task == NULL ? "thread" : context->worker->kind->name_of(context->task);
+}
 
 #endif

@@ -76,8 +76,14 @@ def main():
     failed = False
     declared = {"include/ouro/a.h": HEADER + DOC + "OURO_API int ouro_a(void);\n"}
     test_of_a = {"tests/test_a.c": SPDX + "/* Its tests. */\n"}
+    chain = {"src/a/one.h": '#include "a/two.h"\n', "src/a/one.c": '#include "a/one.h"\n',
+             "src/a/two.h": '#include "b/three.h"\n'}
     cases = [case + (test_of_a,) for case in CASES] + [
-        ("tested", "tests/a.c", "int x = ouro_a();\n", "/* ouro_a() */\n", "no test", declared)]
+        ("tested", "tests/a.c", "int x = ouro_a();\n", "/* ouro_a() */\n", "no test", declared),
+        ("circles", "src/b/three.c", '#include "b/three.h"\n', '#include "a/one.h"\n',
+         "src/b/three.c:1", chain),
+        ("circles", "src/a/two.c", '/* #include "a/one.h" */\n', '#include "a/one.h"\n',
+         "a/one and a/two", chain)]
     for script, path, good, bad, finding, extra in cases:
         status, output = run(script, path, good, extra)
         if status == 77:

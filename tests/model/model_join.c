@@ -11,7 +11,6 @@
 #include "task/task.h"
 #include "task/wait.h"
 #include "task/wake_ref.h"
-#include "task/worker.h"
 
 #include <ouro/waker.h>
 
@@ -135,12 +134,13 @@ static void begin(void)
     released = 0;
     interrupts = 0;
     spawner.io.handle.owner = ouro__thread_identity();
-    ouro__list_init(&home.tasks);
+    ouro__list_init(&home.contexts);
+    home.kind = &ouro__task_kind;
     home.live = 1;
     task.context.handle = &runtime;
     task.context.worker = &home;
     task.stack_owner = &spawner;
-    ouro__list_push_back(&home.tasks, &task.context.link);
+    ouro__list_push_back(&home.contexts, &task.context.link);
     waiter.handle = &runtime;
     waiter.wake_ref = &wake_ref;
     ouro__context_of_thread = &waiter;
@@ -160,8 +160,7 @@ static void work(void)
     task.result = RESULT;
     ouro__task_end(&task);
     model_note("has ended");
-    if (home.ended != NULL)
-        ouro__task_reap(&home);
+    ouro__worker_arrived(&home);
     while (released == 0) {
         model_wait_until(has_message, NULL);
         ouro__inbox_drain(&home.io.handle.inbox);
@@ -237,7 +236,7 @@ static void nothing_left(void)
 {
     MODEL_CHECK(released == 1 && !is_held && interrupts <= 1);
     MODEL_CHECK(wake_ref.references == 1);
-    MODEL_CHECK(home.live == 0 && ouro__list_is_empty(&home.tasks));
+    MODEL_CHECK(home.live == 0 && ouro__list_is_empty(&home.contexts));
     MODEL_CHECK(ouro__inbox_is_empty(&home.io.handle.inbox));
 }
 

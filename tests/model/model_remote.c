@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Models of an operation whose waiter and driver live on different threads (task/remote.c): submit
- * goes out, a cancellation perhaps, one message comes home, and all of it lies in the waiter's
+ * goes out, a cancellation perhaps, one reply comes back, and all of it lies in the waiter's
  * frame, which is gone, and overwritten, as soon as the waiter returns.
  */
 #include "model/explorer.h"
 
 #include "task/handle.h"
+#include "task/park.h"
 #include "task/remote.h"
-#include "task/worker.h"
 
 #include <errno.h>
 #include <linux/futex.h>
@@ -110,7 +110,7 @@ static bool has_home_message(void *arg)
            (deadline_passed && context.op != NULL && context.cancel_op != NULL);
 }
 
-/* The waiter's worker runs its messages and its timers, as task/context.c does. */
+/* The waiter's worker runs its messages and its timers, as task/park.c does. */
 void ouro__context_park(struct ouro__context *parked)
 {
     model_wait_until(has_home_message, NULL);
@@ -132,6 +132,7 @@ static void begin(void)
     driver.handle = &there;
     sio.handle = &there;
     context.handle = &runtime;
+    context.is_shutdown = &runtime.is_shutdown;
     context.deadline_ns = 1; /* it has passed when deadline_passed says so */
     inflight = NULL;
     cancel_asked = false;
@@ -160,7 +161,7 @@ OURO__NOINLINE static void overwrite_frame(void)
 static void await(void)
 {
     struct ouro__op op = {.sio = &sio};
-    ouro__await_remote(&context, &op, 0);
+    ouro__await_remote(&context, &op, false);
     MODEL_CHECK(completions == 1 && submits == 1);
     returned = true;
     overwrite_frame();

@@ -226,7 +226,7 @@ MUTANTS = {
             "task/task.c", "    ouro__wake_ref_unref(ref);\n", ""),
         "a_detached_task_is_left_to_nobody": (
             "task/task.c",
-            "    task->context.worker->ended = task;", "    (void)task;"),
+            "    task->context.worker->ended = &task->context;", "    (void)task;"),
         "release_does_not_wait_for_the_cancel": (
             "task/task.c",
             "ouro__load(&task->cancel, memory_order_acquire) == OURO__TASK_CANCEL_SENT", "false"),
