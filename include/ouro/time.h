@@ -39,7 +39,8 @@ OURO_API int64_t ouro_now_ns(void);
 /*
  * Waits for @duration_ns nanoseconds; zero or less yields once.
  *
- * Suspends: for the duration, never shorter; resolution is about 1 ms.
+ * Suspends: for the duration, never shorter.  The resolution is 100 us: sleeps and deadlines that
+ *           end so close to each other may end together.
  * Errors:   those of every suspending call; -OURO_ETIMEDISABLED.
  * Since:    0.1
  */

@@ -2,9 +2,10 @@
 /*
  * Timer wheel: one worker's timers.
  *
- * A timer lies on the level of the highest 6-bit digit in which its tick differs from now, in the
- * slot that this digit names.  When now reaches a slot above the lowest level, its timers are
- * sorted again by what is left of the difference.
+ * Ticks are numbers of 6-bit digits, a digit for each level.  A timer lies on the level of the
+ * highest digit in which its tick differs from now, in the slot that this digit names.  When now
+ * reaches a slot above the lowest level, the timers in it move to lower levels, by the digits that
+ * still differ.
  *
  * Owns:    nothing; timers are members of others.
  * Threads: the worker's.
@@ -17,13 +18,16 @@
 
 #define LEVEL_BITS 6
 #define SLOT_MASK (OURO__WHEEL_SLOTS - 1)
-/* The longest a wheel can look ahead, about two years; later ones are sorted again when it is over.
- */
+/* The longest a wheel can look ahead, 4.5 years; a later timer lies in the last slot, and is placed
+ * again when now gets there. */
 #define TICKS_MAX ((UINT64_C(1) << (LEVEL_BITS * OURO__WHEEL_LEVELS)) - 1)
+/* Timers this many ticks after the earliest are fired by the same wake of the worker: a wake costs
+ * far more than a timer. */
+#define SHARED_TICKS OURO__TIMER_SHARED_TICKS
 
 void ouro__timer_wheel_init(struct ouro__timer_wheel *wheel, int64_t now_ns)
 {
-    wheel->now = (uint64_t)(now_ns / OURO__TIMER_TICK_NS);
+    wheel->now = (uint64_t)now_ns >> OURO__TIMER_TICK_SHIFT;
     wheel->count = 0;
     for (unsigned level = 0; level < OURO__WHEEL_LEVELS; level++) {
         wheel->occupied[level] = 0;
@@ -32,20 +36,19 @@ void ouro__timer_wheel_init(struct ouro__timer_wheel *wheel, int64_t now_ns)
     }
 }
 
-/* The first tick at which a timer for @when_ns may fire: rounded up, so never early. */
+/* The first tick at which a timer for @when_ns may fire: rounded up, so that none fires early. */
 static uint64_t tick_of(int64_t when_ns)
 {
     if (when_ns <= 0)
         return 0;
-    uint64_t when = (uint64_t)when_ns;
-    return when / OURO__TIMER_TICK_NS + (when % OURO__TIMER_TICK_NS != 0);
+    return ((uint64_t)when_ns + OURO__TIMER_TICK_NS - 1) >> OURO__TIMER_TICK_SHIFT;
 }
 
 static void place(struct ouro__timer_wheel *wheel, struct ouro__timer *timer)
 {
     uint64_t tick = timer->tick;
     if (tick <= wheel->now)
-        tick = wheel->now + 1; /* the next advance() finds it */
+        tick = wheel->now + 1; /* the next advance() fires it */
     if (tick - wheel->now > TICKS_MAX)
         tick = wheel->now + TICKS_MAX;
     uint64_t differs = (tick ^ wheel->now) | SLOT_MASK;
@@ -82,7 +85,8 @@ void ouro__timer_unset(struct ouro__timer_wheel *wheel, struct ouro__timer *time
 
 /*
  * The next slot that is not empty: its level and the tick at which it begins.  Lower levels come
- * before higher ones, since these begin only where the lower ones end.
+ * before higher ones, since these begin only where the lower ones end.  The slot that now is in
+ * comes last on its level: only the highest level has timers there, a whole round away.
  */
 static bool next_slot(const struct ouro__timer_wheel *wheel, unsigned *out_level,
                       uint64_t *out_tick)
@@ -92,20 +96,17 @@ static bool next_slot(const struct ouro__timer_wheel *wheel, unsigned *out_level
         if (occupied == 0)
             continue;
         unsigned shift = level * LEVEL_BITS;
-        unsigned here = (unsigned)(wheel->now >> shift) & SLOT_MASK;
-        uint64_t turned = here == 0 ? occupied : (occupied >> here) | (occupied << (64 - here));
-        unsigned ahead = (unsigned)__builtin_ctzll(turned);
-        uint64_t tick = ((wheel->now >> shift) + ahead) << shift;
-        if (ahead == 0 && level > 0) /* the current slot's timers are a whole round away */
-            tick += UINT64_C(1) << (shift + LEVEL_BITS);
+        unsigned first = (unsigned)((wheel->now >> shift) + 1) & SLOT_MASK;
+        uint64_t turned = first == 0 ? occupied : (occupied >> first) | (occupied << (64 - first));
+        unsigned ahead = 1 + (unsigned)__builtin_ctzll(turned);
         *out_level = level;
-        *out_tick = tick < wheel->now ? wheel->now : tick;
+        *out_tick = ((wheel->now >> shift) + ahead) << shift;
         return true;
     }
     return false;
 }
 
-/* Fires, or sorts again, the timers of one slot. */
+/* Fires the timers of one slot, or moves them to lower levels. */
 static unsigned process(struct ouro__timer_wheel *wheel, unsigned level)
 {
     unsigned slot = (unsigned)(wheel->now >> (level * LEVEL_BITS)) & SLOT_MASK;
@@ -130,7 +131,7 @@ static unsigned process(struct ouro__timer_wheel *wheel, unsigned level)
 
 unsigned ouro__timer_wheel_advance(struct ouro__timer_wheel *wheel, int64_t now_ns)
 {
-    uint64_t target = (uint64_t)(now_ns / OURO__TIMER_TICK_NS);
+    uint64_t target = (uint64_t)now_ns >> OURO__TIMER_TICK_SHIFT;
     unsigned fired = 0;
     unsigned level = 0;
     uint64_t tick = 0;
@@ -143,11 +144,52 @@ unsigned ouro__timer_wheel_advance(struct ouro__timer_wheel *wheel, int64_t now_
     return fired;
 }
 
+/*
+ * The tick to wake at for a slot of a higher level, which begins at tick @begin.  Without this a
+ * worker with a single far timer would wake at the begin of each slot that the timer passes through
+ * on its way down.  A slot with many timers is not searched: all of them share the wake at its
+ * begin.
+ */
+static uint64_t wake_in(const struct ouro__list *slot, uint64_t begin)
+{
+    enum { LOOK_AT = 8 };
+    uint64_t tick[LOOK_AT];
+    unsigned count = 0;
+    uint64_t earliest = UINT64_MAX;
+    for (const struct ouro__list *at = slot->next; at != slot; at = at->next) {
+        if (count == LOOK_AT)
+            return begin;
+        tick[count] = OURO__CONTAINER_OF(at, struct ouro__timer, link)->tick;
+        if (tick[count] < earliest)
+            earliest = tick[count];
+        count++;
+    }
+    uint64_t wake = earliest;
+    for (unsigned i = 0; i < count; i++) {
+        if (tick[i] > wake && tick[i] - earliest <= SHARED_TICKS)
+            wake = tick[i];
+    }
+    return wake;
+}
+
+/* As wake_in(), for the slot of the lowest level that is tick @tick. */
+static uint64_t wake_near(uint64_t occupied, uint64_t tick)
+{
+    unsigned slot = (unsigned)tick & SLOT_MASK;
+    uint64_t near = (occupied >> slot) & ((UINT64_C(2) << SHARED_TICKS) - 1);
+    return tick + (63u - (unsigned)__builtin_clzll(near));
+}
+
 int64_t ouro__timer_wheel_next_ns(const struct ouro__timer_wheel *wheel)
 {
     unsigned level = 0;
     uint64_t tick = 0;
     if (wheel->count == 0 || !next_slot(wheel, &level, &tick))
         return OURO__NEVER;
-    return (int64_t)tick * OURO__TIMER_TICK_NS;
+    unsigned slot = (unsigned)(tick >> (level * LEVEL_BITS)) & SLOT_MASK;
+    tick =
+        level == 0 ? wake_near(wheel->occupied[0], tick) : wake_in(&wheel->slot[level][slot], tick);
+    if (tick > (uint64_t)INT64_MAX >> OURO__TIMER_TICK_SHIFT)
+        return OURO__NEVER;
+    return (int64_t)(tick << OURO__TIMER_TICK_SHIFT);
 }

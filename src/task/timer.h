@@ -2,12 +2,15 @@
 /*
  * Timer wheel: one worker's timers.
  *
- * Hierarchical, as Varghese and Lauck describe ("Hashed and Hierarchical Timing Wheels", 1987): six
- * levels of 64 slots, the lowest of one millisecond each.  Insert and remove are a list operation
- * each, however many timers live; a timer is moved down at most five times before it fires.  A
- * timer never fires early and at most a tick late.
+ * Hierarchical, as Varghese and Lauck describe ("Hashed and Hierarchical Timing Wheels", 1987):
+ * seven levels of 64 slots; a slot of the lowest level is one tick of 33 microseconds.  Insert and
+ * remove are a list operation each, however many timers are set.  A timer is moved to a lower level
+ * at most six times before it fires.
  *
- * Pure: it knows the time it is told.
+ * A timer never fires early.  It fires at most one tick late when it is alone, and at most three
+ * when others follow so closely that one wake of the worker can fire them all.
+ *
+ * The wheel reads no clock: its callers pass the time.
  */
 #ifndef OURO_TASK_TIMER_H
 #define OURO_TASK_TIMER_H
@@ -18,20 +21,27 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define OURO__TIMER_TICK_NS OURO__NS_PER_MS
-enum { OURO__WHEEL_LEVELS = 6, OURO__WHEEL_SLOTS = 64 };
+/* A tick is a power of two of nanoseconds, so that a time becomes a tick by a shift.  Three ticks
+ * are the 100 microseconds that ouro/time.h promises. */
+enum {
+    OURO__TIMER_TICK_SHIFT = 15,
+    OURO__TIMER_SHARED_TICKS = 2,
+    OURO__WHEEL_LEVELS = 7,
+    OURO__WHEEL_SLOTS = 64,
+};
+#define OURO__TIMER_TICK_NS (INT64_C(1) << OURO__TIMER_TICK_SHIFT)
 
 /* One timer, a member of whatever it is for. */
 struct ouro__timer {
-    struct ouro__list link; /* unlinked: not set */
-    uint64_t tick;
+    struct ouro__list link;                  /* unlinked: not set */
+    uint64_t tick;                           /* when it fires */
     void (*fire)(struct ouro__timer *timer); /* may set it again, or release it */
 };
 
 struct ouro__timer_wheel {
-    uint64_t now; /* in ticks; all earlier ones have been processed */
-    uint64_t count;
-    uint64_t occupied[OURO__WHEEL_LEVELS]; /* a bit a slot */
+    uint64_t now;                          /* in ticks; up to here all are processed */
+    uint64_t count;                        /* timers that are set */
+    uint64_t occupied[OURO__WHEEL_LEVELS]; /* a bit for each slot */
     struct ouro__list slot[OURO__WHEEL_LEVELS][OURO__WHEEL_SLOTS];
 };
 
@@ -57,7 +67,11 @@ void ouro__timer_unset(struct ouro__timer_wheel *wheel, struct ouro__timer *time
 /* Fires what is due at @now_ns.  Returns how many. */
 unsigned ouro__timer_wheel_advance(struct ouro__timer_wheel *wheel, int64_t now_ns);
 
-/* The earliest time at which advance() has something to do; OURO__NEVER without timers. */
+/*
+ * When the worker must call advance() next; OURO__NEVER without timers.  It is the time of the
+ * earliest timer, or at most OURO__TIMER_SHARED_TICKS later if other timers fire until then, or
+ * earlier if many far timers are to be moved to lower levels.
+ */
 int64_t ouro__timer_wheel_next_ns(const struct ouro__timer_wheel *wheel);
 
 #endif

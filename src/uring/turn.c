@@ -141,7 +141,8 @@ static int sleep_in_kernel(struct ouro__uring *uring, int64_t timeout_ns)
     bool learns = uring->spin.budget_ns > 0;
     int64_t begun_ns = learns ? ouro__clock_now_ns() : 0;
     int rc = ouro__uring_submit(uring, IORING_ENTER_GETEVENTS, 1, timeout_ns);
-    if (learns && rc >= 0)
+    /* A sleep that its timeout ended was short for a reason that a spin cannot see. */
+    if (learns && rc >= 0 && ouro__uring_has_cqe(uring))
         ouro__uring_spin_learn(&uring->spin, ouro__clock_now_ns() - begun_ns);
     return rc;
 }

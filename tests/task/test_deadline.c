@@ -32,6 +32,33 @@ OURO_TEST(a_sleep_is_never_too_short)
     ouro_test_everywhere(sleeps_long_enough, NULL);
 }
 
+/* Twenty sleeps, and as many deadlines, of 200 us each: a clock of 1 ms would need 40 ms. */
+static int sleeps_short_enough(void *arg)
+{
+    (void)arg;
+    enum { COUNT = 20, ATTEMPTS = 20 };
+    int64_t best_ns = INT64_MAX;
+    for (int attempt = 0; attempt < ATTEMPTS && best_ns >= 20 * MS; attempt++) {
+        int64_t before_ns = ouro_now_ns();
+        for (int i = 0; i < COUNT; i++) {
+            ck_assert_int_eq(ouro_sleep(MS / 5), 0);
+            struct ouro_deadline scope;
+            ck_assert_int_eq(ouro_deadline_begin(&scope, MS / 5), 0);
+            ck_assert_int_eq(ouro_sleep(OURO_SECOND), -ETIMEDOUT);
+            ouro_deadline_end(&scope);
+        }
+        int64_t taken_ns = ouro_now_ns() - before_ns;
+        best_ns = taken_ns < best_ns ? taken_ns : best_ns;
+    }
+    ck_assert_int_lt(best_ns, 20 * MS);
+    return 0;
+}
+
+OURO_TEST(sleeps_and_deadlines_are_not_rounded_to_milliseconds, .serial = true)
+{
+    ouro_test_everywhere(sleeps_short_enough, NULL);
+}
+
 static int deadline_ends_a_sleep(void *arg)
 {
     (void)arg;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the primitives cost: yield, spawn and join, a timer, a parked fiber's memory.
+ * What the primitives cost: yield, spawn and join, a timer, a sleep, a parked fiber's memory.
  *
  *     bench_prim_task [ROUNDS] [--json]       default 9
  *
@@ -22,9 +22,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { ROUNDS_MAX = 99, AT_A_TIME = 1000, TIMERS = 100000, PARKED = 20000 };
+enum { ROUNDS_MAX = 99, AT_A_TIME = 1000, TIMERS = 100000, SLEEPS = 20, PARKED = 20000 };
 
 static int rounds = 9;
 static bool as_json;
@@ -139,6 +140,45 @@ static double measure_deadline(void)
     return (double)(ouro_now_ns() - start_ns) / 200000.0;
 }
 
+static int sleeps(void *arg)
+{
+    int rc = 0;
+    for (int i = 0; i < SLEEPS && rc == 0; i++)
+        rc = ouro_sleep(OURO_MILLISECOND + (int64_t)(intptr_t)arg * 7 * OURO_MICROSECOND);
+    return rc;
+}
+
+static int64_t cpu_ns(void)
+{
+    struct timespec used;
+    (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+    return (int64_t)used.tv_sec * OURO_SECOND + used.tv_nsec;
+}
+
+/* Processor time of a sleep that ends, among @tasks tasks that sleep for 1 to 8 ms. */
+static double measure_sleeps(long tasks)
+{
+    struct ouro_task *task[AT_A_TIME];
+    int64_t start_ns = cpu_ns();
+    for (long i = 0; i < tasks; i++)
+        if (ouro_task_spawn(sleeps, (void *)(intptr_t)i, &task[i]) < 0)
+            return -1;
+    for (long i = 0; i < tasks; i++)
+        if (ouro_task_join(task[i], NULL) < 0)
+            return -1;
+    return (double)(cpu_ns() - start_ns) / (double)(SLEEPS * tasks);
+}
+
+static double measure_sleeps_1000(void)
+{
+    return measure_sleeps(AT_A_TIME);
+}
+
+static double measure_sleeps_10(void)
+{
+    return measure_sleeps(10);
+}
+
 static long resident_bytes(void)
 {
     long pages = 0;
@@ -192,6 +232,8 @@ static const struct {
     {"spawn + join, one at a time", measure_spawn_1},
     {"timer insert + cancel, 100k live", measure_timer},
     {"deadline begin + end", measure_deadline},
+    {"sleep, 1000 tasks, CPU", measure_sleeps_1000},
+    {"sleep, 10 tasks, CPU", measure_sleeps_10},
 };
 enum { MEASURES = sizeof(measures) / sizeof(measures[0]) };
 
