@@ -10,9 +10,10 @@
  * that ends leaves its id behind for the next one that ends, and joins the one before.  When the
  * last one has been joined, all have gone.  Only threads that outlive the pool's owner detach.
  *
- * The program's signals must not be handled here: a thread inside getaddrinfo(3) would run the
- * handler and retry, and the program's own threads would not notice.  So all are blocked, except
- * those that a thread's own instructions raise, which must reach the handler that reports them.
+ * The program's signal handlers should not run here: a thread inside getaddrinfo(3) would run the
+ * handler and retry, and the program's own threads would not notice.  So the threads block them
+ * (base/signals.h), except while they run a function of the program: what that function starts must
+ * inherit the mask of the thread that made the pool.
  *
  * Owns:    the pool, by references: one of the owner and one of each thread.
  * Threads: any.
@@ -26,6 +27,7 @@
 #include "base/assert.h"
 #include "base/atomic.h"
 #include "base/clock.h"
+#include "base/signals.h"
 
 #include <ouro/error.h>
 
@@ -51,6 +53,7 @@ struct ouro__blocking_pool {
     uint32_t references; /* the owner's and one for each thread */
     uint64_t started;
     int64_t keep_alive_ns;
+    sigset_t program_mask; /* of the thread that made the pool: what calls run with */
     bool is_shutdown;
     bool is_orphaned; /* the owner has gone: nobody joins any more */
 
@@ -135,7 +138,11 @@ static void run_job_locked(struct ouro__blocking_pool *pool, struct ouro__blocki
     enum ouro__blocking_kind kind = job->kind;
     (void)engage_locked(pool); /* there may be more than this thread can take */
     (void)pthread_mutex_unlock(&pool->lock);
+    if (kind == OURO__BLOCKING_CALL)
+        (void)pthread_sigmask(SIG_SETMASK, &pool->program_mask, NULL);
     job->run(job);
+    if (kind == OURO__BLOCKING_CALL)
+        (void)pthread_sigmask(SIG_SETMASK, ouro__signals_quiet(), NULL);
     (void)pthread_mutex_lock(&pool->lock);
     pool->running[kind]--;
     if (pool->is_shutdown)
@@ -190,15 +197,6 @@ static void *thread_main(void *arg)
     return NULL;
 }
 
-/* Every signal but those that a thread's own instructions raise. */
-static void fill_blocked_signals(sigset_t *set)
-{
-    static const int own[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT};
-    (void)sigfillset(set);
-    for (size_t i = 0; i < OURO__ARRAY_LEN(own); i++)
-        (void)sigdelset(set, own[i]);
-}
-
 static int create_thread(struct ouro__blocking_pool *pool, size_t stack_size_bytes)
 {
     pthread_attr_t attributes;
@@ -210,27 +208,21 @@ static int create_thread(struct ouro__blocking_pool *pool, size_t stack_size_byt
     if (stack_size_bytes != 0)
         error = pthread_attr_setstacksize(&attributes, stack_size_bytes);
     if (error == 0)
-        error = pthread_create(&thread, &attributes, thread_main, pool);
+        error = ouro__signals_create_quiet(&thread, &attributes, thread_main, pool);
     (void)pthread_attr_destroy(&attributes);
     return error;
 }
 
 static int start_thread_locked(struct ouro__blocking_pool *pool)
 {
-    sigset_t blocked;
-    sigset_t before;
-
     int error = injected_failure();
     if (error != 0)
         return -EAGAIN;
-    fill_blocked_signals(&blocked);
-    (void)pthread_sigmask(SIG_SETMASK, &blocked, &before);
     error = create_thread(pool, STACK_SIZE_BYTES);
     /* A program's thread-local variables lie on the stack too, and may leave no room on this one.
      */
     if (error == EINVAL)
         error = create_thread(pool, 0);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (error != 0)
         return -EAGAIN;
     pool->threads++;
@@ -310,6 +302,7 @@ int ouro__blocking_pool_new(uint32_t threads_max, struct ouro__blocking_pool **o
     set_limits(pool, threads_max);
     pool->references = 1;
     pool->keep_alive_ns = KEEP_ALIVE_NS;
+    (void)pthread_sigmask(SIG_SETMASK, NULL, &pool->program_mask);
     *out_pool = pool;
     return 0;
 

@@ -69,7 +69,8 @@ struct ouro__blocking_stats {
 };
 
 /*
- * Makes a pool of at most @threads_max threads; none is made before the first job.
+ * Makes a pool of at most @threads_max threads; none is made before the first job.  Calls run with
+ * the signal mask of the thread that makes the pool.
  *
  * Owns:    one reference; release with ouro__blocking_pool_free().
  * Errors:  -EINVAL for 0; -ENOMEM.

@@ -10,7 +10,8 @@
  * file that outlived its descriptor (set.c): it is counted and dropped.
  *
  * epoll_pwait2(2) waits in nanoseconds; where it is missing (before Linux 5.11, some sandboxes) the
- * time is rounded up to milliseconds, since rounding down would spin through the last one.
+ * time is rounded up to milliseconds, since rounding down would spin through the last one.  Both
+ * calls block the signals of handle->wait_mask for the time of the wait (base/signals.h).
  *
  * Owns:    the batch of events, in struct ouro__epoll.
  * Threads: the driver's.
@@ -24,6 +25,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <signal.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -114,10 +116,11 @@ static void take(struct ouro__epoll *epoll, const struct epoll_event *event)
 static int wait_for_events(struct ouro__epoll *epoll, int64_t timeout_ns)
 {
     int epoll_fd = epoll->epoll_fd;
+    const sigset_t *mask = timeout_ns == 0 ? NULL : epoll->driver.handle->wait_mask;
     if (timeout_ns > 0 && !epoll->lacks_pwait2) {
         struct timespec timeout = ouro__clock_to_timespec(timeout_ns);
         long n = syscall(SYS_epoll_pwait2, epoll_fd, epoll->event, OURO__EPOLL_BATCH, &timeout,
-                         NULL, (size_t)0);
+                         mask, (size_t)(_NSIG / 8));
         if (n >= 0)
             return (int)n;
         if (errno != ENOSYS && errno != EPERM)
@@ -129,7 +132,7 @@ static int wait_for_events(struct ouro__epoll *epoll, int64_t timeout_ns)
         int64_t ms = timeout_ns / OURO__NS_PER_MS + (timeout_ns % OURO__NS_PER_MS != 0);
         timeout_ms = ms > INT_MAX ? INT_MAX : (int)ms;
     }
-    int n = epoll_wait(epoll_fd, epoll->event, OURO__EPOLL_BATCH, timeout_ms);
+    int n = epoll_pwait(epoll_fd, epoll->event, OURO__EPOLL_BATCH, timeout_ms, mask);
     return n < 0 ? -errno : n;
 }
 

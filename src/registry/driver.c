@@ -56,6 +56,7 @@ void ouro__driver_handle_fini(struct ouro__driver_handle *handle)
 int ouro__driver_open(struct ouro__driver_handle *handle, const struct ouro__driver_config *config)
 {
     handle->owner = ouro__thread_identity();
+    handle->wait_mask = config->wait_mask;
     int rc = ouro__fault(OURO__FAULT_DRIVER_OPEN);
     if (rc == 0)
         rc = handle->ops->open(config, handle, &handle->driver);

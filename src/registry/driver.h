@@ -25,13 +25,16 @@
 #include <ouro/metrics.h>
 #include <ouro/trace.h>
 
+#include <signal.h>
+
 struct ouro__driver;
 
 struct ouro__driver_config {
-    uint32_t ring_entries; /* submission queue; 0: 256 */
-    uint32_t spin_us;      /* as ouro_runtime_config.spin_us */
-    uint64_t features;     /* io_uring: optional features to use, OURO__FEATURE_ bits */
-    uint64_t quirks;       /* io_uring: quirks to work around */
+    uint32_t ring_entries;     /* submission queue; 0: 256 */
+    uint32_t spin_us;          /* as ouro_runtime_config.spin_us */
+    uint64_t features;         /* io_uring: optional features to use, OURO__FEATURE_ bits */
+    uint64_t quirks;           /* io_uring: quirks to work around */
+    const sigset_t *wait_mask; /* signals blocked during waits (base/signals.h); NULL: no change */
 };
 
 /* What a backend can do, or wants. */
@@ -79,7 +82,8 @@ struct ouro__driver_handle {
     struct ouro__registration_set set;
     struct ouro__driver_counters counters;
     _Atomic uint64_t unparks;
-    int wake_fd;       /* what the backend's unpark writes to */
+    const sigset_t *wait_mask; /* driver_config's; the owner's thread only */
+    int wake_fd;               /* what the backend's unpark writes to */
     void *shared;      /* the backend's part that other threads use; one block, freed in fini */
     uint32_t index;    /* of the worker or driver thread, for people */
     const void *owner; /* ouro__thread_identity() of the owner's thread */

@@ -29,6 +29,7 @@ int ouro__io_handle_open(struct ouro__io_handle *io, const struct ouro__driver_c
     if (io->kind == OURO__IO_ENABLED)
         return ouro__driver_open(&io->handle, config);
     io->handle.owner = ouro__thread_identity();
+    io->handle.wait_mask = config->wait_mask;
     return 0;
 }
 
@@ -50,7 +51,7 @@ void ouro__io_handle_turn(struct ouro__io_handle *io, int64_t timeout_ns)
     }
     if (ouro__inbox_drain(&io->handle.inbox) > 0)
         timeout_ns = 0;
-    ouro__parker_wait(&io->handle.unpark, timeout_ns);
+    ouro__parker_wait(&io->handle.unpark, timeout_ns, io->handle.wait_mask);
     ouro__inbox_drain(&io->handle.inbox);
 }
 

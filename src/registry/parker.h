@@ -8,14 +8,26 @@
 #include "base/futex.h"
 #include "registry/unpark.h"
 
-/* Owner: waits at most @timeout_ns (negative: for ever) unless notified; may end early. */
-static inline void ouro__parker_wait(struct ouro__unpark *unpark, int64_t timeout_ns)
+#include <pthread.h>
+#include <signal.h>
+
+/*
+ * Owner: waits at most @timeout_ns (negative: for ever) unless notified; may end early.  The
+ * signals in @mask are blocked meanwhile (NULL: no change).
+ */
+static inline void ouro__parker_wait(struct ouro__unpark *unpark, int64_t timeout_ns,
+                                     const sigset_t *mask)
 {
+    sigset_t before;
     if (timeout_ns == 0 || !ouro__unpark_begin_sleep(unpark))
         return;
+    if (mask != NULL)
+        (void)pthread_sigmask(SIG_SETMASK, mask, &before);
     ouro__futex_wait(&unpark->state, OURO__UNPARK_SLEEPING,
                      timeout_ns < 0 ? OURO__NEVER
                                     : ouro__clock_add_ns(ouro__clock_now_ns(), timeout_ns));
+    if (mask != NULL)
+        (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     ouro__unpark_end_sleep(unpark);
 }
 

@@ -7,19 +7,20 @@
  *
  * Owns:    nothing; the pthread_t lies in the worker.
  * Threads: start, stop, join: the runtime's owner.
- * Always:  all signals are blocked in a worker's thread but those of faults, so that a program's
- *          handlers run on the program's own threads.
- * Tests:   tests/runtime/test_runtime.c, tests/runtime/test_shutdown.c
+ * Always:  a worker's thread takes the program's signals only while it runs tasks, since what these
+ *          start must inherit the program's mask (base/signals.h); one that runs none takes none.
+ * Tests:   tests/runtime/test_runtime.c, tests/runtime/test_shutdown.c,
+ *          tests/runtime/test_signals.c
  */
 #include "runtime/threads.h"
 
 #include "base/fault.h"
 #include "base/futex.h"
+#include "base/signals.h"
 #include "task/worker.h"
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 
 #define NOT_YET 1
 
@@ -44,17 +45,10 @@ static int spawn_thread(struct ouro__worker *worker)
     int rc = ouro__fault(OURO__FAULT_THREAD);
     if (rc < 0)
         return rc;
-    sigset_t all, before;
-    (void)sigfillset(&all);
-    (void)sigdelset(&all, SIGSEGV);
-    (void)sigdelset(&all, SIGBUS);
-    (void)sigdelset(&all, SIGFPE);
-    (void)sigdelset(&all, SIGILL);
-    (void)sigdelset(&all, SIGABRT);
-    (void)sigdelset(&all, SIGTRAP);
-    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    rc = pthread_create(&worker->thread, NULL, worker_thread, worker);
-    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (worker->runs_tasks) /* it inherits the mask of the thread that makes the runtime */
+        rc = pthread_create(&worker->thread, NULL, worker_thread, worker);
+    else
+        rc = ouro__signals_create_quiet(&worker->thread, NULL, worker_thread, worker);
     if (rc != 0)
         return -rc;
     (void)pthread_setname_np(worker->thread, worker->runs_tasks ? "ouro-worker" : "ouro-driver");

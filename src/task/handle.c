@@ -12,6 +12,7 @@
 #include "task/handle.h"
 
 #include "base/alloc.h"
+#include "base/signals.h"
 #include "blocking/pool.h"
 #include "fiber/overflow.h"
 #include "task/fork.h"
@@ -66,6 +67,12 @@ static struct ouro__stack_pool_config stack_config(const struct ouro_handle *han
     };
 }
 
+/* In the current-thread flavour worker 0 is the program's thread, whose signals are its own. */
+static bool is_programs_thread(const struct ouro__worker *worker)
+{
+    return worker->index == 0 && worker->handle->config.flavour == OURO_FLAVOUR_CURRENT_THREAD;
+}
+
 int ouro__handle_open_worker(struct ouro_handle *handle, struct ouro__worker *worker)
 {
     const struct ouro_runtime_config *from = &handle->config;
@@ -74,7 +81,8 @@ int ouro__handle_open_worker(struct ouro_handle *handle, struct ouro__worker *wo
         .driver = {.ring_entries = from->ring_entries,
                    .spin_us = from->spin_us,
                    .features = ~from->feature_mask,
-                   .quirks = from->quirk_mask},
+                   .quirks = from->quirk_mask,
+                   .wait_mask = is_programs_thread(worker) ? NULL : ouro__signals_quiet()},
         .stacks = stack_config(handle, from->stack_size_bytes),
         .reports_overflow = reports_overflow(handle),
     };

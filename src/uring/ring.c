@@ -145,11 +145,16 @@ static int enter(struct ouro__uring *uring, unsigned to_submit, unsigned flags, 
         return io_uring_enter2(fd, to_submit, 0, flags, NULL, _NSIG / 8);
 
     flags |= uring->wait_flags;
+    sigset_t *mask = (sigset_t *)(uintptr_t)uring->driver.handle->wait_mask;
     if (timeout_ns < 0)
-        return io_uring_enter2(fd, to_submit, wait_for, flags, NULL, _NSIG / 8);
+        return io_uring_enter2(fd, to_submit, wait_for, flags, mask, _NSIG / 8);
     struct __kernel_timespec timeout = {.tv_sec = timeout_ns / OURO__NS_PER_SEC,
                                         .tv_nsec = timeout_ns % OURO__NS_PER_SEC};
-    struct ouro__getevents_arg arg = {.ts = (uint64_t)(uintptr_t)&timeout};
+    struct ouro__getevents_arg arg = {
+        .sigmask = (uint64_t)(uintptr_t)mask,
+        .sigmask_sz = _NSIG / 8,
+        .ts = (uint64_t)(uintptr_t)&timeout,
+    };
     return io_uring_enter2(fd, to_submit, wait_for, flags | IORING_ENTER_EXT_ARG, (sigset_t *)&arg,
                            sizeof(arg));
 }

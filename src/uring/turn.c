@@ -104,7 +104,7 @@ static void nap(struct ouro__uring *uring, int64_t timeout_ns)
         timeout_ns = NAP_NS;
     struct pollfd wake = {.fd = uring->driver.handle->wake_fd, .events = POLLIN};
     struct timespec timeout = ouro__clock_to_timespec(timeout_ns);
-    (void)ppoll(&wake, 1, &timeout, NULL);
+    (void)ppoll(&wake, 1, &timeout, uring->driver.handle->wait_mask);
 }
 
 /* The kernel took nothing and there is nothing to reap: a short wait, in the ring if that can be.

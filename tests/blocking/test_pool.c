@@ -121,23 +121,38 @@ OURO_TEST_UNIT(no_thread_before_the_first_job)
     close_pool();
 }
 
-OURO_TEST_UNIT(threads_have_a_name_and_block_signals)
+/* The signals a job of @kind runs with; those of the job before it must have left no trace. */
+static void run_with_mask(enum ouro__blocking_kind kind, bool is_quiet)
 {
     struct step step;
-
-    open_pool(1);
-    step_init(&step, OURO__BLOCKING_CALL, false);
+    step_init(&step, kind, false);
     submit(&step);
     ck_assert(ouro_test_until(has_run, &step, 10 * OURO_TEST_SECOND));
     ck_assert_str_eq(step.thread_name, "ouro-blocking");
     ck_assert(pthread_equal(step.thread, pthread_self()) == 0);
-    ck_assert_int_eq(sigismember(&step.blocked, SIGINT), 1);
-    ck_assert_int_eq(sigismember(&step.blocked, SIGTERM), 1);
-    ck_assert_int_eq(sigismember(&step.blocked, SIGALRM), 1);
+    ck_assert_int_eq(sigismember(&step.blocked, SIGINT), is_quiet);
+    ck_assert_int_eq(sigismember(&step.blocked, SIGTERM), is_quiet);
+    ck_assert_int_eq(sigismember(&step.blocked, SIGALRM), is_quiet);
+    ck_assert_int_eq(sigismember(&step.blocked, SIGUSR2), 1); /* the pool's maker blocks it */
     ck_assert_int_eq(sigismember(&step.blocked, SIGSEGV), 0);
+    ck_assert_int_eq(sigismember(&step.blocked, SIGSYS), 0);
+}
+
+OURO_TEST_UNIT(calls_have_the_mask_of_the_pools_maker_and_lookups_block_signals)
+{
     sigset_t mine;
+    (void)sigemptyset(&mine);
+    (void)sigaddset(&mine, SIGUSR2);
+    (void)pthread_sigmask(SIG_BLOCK, &mine, NULL);
+    open_pool(1);
+    (void)pthread_sigmask(SIG_UNBLOCK, &mine, NULL);
+    for (int i = 0; i < 2; i++) {
+        run_with_mask(OURO__BLOCKING_LOOKUP, true);
+        run_with_mask(OURO__BLOCKING_CALL, false);
+    }
     (void)pthread_sigmask(SIG_SETMASK, NULL, &mine);
     ck_assert_int_eq(sigismember(&mine, SIGINT), 0);
+    ck_assert_int_eq(sigismember(&mine, SIGUSR2), 0);
     close_pool();
 }
 

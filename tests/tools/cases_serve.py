@@ -38,6 +38,19 @@ def test_echo_and_end(ouro):
             equal((server.stdout.read(), server.stderr.read()), (b"", b""))
 
 
+def test_what_came_ignored_stays_ignored(ouro):
+    """As under nohup, or in the background of a script: SIGINT is ignored by who starts it."""
+    def ignore():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for workers in ("1", "2"):
+        with ouro.echo("--workers", workers, preexec_fn=ignore) as server:
+            server.send_signal(signal.SIGINT)
+            with client(server.port) as connection:
+                ask(connection, b"still here")
+            equal(server.poll(), None, "its end")
+            equal(ended(server, signal.SIGTERM), 0)
+
+
 def test_our_own_client(ouro):
     with ouro.echo() as server:
         done = ouro.run("connect", "--relay", server.address, stdin=b"hi\n")

@@ -6,6 +6,10 @@
  * signal read from a descriptor is an event like any other, and the task that waits for it may
  * cancel, close and print as it likes.
  *
+ * A signal that was ignored when the program began (nohup, a script's background job) stays
+ * ignored: it is not blocked and not read, since the kernel queues blocked signals even when they
+ * are ignored.
+ *
  * Owns:    nothing; the descriptor is the caller's.
  * Threads: signals_open() on the main thread before there are others.
  */
@@ -13,15 +17,21 @@
 
 #include <errno.h>
 #include <ouro.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+/* SIGINT and SIGTERM, without those that are ignored. */
 static void ending_signals(sigset_t *out_set)
 {
+    static const int numbers[] = {SIGINT, SIGTERM};
     sigemptyset(out_set);
-    sigaddset(out_set, SIGINT);
-    sigaddset(out_set, SIGTERM);
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        struct sigaction action;
+        if (sigaction(numbers[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN)
+            sigaddset(out_set, numbers[i]);
+    }
 }
 
 int signals_open(void)
@@ -34,11 +44,22 @@ int signals_open(void)
     return fd < 0 ? -errno : fd;
 }
 
-void signals_unblock(void)
+static void *take_signals(void *arg)
 {
     sigset_t set;
+    (void)arg;
     ending_signals(&set);
-    (void)sigprocmask(SIG_UNBLOCK, &set, NULL);
+    (void)pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    for (;;)
+        (void)pause();
+    return NULL;
+}
+
+void signals_unblock(void)
+{
+    pthread_t thread;
+    if (pthread_create(&thread, NULL, take_signals, NULL) == 0)
+        (void)pthread_detach(thread);
 }
 
 static ssize_t read_signal(int fd, void *arg)

@@ -7,14 +7,18 @@
 
 /*
  * Blocks SIGINT and SIGTERM for the calling thread and all that it makes, and opens a signalfd(2)
- * for them.  To be called before the runtime is made.  Returns the descriptor, or -errno.
+ * for them; one that is ignored is left alone.  To be called before the runtime is made.  Returns
+ * the descriptor, or -errno.
  */
 int signals_open(void);
 
 /* In a task: waits for one of the signals.  Returns its number, or a negative code. */
 int signals_wait(int fd);
 
-/* From now on the signals end the process, as they do by default. */
+/*
+ * From now on the signals end the process, as they do by default.  They are taken by a thread made
+ * for it: the main thread blocks them, and a worker takes none while it waits.
+ */
 void signals_unblock(void);
 
 #endif
