@@ -8,14 +8,14 @@
 
 static int hello(void *arg)
 {
-    struct ouro_tcp_stream *stream;
-    int rc = ouro_tcp_stream_connect(OURO_ADDRS("127.0.0.1:6142"), &stream);
+    struct ouro_stream *stream;
+    int rc = ouro_connect("127.0.0.1:6142", 5 * OURO_SECOND, &stream);
     (void)arg;
     if (rc < 0)
         return rc;
     puts("created stream");
-    rc = ouro_tcp_stream_write_all(stream, "hello world\n", 12);
-    ouro_tcp_stream_close(stream);
+    rc = ouro_stream_write_all(stream, "hello world\n", 12, NULL);
+    ouro_stream_close(stream);
     return rc;
 }
 

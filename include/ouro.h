@@ -3,7 +3,7 @@
  * ouro: an io_uring-backed completion runtime for Linux.  This header includes all of them.
  *
  * Read ouro/api.h first (how the headers are written and what holds for every call), then
- * ouro/runtime.h, ouro/task.h and ouro/tcp.h.
+ * ouro/runtime.h, ouro/task.h and ouro/stream.h.
  */
 #ifndef OURO_H
 #define OURO_H
@@ -15,6 +15,7 @@
 #include <ouro/poll_evented.h>
 #include <ouro/probe.h>
 #include <ouro/runtime.h>
+#include <ouro/stream.h>
 #include <ouro/task.h>
 #include <ouro/tcp.h>
 #include <ouro/time.h>

@@ -1,22 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * TcpStream and TcpListener.
- *
- * A stream may be used by one reader and one writer at the same time, from different tasks or
- * threads; a second reader, or a second writer, gets -EBUSY.  SIGPIPE is never raised.
+ * TCP: connecting, listening, and what only a TCP stream can do.  Reading, writing and closing are
+ * those of every stream (ouro/stream.h).
  */
 #ifndef OURO_TCP_H
 #define OURO_TCP_H
 
 #include <ouro/addr.h>
 #include <ouro/api.h>
+#include <ouro/stream.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-struct iovec;
-struct ouro_tcp_stream;
 struct ouro_tcp_listener;
 
 /* What became of one address of a connect. */
@@ -56,7 +53,7 @@ struct ouro_tcp_connect_options {
  * losers are cancelled, awaited and closed.
  *
  * Suspends: until connected, or all addresses have failed.
- * Owns:     *out_stream is the caller's; release with ouro_tcp_stream_close().  @addrs and what it
+ * Owns:     *out_stream is the caller's; release with ouro_stream_close().  @addrs and what it
  *           points to are borrowed, and must not change during the call.
  * Errors:   that of the address that came closest: refused or reset before timed out before
  *           unreachable before unsupported; those of ouro_resolve(); -OURO_ENOADDRESS for an empty
@@ -65,7 +62,7 @@ struct ouro_tcp_connect_options {
  * Since:    0.1
  */
 OURO_API int ouro_tcp_stream_connect(const struct ouro_to_socket_addrs *addrs,
-                                     struct ouro_tcp_stream **out_stream) OURO_MUST_CHECK;
+                                     struct ouro_stream **out_stream) OURO_MUST_CHECK;
 
 /*
  * As ouro_tcp_stream_connect(), with options (NULL: the defaults).  The report is written whenever
@@ -78,111 +75,7 @@ OURO_API int ouro_tcp_stream_connect(const struct ouro_to_socket_addrs *addrs,
  */
 OURO_API int ouro_tcp_stream_connect_with(const struct ouro_to_socket_addrs *addrs,
                                           const struct ouro_tcp_connect_options *options,
-                                          struct ouro_tcp_stream **out_stream) OURO_MUST_CHECK;
-
-/*
- * Makes a stream of a connected TCP socket and takes it over; it becomes non-blocking.
- *
- * Owns:     on success @fd is the stream's; on failure it remains the caller's.
- * Errors:   -ENOTSOCK, -EBADF; -EPROTOTYPE for another kind of socket; -ENOTCONN; -ENOMEM;
- *           -OURO_EIODISABLED, -OURO_ENORUNTIME, -OURO_EFORKED, -OURO_ESHUTDOWN.
- * Since:    0.1
- */
-OURO_API int ouro_tcp_stream_from_fd(int fd, struct ouro_tcp_stream **out_stream) OURO_MUST_CHECK;
-
-/*
- * Takes the socket out of the stream and releases the stream.  It stays non-blocking.
- *
- * Suspends: until nothing of the stream is in flight.
- * Owns:     takes @stream, also on failure; the descriptor returned is the caller's.
- * Errors:   the descriptor, or -EINVAL; -EBUSY with a call in progress, and then the stream stays.
- * Since:    0.1
- */
-OURO_API int ouro_tcp_stream_into_fd(struct ouro_tcp_stream *stream) OURO_MUST_CHECK;
-
-/*
- * The socket, borrowed, for setsockopt(2) and the like.  Do not close it.
- *
- * Errors:   -EINVAL for NULL.
- * Since:    0.1
- */
-OURO_API int ouro_tcp_stream_fd(const struct ouro_tcp_stream *stream);
-
-/*
- * Reads what is there, at most @size bytes.
- *
- * Suspends: until at least one byte, the end of the stream or an error.
- * Errors:   0 is the end of the stream (also for @size 0); -ECONNRESET; -EBUSY when another reader
- *           waits; -ECANCELED when the stream is closed meanwhile; -EINVAL; those of recv(2) and of
- *           every suspending call.
- * Since:    0.1
- */
-OURO_API ssize_t ouro_tcp_stream_read(struct ouro_tcp_stream *stream, void *buffer,
-                                      size_t size) OURO_MUST_CHECK;
-
-/*
- * Reads into several buffers, in order.
- *
- * Suspends: as ouro_tcp_stream_read().
- * Errors:   as ouro_tcp_stream_read(); -EINVAL for a @count below 1 or over 1024 (IOV_MAX).
- * Since:    0.1
- */
-OURO_API ssize_t ouro_tcp_stream_readv(struct ouro_tcp_stream *stream, const struct iovec *vectors,
-                                       int count) OURO_MUST_CHECK;
-
-/*
- * Reads without taking: the next read finds the same bytes.
- *
- * Suspends: as ouro_tcp_stream_read().
- * Errors:   as ouro_tcp_stream_read().
- * Since:    0.1
- */
-OURO_API ssize_t ouro_tcp_stream_peek(struct ouro_tcp_stream *stream, void *buffer,
-                                      size_t size) OURO_MUST_CHECK;
-
-/*
- * Writes some of the bytes, at least one.
- *
- * Suspends: until the socket took some.
- * Errors:   a count, 0 only for @size 0; -EPIPE, -ECONNRESET; -EBUSY when another writer waits;
- *           -ECANCELED when the stream is closed meanwhile; -EINVAL; those of send(2) and of every
- *           suspending call.
- * Since:    0.1
- */
-OURO_API ssize_t ouro_tcp_stream_write(struct ouro_tcp_stream *stream, const void *buffer,
-                                       size_t size) OURO_MUST_CHECK;
-
-/*
- * Writes from several buffers, in order.
- *
- * Suspends: as ouro_tcp_stream_write().
- * Errors:   as ouro_tcp_stream_write(); -EINVAL for a @count below 1 or over 1024 (IOV_MAX).
- * Since:    0.1
- */
-OURO_API ssize_t ouro_tcp_stream_writev(struct ouro_tcp_stream *stream, const struct iovec *vectors,
-                                        int count) OURO_MUST_CHECK;
-
-/*
- * Writes all of the bytes.
- *
- * Suspends: until the socket took all.
- * Errors:   as ouro_tcp_stream_write(); after an error an unknown part has been sent.
- * Since:    0.1
- */
-OURO_API int ouro_tcp_stream_write_all(struct ouro_tcp_stream *stream, const void *buffer,
-                                       size_t size) OURO_MUST_CHECK;
-
-/* Which half to shut down. */
-enum ouro_shutdown { OURO_SHUTDOWN_READ = 0, OURO_SHUTDOWN_WRITE = 1, OURO_SHUTDOWN_BOTH = 2 };
-
-/*
- * shutdown(2): after WRITE the peer reads the end of the stream; reading goes on.  Again is
- * harmless, also when the peer has gone.
- *
- * Errors:   -EINVAL.
- * Since:    0.1
- */
-OURO_API int ouro_tcp_stream_shutdown(struct ouro_tcp_stream *stream, enum ouro_shutdown how);
+                                          struct ouro_stream **out_stream) OURO_MUST_CHECK;
 
 /*
  * The address of this end.
@@ -190,7 +83,7 @@ OURO_API int ouro_tcp_stream_shutdown(struct ouro_tcp_stream *stream, enum ouro_
  * Errors:   -EINVAL; those of getsockname(2).
  * Since:    0.1
  */
-OURO_API int ouro_tcp_stream_local_addr(const struct ouro_tcp_stream *stream,
+OURO_API int ouro_tcp_stream_local_addr(const struct ouro_stream *stream,
                                         struct ouro_socket_addr *out_addr);
 
 /*
@@ -199,7 +92,7 @@ OURO_API int ouro_tcp_stream_local_addr(const struct ouro_tcp_stream *stream,
  * Errors:   -EINVAL; those of getpeername(2), -ENOTCONN after a reset.
  * Since:    0.1
  */
-OURO_API int ouro_tcp_stream_peer_addr(const struct ouro_tcp_stream *stream,
+OURO_API int ouro_tcp_stream_peer_addr(const struct ouro_stream *stream,
                                        struct ouro_socket_addr *out_addr);
 
 /*
@@ -208,18 +101,7 @@ OURO_API int ouro_tcp_stream_peer_addr(const struct ouro_tcp_stream *stream,
  * Errors:   -EINVAL; those of setsockopt(2).
  * Since:    0.1
  */
-OURO_API int ouro_tcp_stream_set_nodelay(struct ouro_tcp_stream *stream, int on);
-
-/*
- * Ends and releases the stream.  A reader or writer still in a call gets -ECANCELED, and is gone
- * from the stream when close returns.  Cancellation, deadlines and shutdown do not interrupt it.
- *
- * Suspends: only while calls of others are being ended.
- * Owns:     takes @stream, always; NULL is ignored.
- * Errors:   none to act upon: the stream is released whatever is returned.
- * Since:    0.1
- */
-OURO_API int ouro_tcp_stream_close(struct ouro_tcp_stream *stream);
+OURO_API int ouro_tcp_stream_set_nodelay(struct ouro_stream *stream, int on);
 
 #define OURO_LISTEN_F_REUSEPORT (1u << 0) /* SO_REUSEPORT: several listeners on one address */
 #define OURO_LISTEN_F_NODELAY (1u << 1)   /* accepted streams have TCP_NODELAY */
@@ -244,7 +126,7 @@ struct ouro_tcp_listen_options {
  * Owns:     *out_listener is the caller's; release with ouro_tcp_listener_close().  @options (NULL:
  *           the defaults) is borrowed.
  * Errors:   those of bind(2) for the last address, of ouro_resolve() and of
- *           ouro_tcp_stream_from_fd().
+ *           ouro_stream_from_fd().
  * Since:    0.1
  */
 OURO_API int ouro_tcp_listener_bind(const struct ouro_to_socket_addrs *addrs,
@@ -255,7 +137,7 @@ OURO_API int ouro_tcp_listener_bind(const struct ouro_to_socket_addrs *addrs,
  * Takes the next connection.
  *
  * Suspends: until there is one.
- * Owns:     *out_stream is the caller's; release with ouro_tcp_stream_close().  @out_peer may be
+ * Owns:     *out_stream is the caller's; release with ouro_stream_close().  @out_peer may be
  *           NULL.
  * Errors:   -EMFILE, -ENFILE, -ENOMEM: the connection stays in the backlog; -EBUSY when another
  *           task waits in accept; -ECANCELED when the listener is closed meanwhile; those of
@@ -263,7 +145,7 @@ OURO_API int ouro_tcp_listener_bind(const struct ouro_to_socket_addrs *addrs,
  * Since:    0.1
  */
 OURO_API int ouro_tcp_listener_accept(struct ouro_tcp_listener *listener,
-                                      struct ouro_tcp_stream **out_stream,
+                                      struct ouro_stream **out_stream,
                                       struct ouro_socket_addr *out_peer) OURO_MUST_CHECK;
 
 /*
@@ -276,7 +158,7 @@ OURO_API int ouro_tcp_listener_local_addr(const struct ouro_tcp_listener *listen
                                           struct ouro_socket_addr *out_addr);
 
 /*
- * Ends and releases the listener, as ouro_tcp_stream_close().
+ * Ends and releases the listener, as ouro_stream_close().
  *
  * Suspends: only while an accept of another task is being ended.
  * Owns:     takes @listener, always; NULL is ignored.

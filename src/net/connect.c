@@ -110,8 +110,7 @@ static int race_elsewhere(struct ouro__connect *connect)
 }
 
 int ouro__connect(struct ouro__context *context, const struct ouro_socket_addr *list, size_t count,
-                  const struct ouro_tcp_connect_options *options,
-                  struct ouro_tcp_stream **out_stream)
+                  const struct ouro_tcp_connect_options *options, struct ouro_stream **out_stream)
 {
     int rc = ouro__context_interrupted(context);
     if (rc < 0)

@@ -14,9 +14,9 @@ struct ouro__connect {
     size_t count;
     const struct ouro_tcp_connect_options *options; /* filled in: never NULL */
     int64_t begin_ns;
-    size_t made;                    /* attempts begun */
-    int error;                      /* of the attempt that came closest so far */
-    struct ouro_tcp_stream *stream; /* the winner's */
+    size_t made;                /* attempts begun */
+    int error;                  /* of the attempt that came closest so far */
+    struct ouro_stream *stream; /* the winner's */
 };
 
 /*
@@ -27,8 +27,7 @@ struct ouro__connect {
  * Errors:   those of ouro_tcp_stream_connect_with().
  */
 int ouro__connect(struct ouro__context *context, const struct ouro_socket_addr *list, size_t count,
-                  const struct ouro_tcp_connect_options *options,
-                  struct ouro_tcp_stream **out_stream);
+                  const struct ouro_tcp_connect_options *options, struct ouro_stream **out_stream);
 
 /* The parts: one address after the other, in the caller; and all at once, staggered, in tasks of
  * their own on the worker of connect->context.  Both leave stream or error; an interruption of the

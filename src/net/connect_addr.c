@@ -40,18 +40,17 @@ static int connect_registered(struct ouro__descriptor *descriptor, struct ouro__
 
 /* Takes @fd, and releases everything after an error. */
 static int connect_socket(struct ouro__context *context, const struct ouro__connect_target *target,
-                          int fd, struct ouro_tcp_stream **out_stream)
+                          int fd, struct ouro_stream **out_stream)
 {
-    struct ouro_tcp_stream *stream = ouro__alloc(sizeof(*stream));
+    struct ouro_stream *stream = ouro__alloc(sizeof(*stream));
     if (stream == NULL) {
         (void)close(fd);
         return -ENOMEM;
     }
-    struct ouro__descriptor *descriptor = &stream->stream.descriptor;
-    ouro__descriptor_init(descriptor, context->handle, fd);
-    int rc = connect_registered(descriptor, context, target->addr);
+    ouro__stream_init(stream, &ouro__stream_tcp, context->handle, fd);
+    int rc = connect_registered(&stream->descriptor, context, target->addr);
     if (rc < 0) {
-        (void)ouro__stream_close(&stream->stream);
+        (void)ouro_stream_close(stream);
         return rc;
     }
     *out_stream = stream;
@@ -59,7 +58,7 @@ static int connect_socket(struct ouro__context *context, const struct ouro__conn
 }
 
 int ouro__connect_addr(struct ouro__context *context, const struct ouro__connect_target *target,
-                       struct ouro_tcp_stream **out_stream)
+                       struct ouro_stream **out_stream)
 {
     struct ouro__driver_handle *trace = ouro__descriptor_trace(context);
     OURO__TRACE(trace, .kind = OURO_TRACE_ATTEMPT, .fd = -1, .a = target->number,

@@ -25,6 +25,6 @@ struct ouro__connect_target {
  * Errors:   that of the attempt, and nothing of it is left; those of every suspending call.
  */
 int ouro__connect_addr(struct ouro__context *context, const struct ouro__connect_target *target,
-                       struct ouro_tcp_stream **out_stream);
+                       struct ouro_stream **out_stream);
 
 #endif

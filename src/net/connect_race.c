@@ -65,13 +65,13 @@ static int racer_main(void *arg)
     struct racer *racer = arg;
     struct race *race = racer->race;
     struct ouro__connect *connect = race->connect;
-    struct ouro_tcp_stream *stream = NULL;
+    struct ouro_stream *stream = NULL;
     int64_t start_ns = ouro__clock_now_ns();
     int rc = ouro__connect_addr(ouro__context_current(), &racer->target, &stream);
     if (rc == 0 && connect->stream == NULL) {
         connect->stream = stream;
     } else if (rc == 0) {
-        (void)ouro__stream_close(&stream->stream); /* second */
+        (void)ouro_stream_close(stream); /* another attempt has won */
         rc = -ECANCELED;
     } else {
         connect->error = ouro__address_error_closest(connect->error, rc);

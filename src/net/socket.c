@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Socket: the system calls around a connect, a listen and an adopted descriptor.
+ * Socket: the system calls around a connect and a listen.
  *
  * Owns:    nothing; a function that fails has closed what it opened.
  * Threads: any.
@@ -14,12 +14,10 @@
 #include <ouro/tcp.h>
 
 #include <errno.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdbool.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #ifndef IP_BIND_ADDRESS_NO_PORT
@@ -152,48 +150,6 @@ int ouro__socket_is_connected_to_itself(int fd, const struct ouro_socket_addr *p
     struct ouro_socket_addr local;
     return ouro_socket_addr_port(peer) >= lowest_ephemeral_port &&
            ouro__socket_local_addr(fd, &local) == 0 && ouro_socket_addr_equal(&local, peer);
-}
-
-/* -EPROTOTYPE unless it is a connected or unconnected stream of one of the families. */
-static int check_kind(int fd, int family, int other_family)
-{
-    int type = 0;
-    int domain = 0;
-    socklen_t length = sizeof(type);
-    if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) != 0)
-        return -errno;
-    length = sizeof(domain);
-    if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &length) != 0)
-        return -errno;
-    bool fits = type == SOCK_STREAM && (domain == family || domain == other_family);
-    if (fits && domain != AF_UNIX) {
-        int protocol = 0;
-        length = sizeof(protocol);
-        if (getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &length) != 0)
-            return -errno;
-        fits = protocol == IPPROTO_TCP;
-    }
-    return fits ? 0 : -EPROTOTYPE;
-}
-
-int ouro__socket_adopt(int fd, int family, int other_family)
-{
-    struct stat status;
-    if (fstat(fd, &status) != 0)
-        return -errno;
-    if (!S_ISSOCK(status.st_mode))
-        return -ENOTSOCK;
-    int rc = check_kind(fd, family, other_family);
-    if (rc < 0)
-        return rc;
-    struct sockaddr_storage peer;
-    socklen_t length = sizeof(peer);
-    if (getpeername(fd, (struct sockaddr *)&peer, &length) != 0)
-        return -errno;
-    int flags = fcntl(fd, F_GETFL);
-    if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0)
-        return -errno;
-    return 0;
 }
 
 int ouro__socket_local_addr(int fd, struct ouro_socket_addr *out_addr)

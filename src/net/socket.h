@@ -30,12 +30,6 @@ int ouro__socket_open_listening(const struct ouro_socket_addr *addr, uint32_t fl
  * @peer's port for this end. */
 int ouro__socket_is_connected_to_itself(int fd, const struct ouro_socket_addr *peer);
 
-/*
- * Whether @fd is a connected stream socket of one of two families; it becomes non-blocking.
- * Errors: -EBADF, -ENOTSOCK; -EPROTOTYPE for another kind of socket; -ENOTCONN.
- */
-int ouro__socket_adopt(int fd, int family, int other_family);
-
 /* getsockname(2) and getpeername(2).  Errors: theirs. */
 int ouro__socket_local_addr(int fd, struct ouro_socket_addr *out_addr);
 int ouro__socket_peer_addr(int fd, struct ouro_socket_addr *out_addr);

@@ -111,8 +111,8 @@ static int32_t accept_fd(struct ouro_tcp_listener *listener, struct ouro__contex
     return fd;
 }
 
-int ouro_tcp_listener_accept(struct ouro_tcp_listener *listener,
-                             struct ouro_tcp_stream **out_stream, struct ouro_socket_addr *out_peer)
+int ouro_tcp_listener_accept(struct ouro_tcp_listener *listener, struct ouro_stream **out_stream,
+                             struct ouro_socket_addr *out_peer)
 {
     struct ouro__context *context = NULL;
     if (listener == NULL || out_stream == NULL)
@@ -124,14 +124,14 @@ int ouro_tcp_listener_accept(struct ouro_tcp_listener *listener,
         return rc;
     struct sockaddr_storage name;
     socklen_t length = 0;
-    struct ouro_tcp_stream *stream = ouro__alloc(sizeof(*stream));
+    struct ouro_stream *stream = ouro__alloc(sizeof(*stream));
     int32_t fd = stream == NULL ? -ENOMEM : accept_fd(listener, context, &name, &length);
     ouro__descriptor_leave(&listener->descriptor, OURO__LANE_ACCEPT);
     if (fd < 0) {
         ouro__free(stream);
         return fd;
     }
-    ouro__descriptor_init(&stream->stream.descriptor, context->handle, fd);
+    ouro__stream_init(stream, &ouro__stream_tcp, context->handle, fd);
     if (out_peer != NULL &&
         ouro_socket_addr_from_sockaddr((const struct sockaddr *)&name, length, out_peer) < 0)
         *out_peer = (struct ouro_socket_addr){.length = 0};

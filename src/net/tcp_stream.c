@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * TcpStream: the public calls.
+ * TcpStream: connecting by TCP, and the calls that only a TCP stream has.
  *
  * Connecting is: ToSocketAddrs (net/to_socket_addrs.c, net/resolve.c), the addresses in some order
- * (net/connect.c, net/connect_race.c), each one attempt (net/connect_addr.c).  All the rest is what
- * every stream does (stream/stream.c).
+ * (net/connect.c, net/connect_race.c), each one attempt (net/connect_addr.c).  Reading, writing and
+ * closing are those of every stream (stream/stream.c).
  *
- * Owns:    what stream.c says.
+ * Owns:    the list of addresses, during the call.
  * Threads: any.
  * Always:  an empty or wrong list makes no socket.
- * Tests:   tests/net/test_tcp_stream.c
+ * Tests:   tests/stream/test_stream.c
  */
 #include <ouro/tcp.h>
 
@@ -41,7 +41,7 @@ static int check_options(const struct ouro_tcp_connect_options *options)
     return 0;
 }
 
-/* Where the addresses come from, for the trace. */
+/* Traces the addresses, and whether they were parsed or looked up. */
 static void trace_addresses(const struct ouro__context *context,
                             const struct ouro_to_socket_addrs *from, int answer,
                             struct ouro__addr_vec *vec)
@@ -59,7 +59,7 @@ static void trace_addresses(const struct ouro__context *context,
     }
 }
 
-/* A list that is used as it is: nothing to parse, to ask for, to leave out, and so to copy. */
+/* Whether the list can be used as it is, without a copy: nothing to parse, resolve or filter. */
 static bool is_plain_list(const struct ouro_to_socket_addrs *addrs)
 {
     if (addrs->kind != OURO_ADDRS_LIST || addrs->flags != 0 || addrs->list == NULL)
@@ -74,7 +74,7 @@ static bool is_plain_list(const struct ouro_to_socket_addrs *addrs)
 static int resolve_and_connect(struct ouro__context *context,
                                const struct ouro_to_socket_addrs *addrs,
                                const struct ouro_tcp_connect_options *options,
-                               struct ouro_tcp_stream **out_stream)
+                               struct ouro_stream **out_stream)
 {
     struct ouro__addr_vec vec;
     ouro__addr_vec_init(&vec);
@@ -89,10 +89,10 @@ static int resolve_and_connect(struct ouro__context *context,
 
 int ouro_tcp_stream_connect_with(const struct ouro_to_socket_addrs *addrs,
                                  const struct ouro_tcp_connect_options *options,
-                                 struct ouro_tcp_stream **out_stream)
+                                 struct ouro_stream **out_stream)
 {
     struct ouro__context *context = NULL;
-    struct ouro_tcp_stream *stream = NULL;
+    struct ouro_stream *stream = NULL;
     if (options == NULL)
         options = &default_options;
     int rc = addrs == NULL || out_stream == NULL ? -EINVAL : check_options(options);
@@ -112,7 +112,7 @@ int ouro_tcp_stream_connect_with(const struct ouro_to_socket_addrs *addrs,
         return rc;
     if (OURO__UNLIKELY(ouro__descriptor_trace(context)->trace != NULL)) {
         struct ouro_socket_addr peer = {.length = 0};
-        int fd = stream->stream.descriptor.fd;
+        int fd = stream->descriptor.fd;
         (void)ouro__socket_peer_addr(fd, &peer);
         OURO__TRACE(ouro__descriptor_trace(context), .kind = OURO_TRACE_CREATED, .fd = fd,
                     .addr = &peer);
@@ -122,98 +122,33 @@ int ouro_tcp_stream_connect_with(const struct ouro_to_socket_addrs *addrs,
 }
 
 int ouro_tcp_stream_connect(const struct ouro_to_socket_addrs *addrs,
-                            struct ouro_tcp_stream **out_stream)
+                            struct ouro_stream **out_stream)
 {
     return ouro_tcp_stream_connect_with(addrs, NULL, out_stream);
 }
 
-static int adopt_tcp(int fd)
-{
-    return ouro__socket_adopt(fd, AF_INET, AF_INET6);
-}
-
-int ouro_tcp_stream_from_fd(int fd, struct ouro_tcp_stream **out_stream)
-{
-    struct ouro__stream *stream = NULL;
-    if (out_stream == NULL)
-        return -EINVAL;
-    int rc = ouro__stream_from_fd(fd, adopt_tcp, &stream);
-    if (rc == 0)
-        *out_stream = OURO__CONTAINER_OF(stream, struct ouro_tcp_stream, stream);
-    return rc;
-}
-
-int ouro_tcp_stream_into_fd(struct ouro_tcp_stream *stream)
-{
-    return ouro__stream_into_fd(stream == NULL ? NULL : &stream->stream);
-}
-
-int ouro_tcp_stream_fd(const struct ouro_tcp_stream *stream)
-{
-    return stream == NULL ? -EINVAL : stream->stream.descriptor.fd;
-}
-
-ssize_t ouro_tcp_stream_read(struct ouro_tcp_stream *stream, void *buffer, size_t size)
-{
-    return ouro__stream_read(stream == NULL ? NULL : &stream->stream, buffer, size, 0);
-}
-
-ssize_t ouro_tcp_stream_readv(struct ouro_tcp_stream *stream, const struct iovec *vectors,
-                              int count)
-{
-    return ouro__stream_readv(stream == NULL ? NULL : &stream->stream, vectors, count);
-}
-
-ssize_t ouro_tcp_stream_peek(struct ouro_tcp_stream *stream, void *buffer, size_t size)
-{
-    return ouro__stream_read(stream == NULL ? NULL : &stream->stream, buffer, size, MSG_PEEK);
-}
-
-ssize_t ouro_tcp_stream_write(struct ouro_tcp_stream *stream, const void *buffer, size_t size)
-{
-    return ouro__stream_write(stream == NULL ? NULL : &stream->stream, buffer, size);
-}
-
-ssize_t ouro_tcp_stream_writev(struct ouro_tcp_stream *stream, const struct iovec *vectors,
-                               int count)
-{
-    return ouro__stream_writev(stream == NULL ? NULL : &stream->stream, vectors, count);
-}
-
-int ouro_tcp_stream_write_all(struct ouro_tcp_stream *stream, const void *buffer, size_t size)
-{
-    return ouro__stream_write_all(stream == NULL ? NULL : &stream->stream, buffer, size);
-}
-
-int ouro_tcp_stream_shutdown(struct ouro_tcp_stream *stream, enum ouro_shutdown how)
-{
-    return ouro__stream_shutdown(stream == NULL ? NULL : &stream->stream, how);
-}
-
-int ouro_tcp_stream_local_addr(const struct ouro_tcp_stream *stream,
-                               struct ouro_socket_addr *out_addr)
-{
-    if (stream == NULL || out_addr == NULL)
-        return -EINVAL;
-    return ouro__socket_local_addr(stream->stream.descriptor.fd, out_addr);
-}
-
-int ouro_tcp_stream_peer_addr(const struct ouro_tcp_stream *stream,
-                              struct ouro_socket_addr *out_addr)
-{
-    if (stream == NULL || out_addr == NULL)
-        return -EINVAL;
-    return ouro__socket_peer_addr(stream->stream.descriptor.fd, out_addr);
-}
-
-int ouro_tcp_stream_set_nodelay(struct ouro_tcp_stream *stream, int on)
+/* The socket of a TCP stream, or an error. */
+static int tcp_socket(const struct ouro_stream *stream)
 {
     if (stream == NULL)
         return -EINVAL;
-    return ouro__socket_set(stream->stream.descriptor.fd, IPPROTO_TCP, TCP_NODELAY, on != 0);
+    return stream->kind == &ouro__stream_tcp ? stream->descriptor.fd : -EOPNOTSUPP;
 }
 
-int ouro_tcp_stream_close(struct ouro_tcp_stream *stream)
+int ouro_tcp_stream_local_addr(const struct ouro_stream *stream, struct ouro_socket_addr *out_addr)
 {
-    return ouro__stream_close(stream == NULL ? NULL : &stream->stream);
+    int fd = out_addr == NULL ? -EINVAL : tcp_socket(stream);
+    return fd < 0 ? fd : ouro__socket_local_addr(fd, out_addr);
+}
+
+int ouro_tcp_stream_peer_addr(const struct ouro_stream *stream, struct ouro_socket_addr *out_addr)
+{
+    int fd = out_addr == NULL ? -EINVAL : tcp_socket(stream);
+    return fd < 0 ? fd : ouro__socket_peer_addr(fd, out_addr);
+}
+
+int ouro_tcp_stream_set_nodelay(struct ouro_stream *stream, int on)
+{
+    int fd = tcp_socket(stream);
+    return fd < 0 ? fd : ouro__socket_set(fd, IPPROTO_TCP, TCP_NODELAY, on != 0);
 }

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * UnixStream: the public calls.
+ * UnixStream: connecting to a Unix socket.
  *
- * A connect to a Unix socket is not an operation of the driver.  connect(2) on a non-blocking one
- * never has anything under way: it is done, or it has failed, or the listener's backlog is full and
- * it says EAGAIN; no event will tell when there is room.  Through a ring the same costs a hundred
- * times as much on most kernels (a retry loop of the kernel's own), and for a blocking socket one
- * of its threads.  So it is called here, and a full backlog is asked again, less and less often, as
- * long as the caller's deadline lasts.
+ * The connect is not an operation of the driver.  connect(2) on a non-blocking Unix socket ends at
+ * once: it succeeds, fails, or returns EAGAIN when the listener's backlog is full, and no event
+ * tells when there is room.  Through a ring the same call costs a hundred times as much on most
+ * kernels (a retry loop inside the kernel), and with a blocking socket it takes one of the kernel's
+ * worker threads.  So the system call is made here.  With a full backlog it is made again, at
+ * growing intervals, until the caller's deadline.
  *
- * Owns:    what stream.c says.
+ * Owns:    the socket, until it is a stream's.
  * Threads: any.
  * Always:  a stream that is handed out is connected.
  * Tests:   tests/net/test_unix_stream.c
@@ -30,7 +30,7 @@
 #define PAUSE_MIN_NS OURO__NS_PER_MS
 #define PAUSE_MAX_NS (16 * OURO__NS_PER_MS)
 
-/* Asks until there is room, or the deadline has passed. */
+/* Tries until there is room, or the deadline has passed. */
 static int connect_to(const struct ouro__context *context, int fd,
                       const struct ouro_socket_addr *addr)
 {
@@ -54,22 +54,22 @@ static int connect_to(const struct ouro__context *context, int fd,
 
 /* Takes @fd, and closes it after an error. */
 static int connect_socket(struct ouro__context *context, int fd,
-                          const struct ouro_socket_addr *addr, struct ouro_unix_stream **out_stream)
+                          const struct ouro_socket_addr *addr, struct ouro_stream **out_stream)
 {
-    struct ouro_unix_stream *stream = ouro__alloc(sizeof(*stream));
+    struct ouro_stream *stream = ouro__alloc(sizeof(*stream));
     int rc = stream == NULL ? -ENOMEM : connect_to(context, fd, addr);
     if (rc < 0) {
         ouro__free(stream);
         (void)close(fd);
         return rc;
     }
-    ouro__descriptor_init(&stream->stream.descriptor, context->handle, fd);
+    ouro__stream_init(stream, &ouro__stream_unix, context->handle, fd);
     *out_stream = stream;
     return 0;
 }
 
 static int attempt(struct ouro__context *context, const struct ouro_socket_addr *addr,
-                   struct ouro_unix_stream **out_stream)
+                   struct ouro_stream **out_stream)
 {
     struct ouro__driver_handle *trace = ouro__descriptor_trace(context);
     OURO__TRACE(trace, .kind = OURO_TRACE_ATTEMPT, .fd = -1, .a = 1, .b = 1, .addr = addr);
@@ -88,8 +88,7 @@ static int attempt(struct ouro__context *context, const struct ouro_socket_addr 
     return 0;
 }
 
-int ouro_unix_stream_connect(const struct ouro_socket_addr *addr,
-                             struct ouro_unix_stream **out_stream)
+int ouro_unix_stream_connect(const struct ouro_socket_addr *addr, struct ouro_stream **out_stream)
 {
     struct ouro__context *context = NULL;
     if (addr == NULL || out_stream == NULL || !ouro__socket_addr_is_valid(addr))
@@ -105,55 +104,4 @@ int ouro_unix_stream_connect(const struct ouro_socket_addr *addr,
         return rc;
     ouro__context_spend(context);
     return attempt(context, addr, out_stream);
-}
-
-static int adopt_unix(int fd)
-{
-    return ouro__socket_adopt(fd, AF_UNIX, AF_UNIX);
-}
-
-int ouro_unix_stream_from_fd(int fd, struct ouro_unix_stream **out_stream)
-{
-    struct ouro__stream *stream = NULL;
-    if (out_stream == NULL)
-        return -EINVAL;
-    int rc = ouro__stream_from_fd(fd, adopt_unix, &stream);
-    if (rc == 0)
-        *out_stream = OURO__CONTAINER_OF(stream, struct ouro_unix_stream, stream);
-    return rc;
-}
-
-int ouro_unix_stream_into_fd(struct ouro_unix_stream *stream)
-{
-    return ouro__stream_into_fd(stream == NULL ? NULL : &stream->stream);
-}
-
-int ouro_unix_stream_fd(const struct ouro_unix_stream *stream)
-{
-    return stream == NULL ? -EINVAL : stream->stream.descriptor.fd;
-}
-
-ssize_t ouro_unix_stream_read(struct ouro_unix_stream *stream, void *buffer, size_t size)
-{
-    return ouro__stream_read(stream == NULL ? NULL : &stream->stream, buffer, size, 0);
-}
-
-ssize_t ouro_unix_stream_write(struct ouro_unix_stream *stream, const void *buffer, size_t size)
-{
-    return ouro__stream_write(stream == NULL ? NULL : &stream->stream, buffer, size);
-}
-
-int ouro_unix_stream_write_all(struct ouro_unix_stream *stream, const void *buffer, size_t size)
-{
-    return ouro__stream_write_all(stream == NULL ? NULL : &stream->stream, buffer, size);
-}
-
-int ouro_unix_stream_shutdown(struct ouro_unix_stream *stream, enum ouro_shutdown how)
-{
-    return ouro__stream_shutdown(stream == NULL ? NULL : &stream->stream, how);
-}
-
-int ouro_unix_stream_close(struct ouro_unix_stream *stream)
-{
-    return ouro__stream_close(stream == NULL ? NULL : &stream->stream);
 }

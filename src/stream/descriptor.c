@@ -1,30 +1,32 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * PollEvented: a descriptor, its registration, and who is in a call on it.
+ * Descriptor: an open file, its registration, and which calls are in progress on it.
  *
- * The registration is made at the first operation, with the driver of the worker that makes it: an
+ * The registration is made by the first operation, with the driver of the worker that makes it: an
  * accepted connection can be handed to another worker before that at no cost.
  *
- * The word `calls` says who is inside: a bit for each lane.  Taking the bit is what makes a second
- * reader -EBUSY, also between two operations of one long write; giving it back is the last thing a
- * call does with the stream, so close() knows when the memory is its own.  Closing is:
+ * The word `calls` has a bit for each lane (a direction of a stream, or accept) with a call in
+ * progress.  A call sets its bit first, so a second reader gets -EBUSY, also between two operations
+ * of one long write.  It takes its bit out last, and touches the descriptor no more afterwards, so
+ * close() knows when it may release the memory.  Closing:
  *
  *     closer                                caller
  *     store the waker
- *     set CLOSING ----------------------->  whoever enters now gets -ECANCELED
- *     QUIESCE: operations are cancelled,
- *     later ones are refused  ----------->  its operation ends
- *     wait for all bits to be gone  <-----  gives its bit back, wakes the closer
+ *     set CLOSING                           a call that begins now gets -ECANCELED
+ *     QUIESCE: cancels the operations and
+ *     refuses later ones; or wakes those
+ *     who wait for readiness                its operation or wait ends
+ *     wait until no bit is set              takes its bit out, wakes the closer
  *     deregister, close
  *
- * A caller may be registering the descriptor just now.  It does so with a CAS and looks at CLOSING
- * afterwards; the closer looks at the registration after it has set CLOSING.  Who comes second sees
- * the other, and a late registration wakes the closer, who quiesces it then.
+ * A caller may be registering the descriptor at that moment.  The caller stores the registration,
+ * then looks at CLOSING; the closer sets CLOSING, then looks at the registration.  At least one of
+ * them sees the other's store: a caller that sees CLOSING wakes the closer, which looks again.
  *
  * Owns:    the descriptor, the registration, one reference to the handle.
  * Threads: any.
- * Always:  with no bit set nothing of the descriptor is in flight.
- * Tests:   tests/net/test_close.c
+ * Always:  with no bit set no operation of the descriptor is in flight.
+ * Tests:   tests/stream/test_close.c
  */
 #include "stream/descriptor.h"
 
@@ -66,7 +68,7 @@ struct ouro__driver_handle *ouro__descriptor_trace(const struct ouro__context *c
     return worker != NULL ? &worker->io.handle : &context->handle->worker[0].io.handle;
 }
 
-/* A driver of the runtime the descriptor belongs to, be the caller from another. */
+/* A driver of the descriptor's own runtime, also when the caller belongs to another. */
 static int choose_driver(struct ouro__descriptor *descriptor, struct ouro__context *context,
                          struct ouro__driver_handle **out_driver)
 {
@@ -76,14 +78,16 @@ static int choose_driver(struct ouro__descriptor *descriptor, struct ouro__conte
     return ouro__handle_driver_for(&stranger, out_driver);
 }
 
-/* The closer may be waiting for exactly this. */
+/* The closer waits for a late registration, to quiesce it. */
 static void tell_closer(struct ouro__descriptor *descriptor)
 {
     if ((ouro__load(&descriptor->calls, memory_order_seq_cst) & CLOSING) != 0)
         ouro_waker_wake(&descriptor->closer);
 }
 
-int ouro__descriptor_attach(struct ouro__descriptor *descriptor, struct ouro__context *context)
+/* @interest as in ouro__registration_new(). */
+static int attach(struct ouro__descriptor *descriptor, struct ouro__context *context,
+                  uint32_t interest)
 {
     if (OURO__LIKELY(ouro__load(&descriptor->sio, memory_order_acquire) != NULL))
         return 0;
@@ -91,7 +95,7 @@ int ouro__descriptor_attach(struct ouro__descriptor *descriptor, struct ouro__co
     struct ouro__registration registration = {.sio = NULL};
     int rc = choose_driver(descriptor, context, &driver);
     if (rc == 0)
-        rc = ouro__registration_new(driver, descriptor->fd, 0, &registration);
+        rc = ouro__registration_new(driver, descriptor->fd, interest, &registration);
     if (rc < 0)
         return rc;
     struct ouro__scheduled_io *before = NULL;
@@ -118,7 +122,7 @@ void ouro__descriptor_leave(struct ouro__descriptor *descriptor, unsigned lane)
     uint32_t bit = UINT32_C(1) << lane;
     uint32_t word = ouro__load(&descriptor->calls, memory_order_acquire);
     for (;;) {
-        /* With the bit gone the stream may be too: what is needed then is taken along. */
+        /* Once the bit is out the closer may free the descriptor: copy the waker before. */
         struct ouro_waker closer = no_waker;
         if (OURO__UNLIKELY((word & CLOSING) != 0))
             closer = ouro_waker_clone(&descriptor->closer);
@@ -137,11 +141,66 @@ void ouro__descriptor_leave(struct ouro__descriptor *descriptor, unsigned lane)
 int32_t ouro__descriptor_await(struct ouro__descriptor *descriptor, struct ouro__context *context,
                                struct ouro__op *op)
 {
-    int rc = ouro__descriptor_attach(descriptor, context);
+    int rc = attach(descriptor, context, 0);
     if (OURO__UNLIKELY(rc < 0))
         return rc;
     op->sio = ouro__load(&descriptor->sio, memory_order_acquire);
     return ouro__await(context, op, 0);
+}
+
+struct ready_wait {
+    struct ouro__descriptor *descriptor;
+    struct ouro__context *context;
+    struct ouro__registration registration;
+    struct ouro__io_waiter node;
+    uint64_t word;
+    int rc; /* 1: ready; negative: an error */
+};
+
+/*
+ * Looks at the readiness, and links the waiter if there is none.  The closer sets CLOSING, then
+ * wakes the linked; this links, then looks at CLOSING: so a waiter is woken or sees it.
+ */
+static bool ready_is_over(void *arg)
+{
+    struct ready_wait *wait = arg;
+    struct ouro__io_waiter *node = &wait->node;
+    ouro__sio_unlink(wait->registration.sio, node);
+    wait->rc = node->waker.vtable == NULL ? ouro__context_waker(wait->context, &node->waker) : 0;
+    if (wait->rc == 0)
+        wait->rc = ouro__registration_link(&wait->registration, node, &wait->word);
+    uint32_t calls = ouro__load(&wait->descriptor->calls, memory_order_seq_cst);
+    if (wait->rc >= 0 && (calls & CLOSING) != 0)
+        wait->rc = -ECANCELED;
+    return wait->rc != 0;
+}
+
+int ouro__descriptor_await_ready(struct ouro__descriptor *descriptor, struct ouro__context *context,
+                                 uint32_t interest, uint64_t *out_word)
+{
+    int rc = attach(descriptor, context, OURO_READABLE | OURO_WRITABLE);
+    if (rc < 0)
+        return rc;
+    struct ready_wait wait = {
+        .descriptor = descriptor,
+        .context = context,
+        .registration.sio = ouro__load(&descriptor->sio, memory_order_acquire),
+        .node = {.interest = interest},
+    };
+    ouro__list_init(&wait.node.link);
+    rc = ouro__wait(context, ready_is_over, &wait);
+    ouro__sio_unlink(wait.registration.sio, &wait.node);
+    ouro_waker_drop(&wait.node.waker);
+    if (rc == 0 && wait.rc < 0)
+        rc = wait.rc;
+    if (rc == 0)
+        *out_word = wait.word;
+    return rc;
+}
+
+void ouro__descriptor_clear(struct ouro__descriptor *descriptor, uint64_t word, uint32_t ready)
+{
+    ouro__sio_clear(ouro__load(&descriptor->sio, memory_order_acquire), word, ready);
 }
 
 struct closing {
@@ -149,8 +208,8 @@ struct closing {
     bool quiesced;
 };
 
-/* All have left, or there is a registration now that has to be quiesced. */
-static bool is_news(void *arg)
+/* All calls have left, or there is a registration now that has to be quiesced. */
+static bool has_progress(void *arg)
 {
     struct closing *closing = arg;
     struct ouro__descriptor *descriptor = closing->descriptor;
@@ -158,6 +217,7 @@ static bool is_news(void *arg)
            (!closing->quiesced && ouro__load(&descriptor->sio, memory_order_seq_cst) != NULL);
 }
 
+/* Ends the operations of the descriptor, or the waits for its readiness. */
 static void quiesce(struct ouro__descriptor *descriptor, struct ouro__context *context)
 {
     struct ouro__op op = {
@@ -165,7 +225,11 @@ static void quiesce(struct ouro__descriptor *descriptor, struct ouro__context *c
         .code = OURO__OP_QUIESCE,
         .lane = OURO__LANE_QUIESCE,
     };
-    (void)ouro__await(context, &op, OURO__AWAIT_UNINTERRUPTIBLE);
+    /* The driver cancels the polls of a released registration by itself. */
+    if ((op.sio->flags & OURO__SIO_READINESS) != 0)
+        ouro__sio_wake_all(op.sio);
+    else
+        (void)ouro__await(context, &op, OURO__AWAIT_UNINTERRUPTIBLE);
 }
 
 static void await_leaving(struct ouro__descriptor *descriptor, struct ouro__context *context)
@@ -177,9 +241,9 @@ static void await_leaving(struct ouro__descriptor *descriptor, struct ouro__cont
             closing.quiesced = true;
         }
         if (descriptor->closer.vtable != NULL) {
-            ouro__wait_uninterruptible(context, is_news, &closing);
+            ouro__wait_uninterruptible(context, has_progress, &closing);
         } else if (context->task != NULL) {
-            ouro__worker_yield(context->worker); /* no memory for a waker: look again and again */
+            ouro__worker_yield(context->worker); /* no memory for a waker: poll instead */
         } else {
             (void)sched_yield();
         }
@@ -187,7 +251,7 @@ static void await_leaving(struct ouro__descriptor *descriptor, struct ouro__cont
     ouro_waker_drop(&descriptor->closer);
 }
 
-/* Ends the calls of others, on behalf of @context. */
+/* Ends the calls of others.  @context is who waits for them to end. */
 static void end_calls(struct ouro__descriptor *descriptor, struct ouro__context *context)
 {
     if (ouro__context_waker(context, &descriptor->closer) < 0)
@@ -196,8 +260,8 @@ static void end_calls(struct ouro__descriptor *descriptor, struct ouro__context 
     await_leaving(descriptor, context);
 }
 
-/* A thread outside of the runtime goes in for this once; when the runtime has ended it waits by
- * itself. */
+/* For a thread outside of the runtime: it enters the runtime for this, and after the runtime has
+ * ended it waits with a context of its own. */
 static void end_calls_from_outside(struct ouro__descriptor *descriptor)
 {
     struct ouro__context context;
@@ -211,7 +275,7 @@ static void end_calls_from_outside(struct ouro__descriptor *descriptor)
     ouro__context_fini(&context);
 }
 
-/* Everything but the descriptor. */
+/* Releases everything but the descriptor. */
 static void release(struct ouro__descriptor *descriptor)
 {
     struct ouro__registration registration = {

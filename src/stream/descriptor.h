@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * PollEvented: a descriptor, its registration, and who is in a call on it.
+ * Descriptor: an open file, its registration, and which calls are in progress on it.
  *
- * What streams and listeners are made of.  (The public noun for descriptors of others, which waits
- * for readiness instead of making operations, is net/poll_evented.c.)
+ * Streams and listeners are made of one.  (The public noun for descriptors that the program opened,
+ * which waits for readiness instead of making operations, is net/poll_evented.c.)
  */
 #ifndef OURO_STREAM_DESCRIPTOR_H
 #define OURO_STREAM_DESCRIPTOR_H
@@ -20,44 +20,56 @@ struct ouro__descriptor {
     _Atomic(struct ouro__scheduled_io *) sio; /* NULL: not registered yet */
     _Atomic uint32_t calls; /* a bit a lane with a call in progress, and CLOSING */
     int fd;
-    struct ouro_waker closer; /* set before CLOSING; woken by who leaves afterwards */
+    struct ouro_waker closer; /* set before CLOSING; each call that leaves afterwards wakes it */
 };
 
 /* Takes @fd over, and a reference to @handle.  Registers nothing. */
 void ouro__descriptor_init(struct ouro__descriptor *descriptor, struct ouro_handle *handle, int fd);
 
 /*
- * Registers with the driver of the calling worker, unless that has been done.
- * Errors: -OURO_EIODISABLED, -OURO_ESHUTDOWN, -ENOMEM.
- */
-int ouro__descriptor_attach(struct ouro__descriptor *descriptor, struct ouro__context *context);
-
-/*
- * Begins a call on @lane (enum ouro__lane); every 0 wants an ouro__descriptor_leave().
- * Errors: -EBUSY when another call is in that lane, -ECANCELED when it is being closed.
+ * Begins a call on @lane (enum ouro__lane); after 0 the caller must call ouro__descriptor_leave().
+ * Errors: -EBUSY when another call is in that lane, -ECANCELED while the descriptor is being
+ * closed.
  */
 int ouro__descriptor_enter(struct ouro__descriptor *descriptor, unsigned lane);
 void ouro__descriptor_leave(struct ouro__descriptor *descriptor, unsigned lane);
 
-/* Makes @op (code, lane and arg are set) an operation of this descriptor and awaits its result. */
+/*
+ * Registers the descriptor with the driver of the calling worker unless it is registered, submits
+ * @op (code, lane and arg are set) and awaits its result.
+ * Errors: -OURO_EIODISABLED, -OURO_ESHUTDOWN, -ENOMEM; the operation's.
+ */
 int32_t ouro__descriptor_await(struct ouro__descriptor *descriptor, struct ouro__context *context,
                                struct ouro__op *op);
 
 /*
+ * Waits until the descriptor is ready for @interest (OURO_READABLE or OURO_WRITABLE) and returns
+ * the readiness word seen.  The caller is in a call.  A descriptor is used with this or with
+ * operations, not with both. Errors: as above; -ECANCELED when it is closed meanwhile; those of
+ * every suspending call.
+ */
+int ouro__descriptor_await_ready(struct ouro__descriptor *descriptor, struct ouro__context *context,
+                                 uint32_t interest, uint64_t *out_word);
+
+/* Takes @ready out of the readiness, unless newer readiness came after @word was seen. */
+void ouro__descriptor_clear(struct ouro__descriptor *descriptor, uint64_t word, uint32_t ready);
+
+/*
  * Ends the calls of others with -ECANCELED and waits until they have left; then the registration,
  * the descriptor and the reference to the handle are given up.  The memory remains the caller's.
- * Nothing interrupts it, and a caller outside of any runtime is all right.
- * Errors: -OURO_EFORKED: the descriptor was closed, the rest is the parent's.
+ * Nothing interrupts it.  The caller may be outside of any runtime.
+ * Errors: -OURO_EFORKED: the child's descriptor was closed, the rest belongs to the parent.
  */
 int ouro__descriptor_close(struct ouro__descriptor *descriptor);
 
-/* As close, but returns the descriptor, open.  Errors: -EBUSY with a call in progress. */
+/* As close, but returns the descriptor, open, and never waits.  Errors: -EBUSY with a call in
+ * progress; -OURO_EFORKED. */
 int ouro__descriptor_into_fd(struct ouro__descriptor *descriptor);
 
 /* Whether sockets work in the context's runtime.  Errors: -OURO_EIODISABLED, -OURO_ESHUTDOWN. */
 int ouro__descriptor_usable(const struct ouro__context *context);
 
-/* The driver handle whose trace function hears of what @context does. */
+/* The driver handle whose trace function is told what @context does. */
 struct ouro__driver_handle *ouro__descriptor_trace(const struct ouro__context *context);
 
 #endif

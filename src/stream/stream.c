@@ -1,18 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Stream: reading, writing, and how a stream begins and ends around a descriptor.
+ * Stream: the public calls of ouro/stream.h, for every kind.
  *
- * A read is one receive into the caller's buffer, a write one send from it.  There is no copy and
- * no buffer of our own, so a slow reader slows its peer down and costs no memory.  Each call holds
- * its direction from its beginning to its end, so two writes at once are never mixed: the second
- * gets -EBUSY.
+ * Each call holds its direction from its beginning to its end, so the bytes of two writes are never
+ * mixed: the second writer gets -EBUSY.  There is no buffer between the caller's and the kernel's,
+ * so a slow reader slows its peer down and costs no memory.
  *
  * Owns:    the stream's memory; a direction during a call.
  * Threads: any; one reader and one writer at a time.
- * Always:  the operation has ended when the call returns, so the buffer and the message header may
- *          lie on the caller's stack.  close releases the stream, whatever it returns; a failed
- *          from_fd leaves the descriptor alone.
- * Tests:   tests/net/test_tcp_stream.c, tests/net/test_stream_ends.c
+ * Always:  the operation has ended when the call returns, so buffers and vectors may lie on the
+ *          caller's stack.  close releases the stream, whatever it returns.
+ * Tests:   tests/stream/test_stream.c, tests/stream/test_close.c
  */
 #include "stream/stream.h"
 
@@ -23,20 +21,25 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
-/* A result is an int32_t. */
+/* An operation's result is an int32_t. */
 static size_t clamp(size_t size)
 {
     return size < INT32_MAX ? size : INT32_MAX;
 }
 
-/* Begins a public call: who calls, and the direction for him alone. */
-static int enter(struct ouro__stream *stream, unsigned lane, struct ouro__context **out_context)
+/* Begins a public call: finds the caller's context and takes the direction. */
+static int enter(struct ouro_stream *stream, unsigned lane, struct ouro__context **out_context)
 {
     int rc = ouro__context_enter(out_context);
     return rc < 0 ? rc : ouro__descriptor_enter(&stream->descriptor, lane);
 }
 
-ssize_t ouro__stream_read(struct ouro__stream *stream, void *buffer, size_t size, uint32_t flags)
+static void leave(struct ouro_stream *stream, unsigned lane)
+{
+    ouro__descriptor_leave(&stream->descriptor, lane);
+}
+
+static ssize_t read_with(struct ouro_stream *stream, void *buffer, size_t size, uint32_t flags)
 {
     if (stream == NULL || (buffer == NULL && size > 0))
         return -EINVAL;
@@ -44,32 +47,24 @@ ssize_t ouro__stream_read(struct ouro__stream *stream, void *buffer, size_t size
     int rc = enter(stream, OURO__LANE_READ, &context);
     if (OURO__UNLIKELY(rc < 0))
         return rc;
-    int32_t result = 0;
-    if (size > 0) {
-        struct ouro__op op = {
-            .code = OURO__OP_RECV,
-            .lane = OURO__LANE_READ,
-            .arg.io = {.buffer = buffer, .size = clamp(size), .flags = flags},
-        };
-        result = ouro__descriptor_await(&stream->descriptor, context, &op);
-    }
-    ouro__descriptor_leave(&stream->descriptor, OURO__LANE_READ);
-    return result;
+    ssize_t n = 0;
+    if (size > 0)
+        n = stream->kind->read(stream, context, buffer, clamp(size), flags);
+    leave(stream, OURO__LANE_READ);
+    return n;
 }
 
-/* One send; the write direction is the caller's. */
-static int32_t send_some(struct ouro__stream *stream, struct ouro__context *context,
-                         const void *buffer, size_t size, uint32_t flags)
+ssize_t ouro_stream_read(struct ouro_stream *stream, void *buffer, size_t size)
 {
-    struct ouro__op op = {
-        .code = OURO__OP_SEND,
-        .lane = OURO__LANE_WRITE,
-        .arg.io = {.buffer = (void *)(uintptr_t)buffer, .size = clamp(size), .flags = flags},
-    };
-    return ouro__descriptor_await(&stream->descriptor, context, &op);
+    return read_with(stream, buffer, size, 0);
 }
 
-ssize_t ouro__stream_write(struct ouro__stream *stream, const void *buffer, size_t size)
+ssize_t ouro_stream_peek(struct ouro_stream *stream, void *buffer, size_t size)
+{
+    return read_with(stream, buffer, size, MSG_PEEK);
+}
+
+ssize_t ouro_stream_write(struct ouro_stream *stream, const void *buffer, size_t size)
 {
     if (stream == NULL || (buffer == NULL && size > 0))
         return -EINVAL;
@@ -77,106 +72,108 @@ ssize_t ouro__stream_write(struct ouro__stream *stream, const void *buffer, size
     int rc = enter(stream, OURO__LANE_WRITE, &context);
     if (OURO__UNLIKELY(rc < 0))
         return rc;
-    int32_t result = size == 0 ? 0 : send_some(stream, context, buffer, size, 0);
-    ouro__descriptor_leave(&stream->descriptor, OURO__LANE_WRITE);
-    return result;
+    ssize_t n = 0;
+    if (size > 0)
+        n = stream->kind->write(stream, context, buffer, clamp(size), 0);
+    leave(stream, OURO__LANE_WRITE);
+    return n;
 }
 
-int ouro__stream_write_all(struct ouro__stream *stream, const void *buffer, size_t size)
+/* Writes until all is written or something fails.  Returns 0 or -errno, and counts in *written. */
+static int write_rest(struct ouro_stream *stream, struct ouro__context *context, const char *buffer,
+                      size_t size, size_t *written)
 {
-    if (stream == NULL || (buffer == NULL && size > 0))
-        return -EINVAL;
-    struct ouro__context *context = NULL;
-    int rc = enter(stream, OURO__LANE_WRITE, &context);
-    if (OURO__UNLIKELY(rc < 0))
-        return rc;
-    const char *next = buffer;
-    while (rc >= 0 && size > 0) {
-        /* With MSG_WAITALL the driver goes on after a short send by itself; it still may end short,
-         * when it was cancelled or met an error on the way.  Then the next one tells. */
-        rc = send_some(stream, context, next, size, MSG_WAITALL);
-        if (rc > 0) {
-            next += rc;
-            size -= (size_t)rc;
-        }
+    while (*written < size) {
+        /* With MSG_WAITALL the driver goes on after a short send by itself.  It still ends short
+         * when it was cancelled or met an error on the way; the next write returns that error. */
+        ssize_t n = stream->kind->write(stream, context, buffer + *written, clamp(size - *written),
+                                        MSG_WAITALL);
+        if (n < 0)
+            return (int)n;
+        *written += (size_t)n;
     }
-    ouro__descriptor_leave(&stream->descriptor, OURO__LANE_WRITE);
-    return rc < 0 ? rc : 0;
-}
-
-/* Both vectored calls. */
-static ssize_t transfer_vectors(struct ouro__stream *stream, const struct iovec *vectors, int count,
-                                unsigned lane)
-{
-    if (stream == NULL || vectors == NULL || count < 1 || count > IOV_MAX)
-        return -EINVAL;
-    bool is_empty = true;
-    for (int i = 0; i < count; i++) {
-        if (vectors[i].iov_len > 0)
-            is_empty = false;
-    }
-    struct ouro__context *context = NULL;
-    int rc = enter(stream, lane, &context);
-    if (OURO__UNLIKELY(rc < 0))
-        return rc;
-    int32_t result = 0;
-    if (!is_empty) {
-        struct msghdr header = {
-            .msg_iov = (struct iovec *)(uintptr_t)vectors,
-            .msg_iovlen = (size_t)count,
-        };
-        struct ouro__op op = {
-            .code = lane == OURO__LANE_READ ? OURO__OP_RECVMSG : OURO__OP_SENDMSG,
-            .lane = (uint8_t)lane,
-            .arg.message = {.header = &header},
-        };
-        result = ouro__descriptor_await(&stream->descriptor, context, &op);
-    }
-    ouro__descriptor_leave(&stream->descriptor, lane);
-    return result;
-}
-
-ssize_t ouro__stream_readv(struct ouro__stream *stream, const struct iovec *vectors, int count)
-{
-    return transfer_vectors(stream, vectors, count, OURO__LANE_READ);
-}
-
-ssize_t ouro__stream_writev(struct ouro__stream *stream, const struct iovec *vectors, int count)
-{
-    return transfer_vectors(stream, vectors, count, OURO__LANE_WRITE);
-}
-
-int ouro__stream_shutdown(struct ouro__stream *stream, enum ouro_shutdown how)
-{
-    static const int native[] = {SHUT_RD, SHUT_WR, SHUT_RDWR};
-    if (stream == NULL || (unsigned)how >= OURO__ARRAY_LEN(native))
-        return -EINVAL;
-    /* The system call, not the ring's operation: it never waits, and what is pending hears of it.
-     */
-    if (shutdown(stream->descriptor.fd, native[how]) == 0 || errno == ENOTCONN)
-        return 0; /* not connected any more: the peer has gone, there is nothing to end */
-    return -errno;
-}
-
-int ouro__stream_from_fd(int fd, ouro__stream_adopt *adopt, struct ouro__stream **out_stream)
-{
-    struct ouro__context *context = NULL;
-    int rc = out_stream == NULL ? -EINVAL : ouro__context_enter(&context);
-    if (rc == 0)
-        rc = ouro__descriptor_usable(context);
-    if (rc == 0)
-        rc = adopt(fd);
-    if (rc < 0)
-        return rc;
-    struct ouro__stream *stream = ouro__alloc(sizeof(*stream));
-    if (stream == NULL)
-        return -ENOMEM;
-    ouro__descriptor_init(&stream->descriptor, context->handle, fd);
-    *out_stream = stream;
     return 0;
 }
 
-int ouro__stream_into_fd(struct ouro__stream *stream)
+int ouro_stream_write_all(struct ouro_stream *stream, const void *buffer, size_t size,
+                          size_t *out_written)
+{
+    struct ouro__context *context = NULL;
+    size_t written = 0;
+    int rc = stream == NULL || (buffer == NULL && size > 0) ? -EINVAL : 0;
+    if (OURO__LIKELY(rc == 0))
+        rc = enter(stream, OURO__LANE_WRITE, &context);
+    if (OURO__LIKELY(rc == 0)) {
+        rc = write_rest(stream, context, buffer, size, &written);
+        leave(stream, OURO__LANE_WRITE);
+    }
+    if (out_written != NULL)
+        *out_written = written;
+    return rc;
+}
+
+static bool vectors_are_valid(const struct iovec *vectors, int count)
+{
+    return vectors != NULL && count >= 1 && count <= IOV_MAX;
+}
+
+static bool vectors_are_empty(const struct iovec *vectors, int count)
+{
+    for (int i = 0; i < count; i++) {
+        if (vectors[i].iov_len > 0)
+            return false;
+    }
+    return true;
+}
+
+ssize_t ouro_stream_readv(struct ouro_stream *stream, const struct iovec *vectors, int count)
+{
+    if (stream == NULL || !vectors_are_valid(vectors, count))
+        return -EINVAL;
+    struct ouro__context *context = NULL;
+    int rc = enter(stream, OURO__LANE_READ, &context);
+    if (OURO__UNLIKELY(rc < 0))
+        return rc;
+    ssize_t n = 0;
+    if (!vectors_are_empty(vectors, count))
+        n = stream->kind->readv(stream, context, vectors, count);
+    leave(stream, OURO__LANE_READ);
+    return n;
+}
+
+ssize_t ouro_stream_writev(struct ouro_stream *stream, const struct iovec *vectors, int count)
+{
+    if (stream == NULL || !vectors_are_valid(vectors, count))
+        return -EINVAL;
+    struct ouro__context *context = NULL;
+    int rc = enter(stream, OURO__LANE_WRITE, &context);
+    if (OURO__UNLIKELY(rc < 0))
+        return rc;
+    ssize_t n = 0;
+    if (!vectors_are_empty(vectors, count))
+        n = stream->kind->writev(stream, context, vectors, count);
+    leave(stream, OURO__LANE_WRITE);
+    return n;
+}
+
+int ouro_stream_shutdown(struct ouro_stream *stream, enum ouro_shutdown how)
+{
+    if (stream == NULL || (unsigned)how > OURO_SHUTDOWN_BOTH)
+        return -EINVAL;
+    return stream->kind->shutdown(stream, how);
+}
+
+int ouro_stream_fd(const struct ouro_stream *stream)
+{
+    return stream == NULL ? -EINVAL : stream->descriptor.fd;
+}
+
+enum ouro_stream_kind ouro_stream_kind(const struct ouro_stream *stream)
+{
+    return stream == NULL ? (enum ouro_stream_kind)0 : stream->kind->id;
+}
+
+int ouro_stream_into_fd(struct ouro_stream *stream)
 {
     if (stream == NULL)
         return -EINVAL;
@@ -186,7 +183,7 @@ int ouro__stream_into_fd(struct ouro__stream *stream)
     return fd;
 }
 
-int ouro__stream_close(struct ouro__stream *stream)
+int ouro_stream_close(struct ouro_stream *stream)
 {
     if (stream == NULL)
         return 0;

@@ -1,49 +1,54 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Stream: what TcpStream and UnixStream have in common, which is everything but how they come
- * about.
+ * Stream: one type for every kind of byte stream.
+ *
+ * The public calls (stream.c) check their arguments, take the direction, and call the kind's
+ * function: one indirect call for a read or a write.
  */
 #ifndef OURO_STREAM_STREAM_H
 #define OURO_STREAM_STREAM_H
 
 #include "stream/descriptor.h"
 
-#include <ouro/tcp.h>
+#include <ouro/stream.h>
 
 struct iovec;
 
-/* Both public stream types, and the listener, begin with this; it lies on the heap. */
-struct ouro__stream {
-    struct ouro__descriptor descriptor;
-};
-
-struct ouro_tcp_stream {
-    struct ouro__stream stream;
-};
-
-struct ouro_unix_stream {
-    struct ouro__stream stream;
-};
-
-/* The calls of ouro/tcp.h on either kind; @stream may be NULL, then -EINVAL. */
-ssize_t ouro__stream_read(struct ouro__stream *stream, void *buffer, size_t size, uint32_t flags);
-ssize_t ouro__stream_write(struct ouro__stream *stream, const void *buffer, size_t size);
-int ouro__stream_write_all(struct ouro__stream *stream, const void *buffer, size_t size);
-ssize_t ouro__stream_readv(struct ouro__stream *stream, const struct iovec *vectors, int count);
-ssize_t ouro__stream_writev(struct ouro__stream *stream, const struct iovec *vectors, int count);
-int ouro__stream_shutdown(struct ouro__stream *stream, enum ouro_shutdown how);
-
-/* Checks that @fd is a connected descriptor of the stream's kind, and makes it non-blocking. */
-typedef int ouro__stream_adopt(int fd);
-
 /*
- * A stream around a descriptor that @adopt accepts, which it takes over.
- * Errors: those of @adopt and of ouro_tcp_stream_from_fd(); then the descriptor is the caller's.
+ * What one kind does.  The functions run with their direction held, and with at least one byte to
+ * transfer; sizes are at most INT32_MAX.  @flags are MSG_PEEK for a peek, MSG_WAITALL for a write
+ * that shall go on until all is written: a kind may end it short all the same.
  */
-int ouro__stream_from_fd(int fd, ouro__stream_adopt *adopt, struct ouro__stream **out_stream);
+struct ouro__stream_kind {
+    enum ouro_stream_kind id;
+    ssize_t (*read)(struct ouro_stream *stream, struct ouro__context *context, void *buffer,
+                    size_t size, uint32_t flags);
+    ssize_t (*readv)(struct ouro_stream *stream, struct ouro__context *context,
+                     const struct iovec *vectors, int count);
+    ssize_t (*write)(struct ouro_stream *stream, struct ouro__context *context, const void *buffer,
+                     size_t size, uint32_t flags);
+    ssize_t (*writev)(struct ouro_stream *stream, struct ouro__context *context,
+                      const struct iovec *vectors, int count);
+    int (*shutdown)(struct ouro_stream *stream, enum ouro_shutdown how);
+};
 
-/* Those of ouro/tcp.h; they take the stream, which may be NULL. */
-int ouro__stream_into_fd(struct ouro__stream *stream);
-int ouro__stream_close(struct ouro__stream *stream);
+extern const struct ouro__stream_kind ouro__stream_tcp;  /* socket_stream.c */
+extern const struct ouro__stream_kind ouro__stream_unix; /* socket_stream.c */
+extern const struct ouro__stream_kind ouro__stream_pipe; /* pipe.c */
+
+/* Lies on the heap, from ouro__alloc(). */
+struct ouro_stream {
+    struct ouro__descriptor descriptor;
+    const struct ouro__stream_kind *kind;
+};
+
+/* Takes @fd over, and a reference to @handle.  Registers nothing. */
+static inline void ouro__stream_init(struct ouro_stream *stream,
+                                     const struct ouro__stream_kind *kind,
+                                     struct ouro_handle *handle, int fd)
+{
+    ouro__descriptor_init(&stream->descriptor, handle, fd);
+    stream->kind = kind;
+}
 
 #endif

@@ -17,7 +17,7 @@
  * Owns:    struct remote, on the waiter's stack.
  * Threads: as drawn.
  * Always:  one submit, at most one cancel, exactly one reply, in this order.
- * Tests:   tests/model/model_remote.c, tests/net/test_close.c
+ * Tests:   tests/model/model_remote.c, tests/stream/test_close.c
  */
 #include "task/remote.h"
 

@@ -14,7 +14,7 @@
 
 /* One end an ouro stream, the other a plain socket. */
 struct pair {
-    struct ouro_tcp_stream *stream;
+    struct ouro_stream *stream;
     int peer;
 };
 
@@ -34,7 +34,7 @@ static inline struct pair connected(void)
 
 static inline void disconnect(struct pair *pair)
 {
-    ck_assert_int_eq(ouro_tcp_stream_close(pair->stream), 0);
+    ck_assert_int_eq(ouro_stream_close(pair->stream), 0);
     (void)close(pair->peer);
 }
 

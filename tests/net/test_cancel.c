@@ -22,7 +22,7 @@ enum { YIELDS_MAX = 50 };
 
 struct connecting {
     const struct ouro_to_socket_addrs *addrs;
-    struct ouro_tcp_stream *stream;
+    struct ouro_stream *stream;
     int rc;
 };
 
@@ -57,9 +57,9 @@ static int sweep_connects(void *arg)
         ck_assert_int_eq(c.rc == 0, c.stream != NULL);
         if (c.rc == 0) {
             /* Delivered is delivered: it can be written to. */
-            ck_assert_int_eq(ouro_tcp_stream_write_all(c.stream, "x", 1), 0);
+            ck_assert_int_eq(ouro_stream_write_all(c.stream, "x", 1, NULL), 0);
         }
-        ck_assert_int_eq(ouro_tcp_stream_close(c.stream), 0);
+        ck_assert_int_eq(ouro_stream_close(c.stream), 0);
         ck_assert_uint_eq(ouro_test_open_descriptors(), before);
     }
     return 0;
@@ -115,7 +115,7 @@ OURO_TEST(a_connect_without_an_answer_is_cancelled)
 }
 
 struct reading {
-    struct ouro_tcp_stream *stream;
+    struct ouro_stream *stream;
     char byte;
     ssize_t n;
 };
@@ -123,7 +123,7 @@ struct reading {
 static int read_task(void *arg)
 {
     struct reading *r = arg;
-    r->n = ouro_tcp_stream_read(r->stream, &r->byte, 1);
+    r->n = ouro_stream_read(r->stream, &r->byte, 1);
     return 0;
 }
 
@@ -152,13 +152,13 @@ static int sweep_reads(void *arg)
         ck_assert_int_eq(ouro_task_join(task, NULL), 0);
         if (r.n == -ECANCELED) {
             ck_assert_int_eq(r.byte, 0);
-            ck_assert_int_eq(ouro_tcp_stream_read(r.stream, &r.byte, 1), 1);
+            ck_assert_int_eq(ouro_stream_read(r.stream, &r.byte, 1), 1);
         } else {
             ck_assert_int_eq(r.n, 1);
         }
         ck_assert_int_eq(r.byte, sent);
     }
-    ck_assert_int_eq(ouro_tcp_stream_close(r.stream), 0);
+    ck_assert_int_eq(ouro_stream_close(r.stream), 0);
     (void)close(peer);
     (void)close(listener);
     return 0;
@@ -172,7 +172,7 @@ OURO_TEST(a_read_that_is_cancelled_loses_no_byte)
 /* A deadline anywhere in a connect: the same rules. */
 static int sweep_deadlines(void *arg)
 {
-    struct ouro_tcp_stream *stream = NULL;
+    struct ouro_stream *stream = NULL;
     unsigned before = ouro_test_open_descriptors();
     for (int k = 0; k < 200; k++) {
         struct ouro_deadline scope;
@@ -181,7 +181,7 @@ static int sweep_deadlines(void *arg)
         ouro_deadline_end(&scope);
         ck_assert_msg(rc == 0 || rc == -ETIMEDOUT, "%d", rc);
         ck_assert_int_eq(rc == 0, stream != NULL);
-        ck_assert_int_eq(ouro_tcp_stream_close(stream), 0);
+        ck_assert_int_eq(ouro_stream_close(stream), 0);
         stream = NULL;
         ck_assert_uint_eq(ouro_test_open_descriptors(), before);
     }

@@ -72,10 +72,10 @@ static void close_sink(struct sink *sink)
 static int connect_once(const struct ouro_socket_addr *addr)
 {
     struct ouro_tcp_connect_options options = OURO_TCP_CONNECT_OPTIONS_INIT;
-    struct ouro_tcp_stream *stream = NULL;
+    struct ouro_stream *stream = NULL;
     options.flags = OURO_CONNECT_F_RESET;
     int rc = ouro_tcp_stream_connect_with(OURO_ADDR_LIST(addr, 1), &options, &stream);
-    return rc < 0 ? rc : ouro_tcp_stream_close(stream);
+    return rc < 0 ? rc : ouro_stream_close(stream);
 }
 
 static int connect_task(void *arg)

@@ -37,25 +37,25 @@ static struct target listening(void)
     return target;
 }
 
-static int connect_with(struct target *target, struct ouro_tcp_stream **out_stream)
+static int connect_with(struct target *target, struct ouro_stream **out_stream)
 {
     return ouro_tcp_stream_connect_with(OURO_ADDR_LIST(&target->addr, 1), &target->options,
                                         out_stream);
 }
 
-static int option(const struct ouro_tcp_stream *stream, int level, int name)
+static int option(const struct ouro_stream *stream, int level, int name)
 {
     int value = -1;
     socklen_t length = sizeof(value);
-    ck_assert_int_eq(getsockopt(ouro_tcp_stream_fd(stream), level, name, &value, &length), 0);
+    ck_assert_int_eq(getsockopt(ouro_stream_fd(stream), level, name, &value, &length), 0);
     return value;
 }
 
 static int socket_options(void *arg)
 {
     struct target *target = arg;
-    struct ouro_tcp_stream *plain = NULL;
-    struct ouro_tcp_stream *set = NULL;
+    struct ouro_stream *plain = NULL;
+    struct ouro_stream *set = NULL;
 
     target->options = (struct ouro_tcp_connect_options)OURO_TCP_CONNECT_OPTIONS_INIT;
     ck_assert_int_eq(connect_with(target, &plain), 0);
@@ -71,8 +71,8 @@ static int socket_options(void *arg)
     ck_assert_int_eq(option(set, SOL_SOCKET, SO_RCVBUF), 2 * 30000);
     (void)close(ouro_test_accept(target->listener));
     (void)close(ouro_test_accept(target->listener));
-    ck_assert_int_eq(ouro_tcp_stream_close(plain), 0);
-    ck_assert_int_eq(ouro_tcp_stream_close(set), 0);
+    ck_assert_int_eq(ouro_stream_close(plain), 0);
+    ck_assert_int_eq(ouro_stream_close(set), 0);
     return 0;
 }
 
@@ -86,12 +86,12 @@ OURO_TEST(socket_options_are_set)
 static int reset_on_close(void *arg)
 {
     struct target *target = arg;
-    struct ouro_tcp_stream *stream = NULL;
+    struct ouro_stream *stream = NULL;
     char byte = 0;
     target->options.flags = OURO_CONNECT_F_RESET;
     ck_assert_int_eq(connect_with(target, &stream), 0);
     int accepted = ouro_test_accept(target->listener);
-    ck_assert_int_eq(ouro_tcp_stream_close(stream), 0);
+    ck_assert_int_eq(ouro_stream_close(stream), 0);
     ck_assert_int_eq(recv(accepted, &byte, 1, 0), -1);
     ck_assert_int_eq(errno, ECONNRESET);
     (void)close(accepted);
@@ -110,7 +110,7 @@ static int bind_to_another_loopback(void *arg)
     struct target *target = arg;
     struct ouro_socket_addr from = parsed("127.0.0.2:0");
     struct ouro_socket_addr local;
-    struct ouro_tcp_stream *stream = NULL;
+    struct ouro_stream *stream = NULL;
     target->options = (struct ouro_tcp_connect_options)OURO_TCP_CONNECT_OPTIONS_INIT;
     target->options.bind = &from;
     ck_assert_int_eq(connect_with(target, &stream), 0);
@@ -121,7 +121,7 @@ static int bind_to_another_loopback(void *arg)
     ck_assert(ouro_socket_addr_equal(&local, &from));
     int accepted = ouro_test_accept(target->listener);
     ck_assert_uint_eq(ouro_test_peer_port(accepted), port);
-    ck_assert_int_eq(ouro_tcp_stream_close(stream), 0);
+    ck_assert_int_eq(ouro_stream_close(stream), 0);
     (void)close(accepted);
     return 0;
 }
@@ -140,7 +140,7 @@ static int bind_wrongly(void *arg)
     struct ouro_socket_addr foreign = parsed("192.0.2.1:0");
     struct ouro_socket_addr other_family = parsed("[::1]:0");
     struct ouro_socket_addr empty = {.length = 0};
-    struct ouro_tcp_stream *stream = NULL;
+    struct ouro_stream *stream = NULL;
     target->options = (struct ouro_tcp_connect_options)OURO_TCP_CONNECT_OPTIONS_INIT;
     target->options.bind = &taken;
     ck_assert_int_eq(connect_with(target, &stream), -EADDRINUSE);
@@ -164,7 +164,7 @@ OURO_TEST(a_local_address_that_cannot_be_had_is_an_error)
 static void refuses(struct target *target, size_t size, uint32_t flags, int buffer_bytes,
                     int64_t stagger_ns)
 {
-    struct ouro_tcp_stream *stream = NULL;
+    struct ouro_stream *stream = NULL;
     target->options = (struct ouro_tcp_connect_options)OURO_TCP_CONNECT_OPTIONS_INIT;
     target->options.size = size;
     target->options.flags = flags;
@@ -197,10 +197,10 @@ OURO_TEST(unknown_options_are_errors)
 static int null_options(void *arg)
 {
     struct target *target = arg;
-    struct ouro_tcp_stream *stream = NULL;
+    struct ouro_stream *stream = NULL;
     ck_assert_int_eq(ouro_tcp_stream_connect_with(OURO_ADDR_LIST(&target->addr, 1), NULL, &stream),
                      0);
-    ck_assert_int_eq(ouro_tcp_stream_close(stream), 0);
+    ck_assert_int_eq(ouro_stream_close(stream), 0);
     (void)close(ouro_test_accept(target->listener));
     return 0;
 }

@@ -81,7 +81,7 @@ static void release(struct race *race)
 /* Connects; nothing but the stream may be left, which is closed again. */
 static int run(struct race *race)
 {
-    struct ouro_tcp_stream *stream = NULL;
+    struct ouro_stream *stream = NULL;
     struct ouro_deadline scope;
     unsigned before = ouro_test_open_descriptors();
     int64_t timeout_ns = race->timeout_ns > 0 ? race->timeout_ns : INT64_MAX;
@@ -96,7 +96,7 @@ static int run(struct race *race)
     race->took_ns = ouro_now_ns() - begin_ns;
     ck_assert_uint_eq(ouro_test_open_descriptors(), before + (rc == 0));
     ck_assert_int_eq(rc == 0, stream != NULL);
-    ck_assert_int_eq(ouro_tcp_stream_close(stream), 0);
+    ck_assert_int_eq(ouro_stream_close(stream), 0);
     return rc;
 }
 
@@ -452,7 +452,7 @@ static void check_ended(int listener, bool has_won)
 
 struct finish {
     struct race race;
-    struct ouro_tcp_stream *stream;
+    struct ouro_stream *stream;
 };
 
 static int connect_both(void *arg)
@@ -494,7 +494,7 @@ static int photo_finish(void *arg)
         check_ended(full[i].listener, attempt[i].error == 0);
         ouro_test_full_backlog_close(&full[i]);
     }
-    ck_assert_int_eq(ouro_tcp_stream_close(finish->stream), 0);
+    ck_assert_int_eq(ouro_stream_close(finish->stream), 0);
     return 0;
 }
 

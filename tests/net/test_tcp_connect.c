@@ -58,7 +58,7 @@ static int connect_and_compare(void *arg)
     struct ouro_socket_addr target = loopback(l->family, l->port);
     struct ouro_socket_addr local;
     struct ouro_socket_addr peer;
-    struct ouro_tcp_stream *stream = NULL;
+    struct ouro_stream *stream = NULL;
     char text[OURO_TEST_ADDRESS_SIZE];
 
     int rc =
@@ -68,11 +68,11 @@ static int connect_and_compare(void *arg)
     ck_assert_int_eq(ouro_tcp_stream_local_addr(stream, &local), 0);
     ck_assert_int_eq(ouro_tcp_stream_peer_addr(stream, &peer), 0);
     ck_assert(ouro_socket_addr_equal(&peer, &target));
-    ck_assert(fcntl(ouro_tcp_stream_fd(stream), F_GETFD) & FD_CLOEXEC);
-    ck_assert(fcntl(ouro_tcp_stream_fd(stream), F_GETFL) & O_NONBLOCK);
+    ck_assert(fcntl(ouro_stream_fd(stream), F_GETFD) & FD_CLOEXEC);
+    ck_assert(fcntl(ouro_stream_fd(stream), F_GETFL) & O_NONBLOCK);
     ck_assert_uint_eq(ouro_socket_addr_port(&local), ouro_test_peer_port(accepted));
     ck_assert_uint_eq(ouro_socket_addr_port(&peer), ouro_test_local_port(accepted));
-    ck_assert_int_eq(ouro_tcp_stream_close(stream), 0);
+    ck_assert_int_eq(ouro_stream_close(stream), 0);
     (void)close(accepted);
     return 0;
 }
@@ -93,10 +93,10 @@ OURO_TEST(ipv6_addresses_mirror_the_accepted_side)
 
 static void connects(struct listening *l, const struct ouro_to_socket_addrs *addrs)
 {
-    struct ouro_tcp_stream *stream = NULL;
+    struct ouro_stream *stream = NULL;
     ck_assert_int_eq(ouro_tcp_stream_connect(addrs, &stream), 0);
     int accepted = ouro_test_accept(l->listener);
-    ck_assert_int_eq(ouro_tcp_stream_close(stream), 0);
+    ck_assert_int_eq(ouro_stream_close(stream), 0);
     (void)close(accepted);
 }
 
@@ -136,7 +136,7 @@ OURO_TEST(every_form_of_address_connects)
 
 static int connect_to_nothing(void *arg)
 {
-    struct ouro_tcp_stream *stream = NULL;
+    struct ouro_stream *stream = NULL;
     struct ouro_socket_addr any = loopback(AF_INET, 1);
     struct ouro_to_socket_addrs filtered = {
         .kind = OURO_ADDRS_LIST, .flags = OURO_ADDRS_F_IPV6, .list = &any, .count = 1};
@@ -165,7 +165,7 @@ OURO_TEST(an_empty_list_is_an_error_and_makes_no_socket)
 
 static int connect_refused(void *arg)
 {
-    struct ouro_tcp_stream *stream = NULL;
+    struct ouro_stream *stream = NULL;
     struct ouro_socket_addr *addr = arg;
     unsigned before = ouro_test_open_descriptors();
     ck_assert_int_eq(ouro_tcp_stream_connect(OURO_ADDR_LIST(addr, 1), &stream), -ECONNREFUSED);
@@ -195,7 +195,7 @@ static int connect_to_the_second(void *arg)
     struct ouro_connect_attempt attempts[2];
     size_t count = 0;
     struct ouro_tcp_connect_options options = OURO_TCP_CONNECT_OPTIONS_INIT;
-    struct ouro_tcp_stream *stream = NULL;
+    struct ouro_stream *stream = NULL;
     unsigned before = ouro_test_open_descriptors();
 
     options.flags = two->flags;
@@ -217,7 +217,7 @@ static int connect_to_the_second(void *arg)
     ck_assert_int_ge(attempts[1].start_ns, attempts[0].start_ns + attempts[0].duration_ns);
     ck_assert_int_lt(attempts[1].start_ns, options.stagger_ns); /* at once */
     int accepted = ouro_test_accept(two->listener);
-    ck_assert_int_eq(ouro_tcp_stream_close(stream), 0);
+    ck_assert_int_eq(ouro_stream_close(stream), 0);
     (void)close(accepted);
     return 0;
 }
@@ -251,7 +251,7 @@ static int connect_and_read_the_report(void *arg)
     struct ouro_connect_attempt attempt = {.error = 1};
     size_t count = 0;
     struct ouro_tcp_connect_options options = OURO_TCP_CONNECT_OPTIONS_INIT;
-    struct ouro_tcp_stream *stream = NULL;
+    struct ouro_stream *stream = NULL;
     unsigned before = ouro_test_open_descriptors();
 
     options.flags = two->flags;
@@ -285,7 +285,7 @@ enum { TIMEOUT_MS = 60 };
 static int64_t time_until_deadline(const struct ouro_socket_addr *addr)
 {
     struct ouro_deadline scope;
-    struct ouro_tcp_stream *stream = NULL;
+    struct ouro_stream *stream = NULL;
     unsigned before = ouro_test_open_descriptors();
 
     int64_t begin_ns = ouro_now_ns();
@@ -337,7 +337,7 @@ OURO_TEST(a_black_hole_ends_at_the_deadline, .serial = true)
 static int connect_too_late(void *arg)
 {
     struct ouro_deadline scope;
-    struct ouro_tcp_stream *stream = NULL;
+    struct ouro_stream *stream = NULL;
     ck_assert_int_eq(ouro_deadline_begin(&scope, 0), 0);
     ck_assert_int_eq(
         ouro_tcp_stream_connect(OURO_ADDR_LIST((struct ouro_socket_addr *)arg, 1), &stream),
@@ -357,7 +357,7 @@ OURO_TEST(a_passed_deadline_makes_no_attempt)
 
 static int connect_with_faults(void *arg)
 {
-    struct ouro_tcp_stream *stream = NULL;
+    struct ouro_stream *stream = NULL;
     struct ouro_socket_addr *addr = arg;
     unsigned before = ouro_test_open_descriptors();
     ouro__fault_arm(OURO__FAULT_SOCKET, 1, 1, -EMFILE);
@@ -383,7 +383,7 @@ static int connect_to_itself(void *arg)
 {
     struct ouro_socket_addr *addr = arg;
     struct ouro_tcp_connect_options options = OURO_TCP_CONNECT_OPTIONS_INIT;
-    struct ouro_tcp_stream *stream = NULL;
+    struct ouro_stream *stream = NULL;
     options.bind = addr;
     ck_assert_int_eq(ouro_tcp_stream_connect_with(OURO_ADDR_LIST(addr, 1), &options, &stream),
                      -ECONNREFUSED);
@@ -402,12 +402,12 @@ OURO_TEST(a_socket_connected_to_itself_was_refused)
 /* The word of a connected stream has no closed direction, whatever a fresh socket reported. */
 static int connect_and_look_at_readiness(void *arg)
 {
-    struct ouro_tcp_stream *stream = NULL;
+    struct ouro_stream *stream = NULL;
     ck_assert_int_eq(
         ouro_tcp_stream_connect(OURO_ADDR_LIST((struct ouro_socket_addr *)arg, 1), &stream), 0);
-    struct ouro__scheduled_io *sio = atomic_load(&stream->stream.descriptor.sio);
+    struct ouro__scheduled_io *sio = atomic_load(&stream->descriptor.sio);
     ck_assert_uint_eq(atomic_load(&sio->readiness) & OURO__READY_FINAL, 0);
-    ck_assert_int_eq(ouro_tcp_stream_close(stream), 0);
+    ck_assert_int_eq(ouro_stream_close(stream), 0);
     return 0;
 }
 
@@ -469,13 +469,13 @@ OURO_TEST_EPOLL(spurious_writability_is_no_outcome)
 
 OURO_TEST(outside_of_a_runtime_there_is_no_connect)
 {
-    struct ouro_tcp_stream *stream = NULL;
+    struct ouro_stream *stream = NULL;
     ck_assert_int_eq(ouro_tcp_stream_connect(OURO_ADDRS("127.0.0.1:1"), &stream), -OURO_ENORUNTIME);
 }
 
 static int connect_without_io(void *arg)
 {
-    struct ouro_tcp_stream *stream = NULL;
+    struct ouro_stream *stream = NULL;
     (void)arg;
     ouro__fault_arm(OURO__FAULT_SOCKET, 1, UINT64_MAX, -EIO);
     ck_assert_int_eq(ouro_tcp_stream_connect(OURO_ADDRS("127.0.0.1:1"), &stream),
@@ -498,13 +498,13 @@ OURO_TEST(after_the_shutdown_connect_says_so)
 {
     struct listening l = listening_on(AF_INET);
     struct ouro_socket_addr addr = loopback(AF_INET, l.port);
-    struct ouro_tcp_stream *stream = NULL;
+    struct ouro_stream *stream = NULL;
     struct ouro_runtime *runtime = open_place(IN_THREAD, 0);
     struct ouro_handle *handle = ouro_runtime_handle(runtime);
     ck_assert_int_eq(ouro_enter(handle), 0);
     ck_assert_int_eq(ouro_runtime_shutdown(runtime, OURO_TEST_SECOND), 0);
     ck_assert_int_eq(ouro_tcp_stream_connect(OURO_ADDR_LIST(&addr, 1), &stream), -OURO_ESHUTDOWN);
-    ck_assert_int_eq(ouro_tcp_stream_from_fd(l.listener, &stream), -OURO_ESHUTDOWN);
+    ck_assert_int_eq(ouro_stream_from_fd(l.listener, &stream), -OURO_ESHUTDOWN);
     ouro_leave();
     ouro_handle_unref(handle);
     ouro_runtime_free(runtime);

@@ -38,26 +38,26 @@ static int accept_one(void *arg)
     int family = v6 ? AF_INET6 : AF_INET;
     struct ouro_tcp_listener *listener = listen_with(0, v6 ? "[::1]:0" : "127.0.0.1:0", &port);
     int peer = ouro_test_connect(family, port);
-    struct ouro_tcp_stream *stream = NULL;
+    struct ouro_stream *stream = NULL;
     struct ouro_socket_addr addr;
     char buffer[8];
 
     ck_assert_int_eq(ouro_tcp_listener_accept(listener, &stream, &addr), 0);
     ck_assert_int_eq(ouro_socket_addr_family(&addr), family);
     ck_assert_uint_eq(ouro_socket_addr_port(&addr), ouro_test_local_port(peer));
-    int fd = ouro_tcp_stream_fd(stream);
+    int fd = ouro_stream_fd(stream);
     ck_assert(fcntl(fd, F_GETFD) & FD_CLOEXEC);
     ck_assert(fcntl(fd, F_GETFL) & O_NONBLOCK);
     ouro_test_write_exactly(peer, "hello", 5);
-    ck_assert_int_eq(ouro_tcp_stream_read(stream, buffer, 8), 5);
-    ck_assert_int_eq(ouro_tcp_stream_write_all(stream, buffer, 5), 0);
+    ck_assert_int_eq(ouro_stream_read(stream, buffer, 8), 5);
+    ck_assert_int_eq(ouro_stream_write_all(stream, buffer, 5, NULL), 0);
     ouro_test_read_exactly(peer, buffer, 5);
     (void)close(peer);
     peer = ouro_test_connect(family, port);
-    struct ouro_tcp_stream *second = NULL;
+    struct ouro_stream *second = NULL;
     ck_assert_int_eq(ouro_tcp_listener_accept(listener, &second, NULL), 0);
-    ck_assert_int_eq(ouro_tcp_stream_close(second), 0);
-    ck_assert_int_eq(ouro_tcp_stream_close(stream), 0);
+    ck_assert_int_eq(ouro_stream_close(second), 0);
+    ck_assert_int_eq(ouro_stream_close(stream), 0);
     ck_assert_int_eq(ouro_tcp_listener_close(listener), 0);
     (void)close(peer);
     return 0;
@@ -72,7 +72,7 @@ OURO_TEST(connections_are_accepted)
 
 struct acceptor {
     struct ouro_tcp_listener *listener;
-    struct ouro_tcp_stream *stream;
+    struct ouro_stream *stream;
     int rc;
 };
 
@@ -90,7 +90,7 @@ static void await_busy(struct ouro_tcp_listener *listener)
 {
     int rc = 0;
     do {
-        struct ouro_tcp_stream *stream = NULL;
+        struct ouro_stream *stream = NULL;
         struct ouro_deadline scope;
         ck_assert_int_eq(ouro_sleep(OURO_MILLISECOND), 0);
         ck_assert_int_eq(ouro_deadline_begin(&scope, OURO_MILLISECOND), 0);
@@ -111,7 +111,7 @@ static int accept_twice(void *arg)
     int peer = ouro_test_connect(AF_INET, port);
     ck_assert_int_eq(ouro_task_join(task, NULL), 0);
     ck_assert_int_eq(acceptor.rc, 0);
-    ck_assert_int_eq(ouro_tcp_stream_close(acceptor.stream), 0);
+    ck_assert_int_eq(ouro_stream_close(acceptor.stream), 0);
     ck_assert_int_eq(ouro_tcp_listener_close(acceptor.listener), 0);
     (void)close(peer);
     return 0;
@@ -164,7 +164,7 @@ static int cancel_in_a_race(void *arg)
         if (acceptor.rc < 0) /* it stayed in the backlog */
             ck_assert_int_eq(ouro_tcp_listener_accept(acceptor.listener, &acceptor.stream, NULL),
                              0);
-        ck_assert_int_eq(ouro_tcp_stream_close(acceptor.stream), 0);
+        ck_assert_int_eq(ouro_stream_close(acceptor.stream), 0);
         (void)close(peer);
     }
     ck_assert_int_eq(ouro_tcp_listener_close(acceptor.listener), 0);
@@ -180,7 +180,7 @@ static int accept_without_descriptors(void *arg)
 {
     uint16_t port = 0;
     struct ouro_tcp_listener *listener = listen_with(0, "127.0.0.1:0", &port);
-    struct ouro_tcp_stream *stream = NULL;
+    struct ouro_stream *stream = NULL;
     struct rlimit before;
     int peer = ouro_test_connect(AF_INET, port);
     int next = dup(peer);
@@ -192,7 +192,7 @@ static int accept_without_descriptors(void *arg)
     ck_assert_int_eq(ouro_tcp_listener_accept(listener, &stream, NULL), -EMFILE);
     ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
     ck_assert_int_eq(ouro_tcp_listener_accept(listener, &stream, NULL), 0);
-    ck_assert_int_eq(ouro_tcp_stream_close(stream), 0);
+    ck_assert_int_eq(ouro_stream_close(stream), 0);
     ck_assert_int_eq(ouro_tcp_listener_close(listener), 0);
     (void)close(peer);
     return 0;
@@ -213,13 +213,13 @@ static int listen_with_options(void *arg)
     uint32_t flags = OURO_LISTEN_F_REUSEPORT | OURO_LISTEN_F_NODELAY;
     struct ouro_tcp_listener *first = listen_with(flags, "127.0.0.1:0", &port);
     struct ouro_tcp_listener *second = NULL;
-    struct ouro_tcp_stream *stream = NULL;
+    struct ouro_stream *stream = NULL;
     int on = 0;
     socklen_t length = sizeof(on);
     (void)arg;
     int peer = ouro_test_connect(AF_INET, port);
     ck_assert_int_eq(ouro_tcp_listener_accept(first, &stream, NULL), 0);
-    int fd = ouro_tcp_stream_fd(stream);
+    int fd = ouro_stream_fd(stream);
     ck_assert_int_eq(getsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, &length), 0);
     ck_assert_int_eq(on, 1);
     ouro_test_address(AF_INET, port, text);
@@ -229,7 +229,7 @@ static int listen_with_options(void *arg)
     ck_assert_int_eq(ouro_tcp_listener_bind(OURO_ADDRS(text), &options, &second), 0);
     ck_assert_int_eq(ouro_tcp_listener_close(second), 0);
     ck_assert_int_eq(ouro_tcp_listener_close(first), 0);
-    ck_assert_int_eq(ouro_tcp_stream_close(stream), 0);
+    ck_assert_int_eq(ouro_stream_close(stream), 0);
     (void)close(peer);
     return 0;
 }
@@ -270,7 +270,7 @@ static int listen_wrongly(void *arg)
 {
     struct ouro_tcp_listen_options options = OURO_TCP_LISTEN_OPTIONS_INIT;
     struct ouro_tcp_listener *listener = NULL;
-    struct ouro_tcp_stream *stream = NULL;
+    struct ouro_stream *stream = NULL;
     struct ouro_socket_addr addr;
     (void)arg;
     ck_assert_int_eq(ouro_tcp_listener_bind(OURO_ADDRS("192.0.2.1:0"), NULL, &listener),

@@ -53,24 +53,24 @@ struct server {
 static int exchange(void *arg)
 {
     struct server *server = arg;
-    struct ouro_unix_stream *stream = NULL;
+    struct ouro_stream *stream = NULL;
     char buffer[16];
     ck_assert_int_eq(ouro_unix_stream_connect(&server->addr, &stream), 0);
-    ck_assert_int_ge(ouro_unix_stream_fd(stream), 0);
+    ck_assert_int_ge(ouro_stream_fd(stream), 0);
     int peer = ouro_test_accept(server->listener);
-    ck_assert_int_eq(ouro_unix_stream_write(stream, "ping", 4), 4);
-    ck_assert_int_eq(ouro_unix_stream_write_all(stream, "pong", 4), 0);
-    ck_assert_int_eq(ouro_unix_stream_shutdown(stream, OURO_SHUTDOWN_WRITE), 0);
+    ck_assert_int_eq(ouro_stream_write(stream, "ping", 4), 4);
+    ck_assert_int_eq(ouro_stream_write_all(stream, "pong", 4, NULL), 0);
+    ck_assert_int_eq(ouro_stream_shutdown(stream, OURO_SHUTDOWN_WRITE), 0);
     ouro_test_read_exactly(peer, buffer, 8);
     ck_assert_mem_eq(buffer, "pingpong", 8);
     ck_assert_int_eq(recv(peer, buffer, 1, 0), 0);
     ouro_test_write_exactly(peer, "bye", 3);
     (void)close(peer);
-    ck_assert_int_eq(ouro_unix_stream_read(stream, buffer, 2), 2);
-    ck_assert_int_eq(ouro_unix_stream_read(stream, buffer, 16), 1);
-    ck_assert_int_eq(ouro_unix_stream_read(stream, buffer, 16), 0);
-    ck_assert_int_eq(ouro_unix_stream_write(stream, "x", 1), -EPIPE);
-    ck_assert_int_eq(ouro_unix_stream_close(stream), 0);
+    ck_assert_int_eq(ouro_stream_read(stream, buffer, 2), 2);
+    ck_assert_int_eq(ouro_stream_read(stream, buffer, 16), 1);
+    ck_assert_int_eq(ouro_stream_read(stream, buffer, 16), 0);
+    ck_assert_int_eq(ouro_stream_write(stream, "x", 1), -EPIPE);
+    ck_assert_int_eq(ouro_stream_close(stream), 0);
     return 0;
 }
 
@@ -122,7 +122,7 @@ static void *accept_some(void *arg)
 static int connect_to_full(void *arg)
 {
     struct server *server = arg;
-    struct ouro_unix_stream *stream = NULL;
+    struct ouro_stream *stream = NULL;
     struct ouro_deadline scope;
     pthread_t thread;
     struct sockaddr_un peer;
@@ -150,10 +150,10 @@ static int connect_to_full(void *arg)
     ck_assert_int_eq(ouro_unix_stream_connect(&server->addr, &stream), 0);
     ouro_deadline_end(&scope);
     ck_assert_int_lt(ouro_now_ns() - begin_ns, OURO_TEST_SECOND); /* it is asked often enough */
-    ck_assert_int_eq(
-        getpeername(ouro_unix_stream_fd(stream), (struct sockaddr *)(void *)&peer, &length), 0);
+    ck_assert_int_eq(getpeername(ouro_stream_fd(stream), (struct sockaddr *)(void *)&peer, &length),
+                     0);
     ck_assert_int_eq(pthread_join(thread, NULL), 0);
-    ck_assert_int_eq(ouro_unix_stream_close(stream), 0);
+    ck_assert_int_eq(ouro_stream_close(stream), 0);
     for (int i = 0; i < count; i++)
         (void)close(fds[i]);
     while (ouro_test_poll(server->listener, POLLIN, 0) != 0)
@@ -175,7 +175,7 @@ OURO_TEST(a_full_backlog_is_waited_for_under_a_deadline)
 static int connect_to_full_task(void *arg)
 {
     struct ouro_deadline scope;
-    struct ouro_unix_stream *stream = NULL;
+    struct ouro_stream *stream = NULL;
     ck_assert_int_eq(ouro_deadline_begin(&scope, 20 * OURO_TEST_SECOND), 0);
     int rc = ouro_unix_stream_connect(&((struct server *)arg)->addr, &stream);
     ouro_deadline_end(&scope);
@@ -224,7 +224,7 @@ OURO_TEST(waiting_for_room_can_be_cancelled)
 
 static void refuses(const struct ouro_socket_addr *addr, int error)
 {
-    struct ouro_unix_stream *stream = NULL;
+    struct ouro_stream *stream = NULL;
     ck_assert_int_eq(ouro_unix_stream_connect(addr, &stream), error);
     ck_assert_ptr_null(stream);
 }
@@ -259,37 +259,4 @@ OURO_TEST(what_cannot_be_connected_to_says_why)
     (void)close(fds[0]);
     (void)close(fds[1]);
     ouro_test_scratch_close(&scratch);
-}
-
-static int adopt(void *arg)
-{
-    int fds[2];
-    char buffer[4];
-    struct ouro_unix_stream *stream = NULL;
-    (void)arg;
-    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
-    ck_assert_int_eq(ouro_unix_stream_from_fd(fds[0], &stream), 0);
-    ouro_test_write_exactly(fds[1], "abc", 3);
-    ck_assert_int_eq(ouro_unix_stream_read(stream, buffer, 4), 3);
-    ck_assert_int_eq(ouro_unix_stream_into_fd(stream), fds[0]);
-    ck_assert_int_eq(ouro_unix_stream_from_fd(-1, &stream), -EBADF);
-    int tcp = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    ck_assert_int_eq(ouro_unix_stream_from_fd(tcp, &stream), -EPROTOTYPE);
-    ck_assert_int_eq(ouro_unix_stream_from_fd(tcp, NULL), -EINVAL);
-    ck_assert_int_eq(ouro_unix_stream_fd(NULL), -EINVAL);
-    ck_assert_int_eq(ouro_unix_stream_into_fd(NULL), -EINVAL);
-    ck_assert_int_eq(ouro_unix_stream_read(NULL, buffer, 1), -EINVAL);
-    ck_assert_int_eq(ouro_unix_stream_write(NULL, buffer, 1), -EINVAL);
-    ck_assert_int_eq(ouro_unix_stream_write_all(NULL, buffer, 1), -EINVAL);
-    ck_assert_int_eq(ouro_unix_stream_shutdown(NULL, OURO_SHUTDOWN_READ), -EINVAL);
-    ck_assert_int_eq(ouro_unix_stream_close(NULL), 0);
-    (void)close(tcp);
-    (void)close(fds[0]);
-    (void)close(fds[1]);
-    return 0;
-}
-
-OURO_TEST(a_socketpair_is_adopted)
-{
-    everywhere(adopt, NULL);
 }

@@ -37,7 +37,7 @@ static int holds_descriptors(void *arg)
 {
     uint16_t port = 0;
     char address[OURO_TEST_ADDRESS_SIZE];
-    struct ouro_tcp_stream *stream = NULL;
+    struct ouro_stream *stream = NULL;
     struct ouro_tcp_listener *listener = NULL;
     int listening = ouro_test_listen(AF_INET, 4, &port);
     ouro_test_address(AF_INET, port, address);
@@ -48,7 +48,7 @@ static int holds_descriptors(void *arg)
     ck_assert_int_eq(child.exit_status, 0);
     ck_assert_str_eq(child.output, (const char *)arg);
     ouro_tcp_listener_close(listener);
-    ouro_tcp_stream_close(stream);
+    ouro_stream_close(stream);
     close(listening);
     return 0;
 }
@@ -103,10 +103,10 @@ OURO_TEST(a_stack_overflow_names_the_task)
 
 static int connects(void *arg)
 {
-    struct ouro_tcp_stream *stream = NULL;
+    struct ouro_stream *stream = NULL;
     int rc = ouro_tcp_stream_connect(OURO_ADDRS((const char *)arg), &stream);
     if (rc == 0)
-        ouro_tcp_stream_close(stream);
+        ouro_stream_close(stream);
     return rc;
 }
 

@@ -155,7 +155,7 @@ OURO_TEST(every_rung_of_the_start_can_break)
 static int io_is_off(void *arg)
 {
     (void)arg;
-    struct ouro_tcp_stream *stream = NULL;
+    struct ouro_stream *stream = NULL;
     struct ouro_poll_evented *io = NULL;
     ck_assert_int_eq(ouro_tcp_stream_connect(OURO_ADDRS("127.0.0.1:1"), &stream),
                      -OURO_EIODISABLED);

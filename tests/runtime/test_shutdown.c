@@ -35,7 +35,7 @@ static enum ouro_poll never(void *arg, const struct ouro_waker *waker)
 static int all_say_shutdown(int first)
 {
     struct ouro_task *task = NULL;
-    struct ouro_tcp_stream *stream = NULL;
+    struct ouro_stream *stream = NULL;
     ck_assert_int_eq(first, -OURO_ESHUTDOWN);
     ck_assert_int_eq(ouro_sleep(OURO_SECOND), -OURO_ESHUTDOWN);
     ck_assert_int_eq(ouro_yield(), -OURO_ESHUTDOWN);
@@ -81,15 +81,15 @@ static int reads(void *arg)
 {
     int pair[2];
     char byte;
-    struct ouro_unix_stream *stream = NULL;
+    struct ouro_stream *stream = NULL;
     (void)arg;
     ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
-    ck_assert_int_eq(ouro_unix_stream_from_fd(pair[0], &stream), 0);
+    ck_assert_int_eq(ouro_stream_from_fd(pair[0], &stream), 0);
     atomic_fetch_add(&about_to_wait, 1);
-    ssize_t n = ouro_unix_stream_read(stream, &byte, 1);
+    ssize_t n = ouro_stream_read(stream, &byte, 1);
     ck_assert_int_eq((int)n, -OURO_ESHUTDOWN);
-    ck_assert_int_eq((int)ouro_unix_stream_read(stream, &byte, 1), -OURO_ESHUTDOWN);
-    ouro_unix_stream_close(stream);
+    ck_assert_int_eq((int)ouro_stream_read(stream, &byte, 1), -OURO_ESHUTDOWN);
+    ouro_stream_close(stream);
     close(pair[1]);
     return all_say_shutdown((int)n);
 }
@@ -97,7 +97,7 @@ static int reads(void *arg)
 static int accepts(void *arg)
 {
     struct ouro_tcp_listener *listener = NULL;
-    struct ouro_tcp_stream *stream = NULL;
+    struct ouro_stream *stream = NULL;
     (void)arg;
     ck_assert_int_eq(ouro_tcp_listener_bind(OURO_ADDRS("127.0.0.1:0"), NULL, &listener), 0);
     atomic_fetch_add(&about_to_wait, 1);

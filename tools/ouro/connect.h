@@ -6,7 +6,7 @@
 #define OURO_CLI_CONNECT_H
 
 #include "cli.h"
-#include "stream.h"
+#include "target.h"
 #include "trace.h"
 
 struct connect_options {
@@ -30,6 +30,6 @@ int connect_storm(const struct connect_options *options);
  * In a task: copies stdin to the stream and the stream to stdout, until both have ended.  What goes
  * wrong is said on stderr.  Returns an exit code; the stream remains the caller's.
  */
-int relay_run(const struct stream *stream);
+int relay_run(struct ouro_stream *stream);
 
 #endif

@@ -14,7 +14,7 @@
 
 struct once {
     const struct connect_options *options;
-    struct stream stream;
+    struct ouro_stream *stream; /* NULL: not connected */
     int rc;
     int64_t duration_ns;
     struct attempts attempts;
@@ -23,7 +23,7 @@ struct once {
 
 static size_t attempts_kept(const struct attempts *attempts)
 {
-    return attempts->count < STREAM_ATTEMPTS_MAX ? attempts->count : STREAM_ATTEMPTS_MAX;
+    return attempts->count < TARGET_ATTEMPTS_MAX ? attempts->count : TARGET_ATTEMPTS_MAX;
 }
 
 /* One line for each address that was tried; or one in all where it did not come to that. */
@@ -43,8 +43,8 @@ static void report_failure(const struct once *once)
     if (attempts->count == 0)
         cli_error("%s: %s (%s) after %s", text, ouro_strerror(once->rc), ouro_err_name(once->rc),
                   cli_format_duration(once->duration_ns, duration, sizeof(duration)));
-    else if (attempts->count > STREAM_ATTEMPTS_MAX)
-        cli_error("%s: and %zu more addresses", text, attempts->count - STREAM_ATTEMPTS_MAX);
+    else if (attempts->count > TARGET_ATTEMPTS_MAX)
+        cli_error("%s: and %zu more addresses", text, attempts->count - TARGET_ATTEMPTS_MAX);
 }
 
 static json_t *json_attempts(const struct attempts *attempts)
@@ -85,10 +85,10 @@ static json_t *json_result(const struct once *once)
     if (once->rc < 0) {
         json_object_set_new(object, "error", json_string(ouro_err_name(once->rc)));
         json_object_set_new(object, "message", json_string(ouro_strerror(once->rc)));
-    } else if (once->stream.tcp != NULL) {
+    } else if (ouro_stream_kind(once->stream) == OURO_STREAM_TCP) {
         struct ouro_socket_addr addr;
-        json_set_addr(object, "local", ouro_tcp_stream_local_addr(once->stream.tcp, &addr), &addr);
-        json_set_addr(object, "peer", ouro_tcp_stream_peer_addr(once->stream.tcp, &addr), &addr);
+        json_set_addr(object, "local", ouro_tcp_stream_local_addr(once->stream, &addr), &addr);
+        json_set_addr(object, "peer", ouro_tcp_stream_peer_addr(once->stream, &addr), &addr);
     } else {
         json_set_addr(object, "peer", 0, &once->options->target.unix_addr);
     }
@@ -124,7 +124,7 @@ static int connect_task(void *arg)
         trace_start(&once->trace);
     int64_t begin_ns = ouro_now_ns();
     once->rc =
-        stream_connect(&options->target, 0, options->timeout_ns, &once->attempts, &once->stream);
+        target_connect(&options->target, 0, options->timeout_ns, &once->attempts, &once->stream);
     once->duration_ns = ouro_now_ns() - begin_ns;
     json_t *object = options->json ? json_result(once) : NULL;
 
@@ -135,10 +135,10 @@ static int connect_task(void *arg)
         if (!report(once, object))
             code = CLI_FAILED;
         if (once->rc == 0 && code == CLI_OK)
-            code = relay_run(&once->stream);
-        stream_close(&once->stream);
+            code = relay_run(once->stream);
+        (void)ouro_stream_close(once->stream);
     } else {
-        stream_close(&once->stream);
+        (void)ouro_stream_close(once->stream);
         if (options->trace)
             (void)ouro_sleep(
                 OURO_MICROSECOND); /* a turn of the driver, which frees what was closed */

@@ -24,7 +24,7 @@
 #define BUFFER_BYTES ((size_t)64 * 1024)
 
 struct relay {
-    const struct stream *stream;
+    struct ouro_stream *stream;
     struct ouro_task *sender;
     struct pipe_end in, out;
     char *send_buffer, *receive_buffer;
@@ -50,14 +50,14 @@ static int send_task(void *arg)
                 code = fail("stdin", (int)got);
             break;
         }
-        int rc = stream_write_all(relay->stream, relay->send_buffer, (size_t)got);
+        int rc = ouro_stream_write_all(relay->stream, relay->send_buffer, (size_t)got, NULL);
         if (rc < 0) {
             if (!relay->receiver_failed)
                 code = fail("sending", rc);
             break;
         }
     }
-    (void)stream_shutdown_write(relay->stream);
+    (void)ouro_stream_shutdown(relay->stream, OURO_SHUTDOWN_WRITE);
     return code;
 }
 
@@ -65,7 +65,7 @@ static int send_task(void *arg)
 static int receive(struct relay *relay)
 {
     for (;;) {
-        ssize_t got = stream_read(relay->stream, relay->receive_buffer, BUFFER_BYTES);
+        ssize_t got = ouro_stream_read(relay->stream, relay->receive_buffer, BUFFER_BYTES);
         if (got == 0)
             return CLI_OK;
         if (got < 0)
@@ -97,7 +97,7 @@ static int run_both(struct relay *relay)
     return code != CLI_OK ? code : sent;
 }
 
-int relay_run(const struct stream *stream)
+int relay_run(struct ouro_stream *stream)
 {
     /* A reader of our stdout that has gone is an error of write(2), to be reported as others are.
      */

@@ -48,14 +48,14 @@ struct server {
 
 static int echo_task(void *arg)
 {
-    struct ouro_tcp_stream *stream = arg;
+    struct ouro_stream *stream = arg;
     char buffer[ECHO_BUFFER_BYTES];
     for (;;) {
-        ssize_t got = ouro_tcp_stream_read(stream, buffer, sizeof(buffer));
-        if (got <= 0 || ouro_tcp_stream_write_all(stream, buffer, (size_t)got) < 0)
+        ssize_t got = ouro_stream_read(stream, buffer, sizeof(buffer));
+        if (got <= 0 || ouro_stream_write_all(stream, buffer, (size_t)got, NULL) < 0)
             break;
     }
-    return ouro_tcp_stream_close(stream);
+    return ouro_stream_close(stream);
 }
 
 /* The connection's own troubles, of which accept(2) may tell; the listener is as good as before. */
@@ -74,7 +74,7 @@ static bool is_shortage(int rc)
 /* Takes one connection and starts its task. */
 static int accept_one(struct ouro_tcp_listener *listener)
 {
-    struct ouro_tcp_stream *stream = NULL;
+    struct ouro_stream *stream = NULL;
     int rc = ouro_tcp_listener_accept(listener, &stream, NULL);
     if (rc < 0)
         return rc;
@@ -83,7 +83,7 @@ static int accept_one(struct ouro_tcp_listener *listener)
     options.worker = OURO_WORKER_CURRENT;
     rc = ouro_task_spawn_with(NULL, &options, echo_task, stream, NULL);
     if (rc < 0)
-        (void)ouro_tcp_stream_close(stream);
+        (void)ouro_stream_close(stream);
     return rc;
 }
 

@@ -40,12 +40,12 @@ static int connect_loop(void *arg)
     const int64_t timeout_ns = storm->options->timeout_ns;
     while (counts->signal == 0 && counts->started < total) {
         counts->started++;
-        struct stream stream = {0};
+        struct ouro_stream *stream = NULL;
         int64_t begin_ns = ouro_now_ns();
-        int rc = stream_connect(&storm->target, OURO_CONNECT_F_RESET, timeout_ns, NULL, &stream);
+        int rc = target_connect(&storm->target, OURO_CONNECT_F_RESET, timeout_ns, NULL, &stream);
         int64_t end_ns = ouro_now_ns();
         if (rc == 0) {
-            stream_close(&stream);
+            (void)ouro_stream_close(stream);
             histogram_record(&counts->latency, end_ns - begin_ns);
             counts->connected++;
         } else if (counts->signal != 0) {

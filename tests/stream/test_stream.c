@@ -3,8 +3,8 @@
  * Streams: what goes in comes out, in the right order and to the last byte, and who may use them at
  * once.  The peers are plain sockets.
  */
-#include "everywhere.h"
-#include "pair.h"
+#include "net/everywhere.h"
+#include "net/pair.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -107,15 +107,15 @@ static int drain(void *arg)
             {.iov_base = buffer + size / 3, .iov_len = 0},
             {.iov_base = buffer + size / 3, .iov_len = size - size / 3},
         };
-        n = vectored ? ouro_tcp_stream_readv(pair.stream, parts, 3)
-                     : ouro_tcp_stream_read(pair.stream, buffer, size);
+        n = vectored ? ouro_stream_readv(pair.stream, parts, 3)
+                     : ouro_stream_read(pair.stream, buffer, size);
         ck_assert_msg(n >= 0, "read: %zd", n);
         ck_assert_uint_le((size_t)n, size);
         check_bytes(buffer, (size_t)n, done);
         done += (uint64_t)n;
     } while (n > 0);
     ck_assert_uint_eq(done, TOTAL);
-    ck_assert_int_eq(ouro_tcp_stream_read(pair.stream, buffer, 1), 0); /* the end stays the end */
+    ck_assert_int_eq(ouro_stream_read(pair.stream, buffer, 1), 0); /* the end stays the end */
     ck_assert_int_eq(pthread_join(pump.thread, NULL), 0);
     disconnect(&pair);
     return 0;
@@ -133,7 +133,7 @@ OURO_TEST(what_comes_in_is_read_by_vectors)
 
 enum how { WRITE, WRITEV, WRITE_ALL };
 
-static ssize_t write_some(struct ouro_tcp_stream *stream, enum how how, unsigned char *buffer,
+static ssize_t write_some(struct ouro_stream *stream, enum how how, unsigned char *buffer,
                           size_t size)
 {
     struct iovec parts[3] = {
@@ -142,10 +142,10 @@ static ssize_t write_some(struct ouro_tcp_stream *stream, enum how how, unsigned
         {.iov_base = buffer + size / 2, .iov_len = size - size / 2},
     };
     if (how == WRITE)
-        return ouro_tcp_stream_write(stream, buffer, size);
+        return ouro_stream_write(stream, buffer, size);
     if (how == WRITEV)
-        return ouro_tcp_stream_writev(stream, parts, 3);
-    int rc = ouro_tcp_stream_write_all(stream, buffer, size);
+        return ouro_stream_writev(stream, parts, 3);
+    int rc = ouro_stream_write_all(stream, buffer, size, NULL);
     return rc < 0 ? rc : (ssize_t)size;
 }
 
@@ -167,7 +167,7 @@ static int feed(void *arg)
         ck_assert_msg(n > 0 && (size_t)n <= size, "write: %zd of %zu", n, size);
         done += (uint64_t)n;
     }
-    ck_assert_int_eq(ouro_tcp_stream_shutdown(pair.stream, OURO_SHUTDOWN_WRITE), 0);
+    ck_assert_int_eq(ouro_stream_shutdown(pair.stream, OURO_SHUTDOWN_WRITE), 0);
     ck_assert_int_eq(pthread_join(pump.thread, NULL), 0);
     free(buffer);
     disconnect(&pair);
@@ -198,10 +198,10 @@ static int peek_then_read(void *arg)
     char buffer[8] = "";
     (void)arg;
     ouro_test_write_exactly(pair.peer, "abcdef", 6);
-    ck_assert_int_eq(ouro_tcp_stream_peek(pair.stream, buffer, 3), 3);
-    ck_assert_int_eq(ouro_tcp_stream_peek(pair.stream, buffer, 8), 6);
+    ck_assert_int_eq(ouro_stream_peek(pair.stream, buffer, 3), 3);
+    ck_assert_int_eq(ouro_stream_peek(pair.stream, buffer, 8), 6);
     ck_assert_mem_eq(buffer, "abcdef", 6);
-    ck_assert_int_eq(ouro_tcp_stream_read(pair.stream, buffer, 8), 6);
+    ck_assert_int_eq(ouro_stream_read(pair.stream, buffer, 8), 6);
     ck_assert_mem_eq(buffer, "abcdef", 6);
     disconnect(&pair);
     return 0;
@@ -218,26 +218,26 @@ static int call_wrongly(void *arg)
     char byte = 0;
     struct iovec empty[2] = {{.iov_base = NULL, .iov_len = 0}, {.iov_base = NULL, .iov_len = 0}};
     (void)arg;
-    ck_assert_int_eq(ouro_tcp_stream_read(pair.stream, NULL, 0), 0);
-    ck_assert_int_eq(ouro_tcp_stream_write(pair.stream, NULL, 0), 0);
-    ck_assert_int_eq(ouro_tcp_stream_write_all(pair.stream, NULL, 0), 0);
-    ck_assert_int_eq(ouro_tcp_stream_readv(pair.stream, empty, 2), 0);
-    ck_assert_int_eq(ouro_tcp_stream_writev(pair.stream, empty, 2), 0);
-    ck_assert_int_eq(ouro_tcp_stream_read(pair.stream, NULL, 1), -EINVAL);
-    ck_assert_int_eq(ouro_tcp_stream_read(NULL, &byte, 1), -EINVAL);
-    ck_assert_int_eq(ouro_tcp_stream_peek(NULL, &byte, 1), -EINVAL);
-    ck_assert_int_eq(ouro_tcp_stream_write(NULL, &byte, 1), -EINVAL);
-    ck_assert_int_eq(ouro_tcp_stream_write_all(NULL, &byte, 1), -EINVAL);
-    ck_assert_int_eq(ouro_tcp_stream_readv(pair.stream, empty, 0), -EINVAL);
-    ck_assert_int_eq(ouro_tcp_stream_writev(pair.stream, empty, IOV_MAX + 1), -EINVAL);
-    ck_assert_int_eq(ouro_tcp_stream_writev(pair.stream, NULL, 1), -EINVAL);
-    ck_assert_int_eq(ouro_tcp_stream_shutdown(NULL, OURO_SHUTDOWN_READ), -EINVAL);
+    ck_assert_int_eq(ouro_stream_read(pair.stream, NULL, 0), 0);
+    ck_assert_int_eq(ouro_stream_write(pair.stream, NULL, 0), 0);
+    ck_assert_int_eq(ouro_stream_write_all(pair.stream, NULL, 0, NULL), 0);
+    ck_assert_int_eq(ouro_stream_readv(pair.stream, empty, 2), 0);
+    ck_assert_int_eq(ouro_stream_writev(pair.stream, empty, 2), 0);
+    ck_assert_int_eq(ouro_stream_read(pair.stream, NULL, 1), -EINVAL);
+    ck_assert_int_eq(ouro_stream_read(NULL, &byte, 1), -EINVAL);
+    ck_assert_int_eq(ouro_stream_peek(NULL, &byte, 1), -EINVAL);
+    ck_assert_int_eq(ouro_stream_write(NULL, &byte, 1), -EINVAL);
+    ck_assert_int_eq(ouro_stream_write_all(NULL, &byte, 1, NULL), -EINVAL);
+    ck_assert_int_eq(ouro_stream_readv(pair.stream, empty, 0), -EINVAL);
+    ck_assert_int_eq(ouro_stream_writev(pair.stream, empty, IOV_MAX + 1), -EINVAL);
+    ck_assert_int_eq(ouro_stream_writev(pair.stream, NULL, 1), -EINVAL);
+    ck_assert_int_eq(ouro_stream_shutdown(NULL, OURO_SHUTDOWN_READ), -EINVAL);
     ck_assert_int_eq(ouro_tcp_stream_local_addr(pair.stream, NULL), -EINVAL);
     ck_assert_int_eq(ouro_tcp_stream_peer_addr(NULL, NULL), -EINVAL);
     ck_assert_int_eq(ouro_tcp_stream_set_nodelay(NULL, 1), -EINVAL);
-    ck_assert_int_eq(ouro_tcp_stream_fd(NULL), -EINVAL);
-    ck_assert_int_eq(ouro_tcp_stream_into_fd(NULL), -EINVAL);
-    ck_assert_int_eq(ouro_tcp_stream_close(NULL), 0);
+    ck_assert_int_eq(ouro_stream_fd(NULL), -EINVAL);
+    ck_assert_int_eq(ouro_stream_into_fd(NULL), -EINVAL);
+    ck_assert_int_eq(ouro_stream_close(NULL), 0);
     disconnect(&pair);
     return 0;
 }
@@ -257,7 +257,7 @@ static int call_with_much(void *arg)
     fill(bytes, IOV_MAX, 0);
     for (int i = 0; i < IOV_MAX; i++)
         vectors[i] = (struct iovec){.iov_base = &bytes[i], .iov_len = 1};
-    ck_assert_int_eq(ouro_tcp_stream_writev(pair.stream, vectors, IOV_MAX), IOV_MAX);
+    ck_assert_int_eq(ouro_stream_writev(pair.stream, vectors, IOV_MAX), IOV_MAX);
     memset(bytes, 0, sizeof(bytes));
     ouro_test_read_exactly(pair.peer, bytes, IOV_MAX);
     check_bytes(bytes, IOV_MAX, 0);
@@ -265,7 +265,7 @@ static int call_with_much(void *arg)
     void *huge = mmap(NULL, (size_t)3 << 30, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     ck_assert_ptr_ne(huge, MAP_FAILED);
-    ck_assert_int_eq(ouro_tcp_stream_read(pair.stream, huge, (size_t)3 << 30), 5);
+    ck_assert_int_eq(ouro_stream_read(pair.stream, huge, (size_t)3 << 30), 5);
     ck_assert_int_eq(munmap(huge, (size_t)3 << 30), 0);
     disconnect(&pair);
     return 0;
@@ -279,7 +279,7 @@ OURO_TEST(the_largest_calls_work)
 static int set_nodelay(void *arg)
 {
     struct pair pair = connected();
-    int fd = ouro_tcp_stream_fd(pair.stream);
+    int fd = ouro_stream_fd(pair.stream);
     (void)arg;
     for (int on = 1; on >= 0; on--) {
         int now = -1;
@@ -299,7 +299,7 @@ OURO_TEST(nodelay_can_be_switched)
 
 /* A reader and a writer task on one stream, against an echo. */
 struct duplex {
-    struct ouro_tcp_stream *stream;
+    struct ouro_stream *stream;
     uint64_t total;
 };
 
@@ -309,11 +309,11 @@ static int duplex_writer(void *arg)
     unsigned char buffer[5000];
     for (uint64_t done = 0; done < duplex->total; done += sizeof(buffer)) {
         fill(buffer, sizeof(buffer), done);
-        int rc = ouro_tcp_stream_write_all(duplex->stream, buffer, sizeof(buffer));
+        int rc = ouro_stream_write_all(duplex->stream, buffer, sizeof(buffer), NULL);
         if (rc < 0)
             return rc;
     }
-    return ouro_tcp_stream_shutdown(duplex->stream, OURO_SHUTDOWN_WRITE);
+    return ouro_stream_shutdown(duplex->stream, OURO_SHUTDOWN_WRITE);
 }
 
 static int duplex_reader(void *arg)
@@ -322,7 +322,7 @@ static int duplex_reader(void *arg)
     unsigned char buffer[7000];
     uint64_t done = 0;
     ssize_t n = 0;
-    while ((n = ouro_tcp_stream_read(duplex->stream, buffer, sizeof(buffer))) > 0) {
+    while ((n = ouro_stream_read(duplex->stream, buffer, sizeof(buffer))) > 0) {
         check_bytes(buffer, (size_t)n, done);
         done += (uint64_t)n;
     }
@@ -346,7 +346,7 @@ static int use_both_directions(void *arg)
     ck_assert_int_eq(duplex_writer(&duplex), 0);
     ck_assert_int_eq(ouro_task_join(reader, &result), 0);
     ck_assert_int_eq(result, 0);
-    ck_assert_int_eq(ouro_tcp_stream_close(duplex.stream), 0);
+    ck_assert_int_eq(ouro_stream_close(duplex.stream), 0);
     ouro_test_peer_stop(&peer);
     return 0;
 }
@@ -359,7 +359,7 @@ OURO_TEST(a_reader_and_a_writer_at_once)
 
 /* A task that reads one byte, however often somebody else is at it. */
 struct reader {
-    struct ouro_tcp_stream *stream;
+    struct ouro_stream *stream;
     ssize_t result;
 };
 
@@ -368,7 +368,7 @@ static int read_one(void *arg)
     struct reader *reader = arg;
     char byte = 0;
     do {
-        reader->result = ouro_tcp_stream_read(reader->stream, &byte, 1);
+        reader->result = ouro_stream_read(reader->stream, &byte, 1);
     } while (reader->result == -EBUSY && ouro_sleep(OURO_MILLISECOND) == 0);
     return 0;
 }
@@ -387,12 +387,12 @@ static int read_at_once(void *arg)
         struct ouro_deadline scope;
         ck_assert_int_eq(ouro_sleep(OURO_MILLISECOND), 0);
         ck_assert_int_eq(ouro_deadline_begin(&scope, OURO_MILLISECOND), 0);
-        n = ouro_tcp_stream_read(pair.stream, &byte, 1);
+        n = ouro_stream_read(pair.stream, &byte, 1);
         ouro_deadline_end(&scope);
     } while (n == -ETIMEDOUT);
     ck_assert_int_eq(n, -EBUSY);
-    ck_assert_int_eq(ouro_tcp_stream_into_fd(pair.stream), -EBUSY);
-    ck_assert_int_eq(ouro_tcp_stream_write(pair.stream, "w", 1), 1); /* writing is another matter */
+    ck_assert_int_eq(ouro_stream_into_fd(pair.stream), -EBUSY);
+    ck_assert_int_eq(ouro_stream_write(pair.stream, "w", 1), 1); /* writing is another matter */
     ouro_test_write_exactly(pair.peer, "r", 1);
     ck_assert_int_eq(ouro_task_join(task, NULL), 0);
     ck_assert_int_eq(reader.result, 1);
@@ -407,7 +407,7 @@ OURO_TEST(a_second_reader_is_busy)
 
 /* A reader and a writer on two workers are the first to use a stream, at the same time. */
 struct first {
-    struct ouro_tcp_stream *stream;
+    struct ouro_stream *stream;
     _Atomic int *arrived;
     bool writes;
 };
@@ -419,8 +419,8 @@ static int use_first(void *arg)
     atomic_fetch_add(first->arrived, 1);
     while (atomic_load(first->arrived) < 2)
         continue;
-    return (int)(first->writes ? ouro_tcp_stream_write(first->stream, &byte, 1)
-                               : ouro_tcp_stream_read(first->stream, &byte, 1));
+    return (int)(first->writes ? ouro_stream_write(first->stream, &byte, 1)
+                               : ouro_stream_read(first->stream, &byte, 1));
 }
 
 static int use_at_once(void *arg)
@@ -430,9 +430,8 @@ static int use_at_once(void *arg)
         struct pair pair = connected();
         struct ouro_task *tasks[2];
         _Atomic int arrived = 0;
-        int fd = ouro_tcp_stream_into_fd(pair.stream);
-        ck_assert_int_eq(ouro_tcp_stream_from_fd(fd, &pair.stream),
-                         0); /* not registered any more */
+        int fd = ouro_stream_into_fd(pair.stream);
+        ck_assert_int_eq(ouro_stream_from_fd(fd, &pair.stream), 0); /* not registered any more */
         struct first first[2] = {{.stream = pair.stream, .arrived = &arrived, .writes = true},
                                  {.stream = pair.stream, .arrived = &arrived, .writes = false}};
         ouro_test_write_exactly(pair.peer, "y", 1);

@@ -2,7 +2,7 @@
 /*
  * Closing: also what others are using, from where nothing runs, after the runtime, in a child.
  */
-#include "everywhere.h"
+#include "net/everywhere.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -16,9 +16,9 @@
 #include "support/child.h"
 #include "support/sockets.h"
 
-static struct ouro_tcp_stream *connected(int *out_peer)
+static struct ouro_stream *connected(int *out_peer)
 {
-    struct ouro_tcp_stream *stream = NULL;
+    struct ouro_stream *stream = NULL;
     uint16_t port = 0;
     char text[OURO_TEST_ADDRESS_SIZE];
     int listener = ouro_test_listen(AF_INET, 1, &port);
@@ -30,12 +30,12 @@ static struct ouro_tcp_stream *connected(int *out_peer)
 }
 
 /* Whoever is in a call on the stream shows here. */
-static bool is_used(struct ouro_tcp_stream *stream, unsigned calls)
+static bool is_used(struct ouro_stream *stream, unsigned calls)
 {
-    return (unsigned)__builtin_popcount(atomic_load(&stream->stream.descriptor.calls)) == calls;
+    return (unsigned)__builtin_popcount(atomic_load(&stream->descriptor.calls)) == calls;
 }
 
-static void await_calls(struct ouro_tcp_stream *stream, unsigned calls)
+static void await_calls(struct ouro_stream *stream, unsigned calls)
 {
     while (!is_used(stream, calls))
         ck_assert_int_eq(ouro_sleep(OURO_MILLISECOND), 0);
@@ -44,14 +44,14 @@ static void await_calls(struct ouro_tcp_stream *stream, unsigned calls)
 static int read_for_ever(void *arg)
 {
     char byte = 0;
-    return (int)ouro_tcp_stream_read(arg, &byte, 1);
+    return (int)ouro_stream_read(arg, &byte, 1);
 }
 
 /* More than a connection takes without a reader. */
 static int write_for_ever(void *arg)
 {
     static char zeroes[64 << 20];
-    return ouro_tcp_stream_write_all(arg, zeroes, sizeof(zeroes));
+    return ouro_stream_write_all(arg, zeroes, sizeof(zeroes), NULL);
 }
 
 static int close_under_two(void *arg)
@@ -59,12 +59,12 @@ static int close_under_two(void *arg)
     int peer = -1;
     int results[2] = {0, 0};
     struct ouro_task *tasks[2];
-    struct ouro_tcp_stream *stream = connected(&peer);
+    struct ouro_stream *stream = connected(&peer);
     (void)arg;
     ck_assert_int_eq(ouro_task_spawn(read_for_ever, stream, &tasks[0]), 0);
     ck_assert_int_eq(ouro_task_spawn(write_for_ever, stream, &tasks[1]), 0);
     await_calls(stream, 2);
-    ck_assert_int_eq(ouro_tcp_stream_close(stream), 0);
+    ck_assert_int_eq(ouro_stream_close(stream), 0);
     for (int i = 0; i < 2; i++) {
         ck_assert_int_eq(ouro_task_join(tasks[i], &results[i]), 0);
         ck_assert_int_eq(results[i], -ECANCELED);
@@ -88,14 +88,14 @@ static int close_in_a_race(void *arg)
     for (int round = 0; round < 300; round++) {
         int peer = -1;
         int fd = -1;
-        struct ouro_tcp_stream *stream = connected(&peer);
-        fd = ouro_tcp_stream_into_fd(stream);
+        struct ouro_stream *stream = connected(&peer);
+        fd = ouro_stream_into_fd(stream);
         ck_assert_int_ge(fd, 0);
-        ck_assert_int_eq(ouro_tcp_stream_from_fd(fd, &stream), 0); /* not registered again */
+        ck_assert_int_eq(ouro_stream_from_fd(fd, &stream), 0); /* not registered again */
         ck_assert_int_eq(ouro_task_spawn(read_for_ever, stream, &task), 0);
         while (is_used(stream, 0))
             ck_assert_int_eq(ouro_yield(), 0);
-        ck_assert_int_eq(ouro_tcp_stream_close(stream), 0);
+        ck_assert_int_eq(ouro_stream_close(stream), 0);
         ck_assert_int_eq(ouro_task_join(task, &result), 0);
         ck_assert_int_eq(result, -ECANCELED);
         (void)close(peer);
@@ -116,13 +116,13 @@ static int close_when_cancelled(void *arg)
     int peer = -1;
     int result = 0;
     struct ouro_task *task = NULL;
-    struct ouro_tcp_stream *stream = connected(&peer);
+    struct ouro_stream *stream = connected(&peer);
     struct ouro_deadline scope;
     (void)arg;
     ck_assert_int_eq(ouro_task_spawn(read_for_ever, stream, &task), 0);
     await_calls(stream, 1);
     ck_assert_int_eq(ouro_deadline_begin(&scope, 0), 0);
-    ck_assert_int_eq(ouro_tcp_stream_close(stream), 0); /* a deadline does not interrupt it */
+    ck_assert_int_eq(ouro_stream_close(stream), 0); /* a deadline does not interrupt it */
     ouro_deadline_end(&scope);
     ck_assert_int_eq(ouro_task_join(task, &result), 0);
     ck_assert_int_eq(result, -ECANCELED);
@@ -138,26 +138,26 @@ OURO_TEST(nothing_interrupts_close)
 static int hand_out(void *arg)
 {
     int peer = -1;
-    struct ouro_tcp_stream **out = arg;
+    struct ouro_stream **out = arg;
     out[0] = connected(&peer);
     (void)close(peer);
     char byte = 0;
-    ck_assert_int_eq(ouro_tcp_stream_read(out[0], &byte, 1), 0);
+    ck_assert_int_eq(ouro_stream_read(out[0], &byte, 1), 0);
     return 0;
 }
 
 OURO_TEST(a_stream_may_outlive_its_runtime)
 {
     for (int place = 0; place < PLACES; place++) {
-        struct ouro_tcp_stream *stream = NULL;
+        struct ouro_stream *stream = NULL;
         struct ouro_runtime *runtime = open_place((enum place)place, 0);
         run_in_place((enum place)place, runtime, hand_out, &stream);
         ouro_runtime_free(runtime);
         struct ouro_deadline scope;
         char byte = 0;
-        ck_assert_int_eq(ouro_tcp_stream_read(stream, &byte, 1), -OURO_ENORUNTIME);
+        ck_assert_int_eq(ouro_stream_read(stream, &byte, 1), -OURO_ENORUNTIME);
         ck_assert_int_eq(ouro_deadline_begin(&scope, 1), -OURO_ENORUNTIME);
-        ck_assert_int_eq(ouro_tcp_stream_close(stream), 0);
+        ck_assert_int_eq(ouro_stream_close(stream), 0);
     }
 }
 
@@ -165,23 +165,23 @@ OURO_TEST(a_stream_may_outlive_its_runtime)
 static int read_in_another(void *arg)
 {
     char byte = 0;
-    ck_assert_int_eq(ouro_tcp_stream_read(arg, &byte, 1), -OURO_ESHUTDOWN);
+    ck_assert_int_eq(ouro_stream_read(arg, &byte, 1), -OURO_ESHUTDOWN);
     return 0;
 }
 
 OURO_TEST(a_stream_of_an_ended_runtime_says_so_in_another)
 {
-    struct ouro_tcp_stream *stream = NULL;
+    struct ouro_stream *stream = NULL;
     struct ouro_runtime *runtime = open_place(IN_TASK, 0);
     run_in_place(IN_TASK, runtime, hand_out, &stream);
     ouro_runtime_free(runtime);
     in_place(IN_TASK, read_in_another, stream);
     in_place(IN_THREAD, read_in_another, stream);
-    ck_assert_int_eq(ouro_tcp_stream_close(stream), 0);
+    ck_assert_int_eq(ouro_stream_close(stream), 0);
 }
 
 struct left {
-    struct ouro_tcp_stream *stream;
+    struct ouro_stream *stream;
     struct ouro_task *task;
     struct ouro_handle *handle;
     int peer;
@@ -201,7 +201,7 @@ static int leave_a_reader(void *arg)
 static void *close_it(void *arg)
 {
     struct left *left = arg;
-    ck_assert_int_eq(ouro_tcp_stream_close(left->stream), 0);
+    ck_assert_int_eq(ouro_stream_close(left->stream), 0);
     return NULL;
 }
 
@@ -244,13 +244,13 @@ OURO_TEST(the_runtimes_own_thread_may_close_outside_of_it)
 static int use_in_child(void *arg)
 {
     struct left *left = arg;
-    struct ouro_tcp_stream *other = NULL;
+    struct ouro_stream *other = NULL;
     char byte = 0;
-    ck_assert_int_eq(ouro_tcp_stream_read(left->stream, &byte, 1), -OURO_EFORKED);
-    ck_assert_int_eq(ouro_tcp_stream_write_all(left->stream, &byte, 1), -OURO_EFORKED);
+    ck_assert_int_eq(ouro_stream_read(left->stream, &byte, 1), -OURO_EFORKED);
+    ck_assert_int_eq(ouro_stream_write_all(left->stream, &byte, 1, NULL), -OURO_EFORKED);
     ck_assert_int_eq(ouro_tcp_stream_connect(OURO_ADDRS("127.0.0.1:1"), &other), -OURO_EFORKED);
-    int fd = ouro_tcp_stream_fd(left->stream);
-    ck_assert_int_eq(ouro_tcp_stream_close(left->stream), -OURO_EFORKED);
+    int fd = ouro_stream_fd(left->stream);
+    ck_assert_int_eq(ouro_stream_close(left->stream), -OURO_EFORKED);
     ck_assert_int_eq(close(fd), -1); /* closed in the child */
     return 0;
 }
@@ -261,12 +261,12 @@ static int fork_with_a_stream(void *arg)
     char byte = 0;
     (void)arg;
     ouro_test_write_exactly(left.peer, "1", 1);
-    ck_assert_int_eq(ouro_tcp_stream_read(left.stream, &byte, 1), 1);
+    ck_assert_int_eq(ouro_stream_read(left.stream, &byte, 1), 1);
     ouro_test_child_must_pass(use_in_child, &left);
     ouro_test_write_exactly(left.peer, "2", 1); /* the parent's is as it was */
-    ck_assert_int_eq(ouro_tcp_stream_read(left.stream, &byte, 1), 1);
+    ck_assert_int_eq(ouro_stream_read(left.stream, &byte, 1), 1);
     ck_assert_int_eq(byte, '2');
-    ck_assert_int_eq(ouro_tcp_stream_close(left.stream), 0);
+    ck_assert_int_eq(ouro_stream_close(left.stream), 0);
     (void)close(left.peer);
     return 0;
 }
@@ -283,10 +283,10 @@ static int read_through_a_shutdown(void *arg)
     struct left *left = arg;
     left->stream = connected(&left->peer);
     atomic_store(&left->is_connected, true);
-    ck_assert_int_eq(ouro_tcp_stream_read(left->stream, &byte, 1), -OURO_ESHUTDOWN);
-    ck_assert_int_eq(ouro_tcp_stream_read(left->stream, &byte, 1), -OURO_ESHUTDOWN);
-    ck_assert_int_eq(ouro_tcp_stream_write(left->stream, &byte, 1), -OURO_ESHUTDOWN);
-    ck_assert_int_eq(ouro_tcp_stream_close(left->stream), 0); /* that works to the end */
+    ck_assert_int_eq(ouro_stream_read(left->stream, &byte, 1), -OURO_ESHUTDOWN);
+    ck_assert_int_eq(ouro_stream_read(left->stream, &byte, 1), -OURO_ESHUTDOWN);
+    ck_assert_int_eq(ouro_stream_write(left->stream, &byte, 1), -OURO_ESHUTDOWN);
+    ck_assert_int_eq(ouro_stream_close(left->stream), 0); /* that works to the end */
     atomic_store(&left->has_ended, true);
     return 0;
 }

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Adopt: a stream around a descriptor that the caller opened.
+ *
+ * The descriptor's type decides the kind.  All checks come before the first change, so a refused
+ * descriptor is as it was.
+ *
+ * Owns:    nothing; after an error the descriptor is the caller's.
+ * Threads: any.
+ * Always:  what becomes a stream is connected, and non-blocking.
+ * Tests:   tests/stream/test_adopt.c
+ */
+#include "base/alloc.h"
+#include "stream/stream.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+/* An int option of the socket level; -errno. */
+static int ask(int fd, int option, int *out_value)
+{
+    socklen_t length = sizeof(*out_value);
+    return getsockopt(fd, SOL_SOCKET, option, out_value, &length) == 0 ? 0 : -errno;
+}
+
+static int kind_of_socket(int fd, const struct ouro__stream_kind **out_kind)
+{
+    int type = 0;
+    int domain = 0;
+    int protocol = 0;
+    int rc = ask(fd, SO_TYPE, &type);
+    if (rc == 0)
+        rc = ask(fd, SO_DOMAIN, &domain);
+    if (rc == 0)
+        rc = ask(fd, SO_PROTOCOL, &protocol);
+    if (rc < 0)
+        return rc;
+    if (type != SOCK_STREAM)
+        return -EPROTOTYPE;
+    if (domain == AF_UNIX)
+        *out_kind = &ouro__stream_unix;
+    else if ((domain == AF_INET || domain == AF_INET6) && protocol == IPPROTO_TCP)
+        *out_kind = &ouro__stream_tcp;
+    else
+        return -EPROTOTYPE;
+    struct sockaddr_storage peer;
+    socklen_t length = sizeof(peer);
+    return getpeername(fd, (struct sockaddr *)&peer, &length) == 0 ? 0 : -errno;
+}
+
+static int kind_of(int fd, const struct ouro__stream_kind **out_kind)
+{
+    struct stat status;
+    if (fstat(fd, &status) != 0)
+        return -errno;
+    if (S_ISSOCK(status.st_mode))
+        return kind_of_socket(fd, out_kind);
+    if (!S_ISFIFO(status.st_mode))
+        return -EPROTOTYPE;
+    *out_kind = &ouro__stream_pipe;
+    return 0;
+}
+
+static int make_nonblocking(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+    if (flags < 0)
+        return -errno;
+    if ((flags & O_PATH) != 0) /* names a file, and can neither read nor write it */
+        return -EBADF;
+    return (flags & O_NONBLOCK) != 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0 ? 0 : -errno;
+}
+
+int ouro_stream_from_fd(int fd, struct ouro_stream **out_stream)
+{
+    struct ouro__context *context = NULL;
+    const struct ouro__stream_kind *kind = NULL;
+    int rc = out_stream == NULL ? -EINVAL : ouro__context_enter(&context);
+    if (rc == 0)
+        rc = ouro__descriptor_usable(context);
+    if (rc == 0)
+        rc = kind_of(fd, &kind);
+    if (rc < 0)
+        return rc;
+    struct ouro_stream *stream = ouro__alloc(sizeof(*stream));
+    rc = stream == NULL ? -ENOMEM : make_nonblocking(fd);
+    if (rc < 0) {
+        ouro__free(stream);
+        return rc;
+    }
+    ouro__stream_init(stream, kind, context->handle, fd);
+    *out_stream = stream;
+    return 0;
+}

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Pipe streams: the kind PIPE, one end of a pipe or FIFO.
+ *
+ * A read or write is tried at once, by the system call.  After EAGAIN the call waits until the
+ * driver reports readiness, and tries again.  This is not an operation of the ring: a read of a
+ * non-blocking pipe through io_uring returns EAGAIN instead of waiting, and a blocking pipe takes
+ * one of the kernel's worker threads for each waiting read on kernels before 6.4.
+ *
+ * Writing to a pipe without a reader raises SIGPIPE in the thread that writes, and there is no
+ * MSG_NOSIGNAL for pipes.  Since Linux 6.18 pwritev2(2) has RWF_NOSIGNAL.  Elsewhere the signal is
+ * blocked during the write and taken out of the thread's pending signals after EPIPE.
+ *
+ * Owns:    nothing; the direction is held by the public call (stream.c).
+ * Threads: any.
+ * Always:  SIGPIPE is never delivered because of a write here; a signal that was pending before
+ *          stays pending.
+ * Tests:   tests/stream/test_pipe.c
+ */
+#include "stream/pipe.h"
+
+#include "base/alloc.h"
+#include "registry/readiness.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef RWF_NOSIGNAL
+#define RWF_NOSIGNAL 0x00000100
+#endif
+
+static _Atomic bool lacks_nosignal; /* this kernel has no RWF_NOSIGNAL */
+
+void ouro__pipe_use_nosignal(bool use)
+{
+    ouro__store(&lacks_nosignal, !use, memory_order_relaxed);
+}
+
+/* Writes with SIGPIPE blocked, and takes away the one that this write has raised. */
+static ssize_t write_blocking_the_signal(int fd, const struct iovec *vectors, int count)
+{
+    const struct timespec now = {.tv_sec = 0};
+    sigset_t pipe_signal;
+    sigset_t before;
+    sigset_t pending;
+    (void)sigemptyset(&pipe_signal);
+    (void)sigaddset(&pipe_signal, SIGPIPE);
+    (void)sigemptyset(&pending);
+    (void)pthread_sigmask(SIG_BLOCK, &pipe_signal, &before);
+    bool was_blocked = sigismember(&before, SIGPIPE) == 1;
+    if (was_blocked) /* only then can one have been pending */
+        (void)sigpending(&pending);
+    ssize_t n = writev(fd, vectors, count);
+    int error = errno;
+    if (n < 0 && error == EPIPE && sigismember(&pending, SIGPIPE) != 1) {
+        while (sigtimedwait(&pipe_signal, NULL, &now) < 0 && errno == EINTR)
+            continue;
+    }
+    if (!was_blocked)
+        (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return n < 0 ? -error : n;
+}
+
+/* One write: a count or -errno. */
+static ssize_t write_once(int fd, const struct iovec *vectors, int count)
+{
+    if (!ouro__load(&lacks_nosignal, memory_order_relaxed)) {
+        ssize_t n = pwritev2(fd, vectors, count, -1, RWF_NOSIGNAL);
+        if (n >= 0)
+            return n;
+        if (errno != EOPNOTSUPP && errno != ENOSYS)
+            return -errno;
+        ouro__pipe_use_nosignal(false);
+    }
+    return write_blocking_the_signal(fd, vectors, count);
+}
+
+static ssize_t read_once(int fd, const struct iovec *vectors, int count)
+{
+    ssize_t n = readv(fd, vectors, count);
+    return n < 0 ? -errno : n;
+}
+
+typedef ssize_t transfer_function(int fd, const struct iovec *vectors, int count);
+
+/* Tries, and waits for readiness as long as the answer is EAGAIN. */
+static ssize_t transfer(struct ouro_stream *stream, struct ouro__context *context,
+                        transfer_function *try_once, uint32_t interest, const struct iovec *vectors,
+                        int count)
+{
+    struct ouro__descriptor *descriptor = &stream->descriptor;
+    uint64_t seen = 0;
+    int rc = ouro__context_interrupted(context);
+    if (rc < 0)
+        return rc;
+    for (;;) {
+        ssize_t n = try_once(descriptor->fd, vectors, count);
+        if (n == -EINTR)
+            continue;
+        /* Also between two tries: readiness that the try does not confirm must not keep the worker
+         * from its other tasks. */
+        ouro__context_spend(context);
+        if (n != -EAGAIN)
+            return n;
+        if (seen != 0)
+            ouro__descriptor_clear(descriptor, seen, interest);
+        rc = ouro__descriptor_await_ready(descriptor, context, interest, &seen);
+        if (rc < 0)
+            return rc;
+    }
+}
+
+static ssize_t pipe_readv(struct ouro_stream *stream, struct ouro__context *context,
+                          const struct iovec *vectors, int count)
+{
+    return transfer(stream, context, read_once, OURO_READABLE, vectors, count);
+}
+
+static ssize_t pipe_read(struct ouro_stream *stream, struct ouro__context *context, void *buffer,
+                         size_t size, uint32_t flags)
+{
+    if ((flags & MSG_PEEK) != 0)
+        return -EOPNOTSUPP;
+    const struct iovec vector = {.iov_base = buffer, .iov_len = size};
+    return pipe_readv(stream, context, &vector, 1);
+}
+
+static ssize_t pipe_writev(struct ouro_stream *stream, struct ouro__context *context,
+                           const struct iovec *vectors, int count)
+{
+    return transfer(stream, context, write_once, OURO_WRITABLE, vectors, count);
+}
+
+static ssize_t pipe_write(struct ouro_stream *stream, struct ouro__context *context,
+                          const void *buffer, size_t size, uint32_t flags)
+{
+    (void)flags;
+    const struct iovec vector = {.iov_base = (void *)(uintptr_t)buffer, .iov_len = size};
+    return pipe_writev(stream, context, &vector, 1);
+}
+
+static int pipe_shutdown(struct ouro_stream *stream, enum ouro_shutdown how)
+{
+    (void)stream;
+    (void)how;
+    return -EOPNOTSUPP;
+}
+
+const struct ouro__stream_kind ouro__stream_pipe = {
+    .id = OURO_STREAM_PIPE,
+    .read = pipe_read,
+    .readv = pipe_readv,
+    .write = pipe_write,
+    .writev = pipe_writev,
+    .shutdown = pipe_shutdown,
+};
+
+int ouro_pipe(struct ouro_stream **out_reader, struct ouro_stream **out_writer)
+{
+    struct ouro__context *context = NULL;
+    int fds[2];
+    int rc = out_reader == NULL || out_writer == NULL ? -EINVAL : ouro__context_enter(&context);
+    if (rc == 0)
+        rc = ouro__descriptor_usable(context);
+    if (rc < 0)
+        return rc;
+    struct ouro_stream *reader = ouro__alloc(sizeof(*reader));
+    struct ouro_stream *writer = ouro__alloc(sizeof(*writer));
+    if (reader == NULL || writer == NULL)
+        rc = -ENOMEM;
+    else if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) != 0)
+        rc = -errno;
+    if (rc < 0) {
+        ouro__free(reader);
+        ouro__free(writer);
+        return rc;
+    }
+    ouro__stream_init(reader, &ouro__stream_pipe, context->handle, fds[0]);
+    ouro__stream_init(writer, &ouro__stream_pipe, context->handle, fds[1]);
+    *out_reader = reader;
+    *out_writer = writer;
+    return 0;
+}

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Socket streams: the kinds TCP and Unix.
+ *
+ * A read is one receive into the caller's buffer, a write one send from it.
+ *
+ * Owns:    nothing; the direction is held by the public call (stream.c).
+ * Threads: any.
+ * Always:  the message header lies in this call's frame: the operation has ended at the return.
+ * Tests:   tests/stream/test_stream.c, tests/stream/test_stream_ends.c
+ */
+#include "stream/stream.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+static ssize_t socket_read(struct ouro_stream *stream, struct ouro__context *context, void *buffer,
+                           size_t size, uint32_t flags)
+{
+    struct ouro__op op = {
+        .code = OURO__OP_RECV,
+        .lane = OURO__LANE_READ,
+        .arg.io = {.buffer = buffer, .size = size, .flags = flags},
+    };
+    return ouro__descriptor_await(&stream->descriptor, context, &op);
+}
+
+static ssize_t socket_write(struct ouro_stream *stream, struct ouro__context *context,
+                            const void *buffer, size_t size, uint32_t flags)
+{
+    struct ouro__op op = {
+        .code = OURO__OP_SEND,
+        .lane = OURO__LANE_WRITE,
+        .arg.io = {.buffer = (void *)(uintptr_t)buffer, .size = size, .flags = flags},
+    };
+    return ouro__descriptor_await(&stream->descriptor, context, &op);
+}
+
+static ssize_t transfer_message(struct ouro_stream *stream, struct ouro__context *context,
+                                const struct iovec *vectors, int count, unsigned lane)
+{
+    struct msghdr header = {
+        .msg_iov = (struct iovec *)(uintptr_t)vectors,
+        .msg_iovlen = (size_t)count,
+    };
+    struct ouro__op op = {
+        .code = lane == OURO__LANE_READ ? OURO__OP_RECVMSG : OURO__OP_SENDMSG,
+        .lane = (uint8_t)lane,
+        .arg.message = {.header = &header},
+    };
+    return ouro__descriptor_await(&stream->descriptor, context, &op);
+}
+
+static ssize_t socket_readv(struct ouro_stream *stream, struct ouro__context *context,
+                            const struct iovec *vectors, int count)
+{
+    return transfer_message(stream, context, vectors, count, OURO__LANE_READ);
+}
+
+static ssize_t socket_writev(struct ouro_stream *stream, struct ouro__context *context,
+                             const struct iovec *vectors, int count)
+{
+    return transfer_message(stream, context, vectors, count, OURO__LANE_WRITE);
+}
+
+static int socket_shutdown(struct ouro_stream *stream, enum ouro_shutdown how)
+{
+    static const int native[] = {SHUT_RD, SHUT_WR, SHUT_RDWR};
+    /* The system call and not the ring's operation: it never waits, and it wakes what is pending.
+     */
+    if (shutdown(stream->descriptor.fd, native[how]) == 0)
+        return 0;
+    /* ENOTCONN: the peer has reset the connection, so both halves have ended. */
+    return errno == ENOTCONN ? 0 : -errno;
+}
+
+const struct ouro__stream_kind ouro__stream_tcp = {
+    .id = OURO_STREAM_TCP,
+    .read = socket_read,
+    .readv = socket_readv,
+    .write = socket_write,
+    .writev = socket_writev,
+    .shutdown = socket_shutdown,
+};
+
+const struct ouro__stream_kind ouro__stream_unix = {
+    .id = OURO_STREAM_UNIX,
+    .read = socket_read,
+    .readv = socket_readv,
+    .write = socket_write,
+    .writev = socket_writev,
+    .shutdown = socket_shutdown,
+};
