@@ -106,6 +106,12 @@ OURO_API int ouro_tcp_stream_set_nodelay(struct ouro_stream *stream, int on);
 #define OURO_LISTEN_F_REUSEPORT (1u << 0) /* SO_REUSEPORT: several listeners on one address */
 #define OURO_LISTEN_F_NODELAY (1u << 1)   /* accepted streams have TCP_NODELAY */
 #define OURO_LISTEN_F_V6ONLY (1u << 2)    /* IPV6_V6ONLY */
+/*
+ * With REUSEPORT: the address must be free, as without it (-EADDRINUSE); listeners that are bound
+ * afterwards with REUSEPORT alone share it.  For the first listener of a program: otherwise a
+ * second instance of the program takes a part of the first one's connections unnoticed.
+ */
+#define OURO_LISTEN_F_EXCLUSIVE (1u << 3)
 
 /* Start from OURO_TCP_LISTEN_OPTIONS_INIT; fields are only ever appended. */
 struct ouro_tcp_listen_options {

@@ -109,8 +109,10 @@ int ouro__socket_open_for_connect(const struct ouro_socket_addr *addr,
 static int make_listening(int fd, const struct ouro_socket_addr *addr, uint32_t flags, int backlog)
 {
     int family = ouro_socket_addr_family(addr);
+    bool shares = (flags & OURO_LISTEN_F_REUSEPORT) != 0;
+    bool exclusive = (flags & OURO_LISTEN_F_EXCLUSIVE) != 0;
     int rc = ouro__socket_set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-    if (rc == 0 && (flags & OURO_LISTEN_F_REUSEPORT) != 0)
+    if (rc == 0 && shares && !exclusive)
         rc = ouro__socket_set(fd, SOL_SOCKET, SO_REUSEPORT, 1);
     if (rc == 0 && (flags & OURO_LISTEN_F_NODELAY) != 0) /* accepted sockets inherit it */
         rc = ouro__socket_set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
@@ -120,6 +122,10 @@ static int make_listening(int fd, const struct ouro_socket_addr *addr, uint32_t 
         rc = bind_to(fd, addr);
     if (rc == 0 && listen(fd, backlog) != 0)
         rc = -errno;
+    /* Set only now, it permits later listeners without having permitted this one: bind and listen
+     * refuse when one of the two sockets has no SO_REUSEPORT at that time. */
+    if (rc == 0 && shares && exclusive)
+        rc = ouro__socket_set(fd, SOL_SOCKET, SO_REUSEPORT, 1);
     return rc;
 }
 

@@ -31,7 +31,8 @@ static const struct ouro_tcp_listen_options default_options = OURO_TCP_LISTEN_OP
 
 static int check_options(const struct ouro_tcp_listen_options *options)
 {
-    const uint32_t known = OURO_LISTEN_F_REUSEPORT | OURO_LISTEN_F_NODELAY | OURO_LISTEN_F_V6ONLY;
+    const uint32_t known = OURO_LISTEN_F_REUSEPORT | OURO_LISTEN_F_NODELAY | OURO_LISTEN_F_V6ONLY |
+                           OURO_LISTEN_F_EXCLUSIVE;
     bool is_known = options->size == sizeof(*options) && (options->flags & ~known) == 0;
     return is_known && options->backlog >= 0 ? 0 : -EINVAL;
 }

@@ -239,6 +239,59 @@ OURO_TEST(listen_options_are_set)
     everywhere(listen_with_options, NULL);
 }
 
+/* A first listener that is exclusive takes no part of an address that others share, and lets later
+ * ones share its own. */
+static int listen_exclusively(void *arg)
+{
+    const uint32_t shared = OURO_LISTEN_F_REUSEPORT;
+    const uint32_t exclusive = OURO_LISTEN_F_REUSEPORT | OURO_LISTEN_F_EXCLUSIVE;
+    struct ouro_tcp_listen_options options = OURO_TCP_LISTEN_OPTIONS_INIT;
+    struct ouro_tcp_listener *listeners[4];
+    uint16_t port = 0;
+    char text[OURO_TEST_ADDRESS_SIZE];
+    (void)arg;
+    listeners[0] = listen_with(exclusive, "127.0.0.1:0", &port);
+    ouro_test_address(AF_INET, port, text);
+    for (int i = 1; i < 3; i++) {
+        options.flags = exclusive;
+        ck_assert_int_eq(ouro_tcp_listener_bind(OURO_ADDRS(text), &options, &listeners[i]),
+                         -EADDRINUSE);
+        options.flags = OURO_LISTEN_F_EXCLUSIVE; /* alone: what is so without any flag */
+        ck_assert_int_eq(ouro_tcp_listener_bind(OURO_ADDRS(text), &options, &listeners[i]),
+                         -EADDRINUSE);
+        options.flags = shared;
+        ck_assert_int_eq(ouro_tcp_listener_bind(OURO_ADDRS(text), &options, &listeners[i]), 0);
+    }
+    /* The kernel deals the connections out: none of the three is left without one. */
+    for (int i = 0; i < 3; i++) {
+        int peers[256];
+        struct ouro_deadline deadline;
+        struct ouro_stream *stream = NULL;
+        int count = 0;
+        int rc = -ETIMEDOUT;
+        while (rc == -ETIMEDOUT && count < 256) {
+            peers[count++] = ouro_test_connect(AF_INET, port);
+            ck_assert_int_eq(
+                ouro_deadline_begin(&deadline, count < 256 ? OURO_MILLISECOND : 10 * OURO_SECOND),
+                0);
+            rc = ouro_tcp_listener_accept(listeners[i], &stream, NULL);
+            (void)ouro_deadline_end(&deadline);
+        }
+        ck_assert_int_eq(rc, 0);
+        ck_assert_int_eq(ouro_stream_close(stream), 0);
+        while (count > 0)
+            (void)close(peers[--count]);
+    }
+    for (int i = 0; i < 3; i++)
+        ck_assert_int_eq(ouro_tcp_listener_close(listeners[i]), 0);
+    return 0;
+}
+
+OURO_TEST(an_exclusive_listener_is_the_first)
+{
+    everywhere(listen_exclusively, NULL);
+}
+
 /* [::] alone takes IPv4 too; with V6ONLY it gets along with an IPv4 listener. */
 static int listen_on_both(void *arg)
 {
