@@ -39,8 +39,8 @@ class Ouro:
 
     def argv(self, *args):
         """connect and serve run on the case's driver, unless the case names one itself."""
-        args = [str(arg) for arg in args]
-        chosen = any(arg.startswith("--driver") for arg in args)
+        args = [arg if isinstance(arg, bytes) else str(arg) for arg in args]
+        chosen = any(os.fsencode(arg).startswith(b"--driver") for arg in args)
         if args and args[0] in ("connect", "serve") and self.driver != "unit" and not chosen:
             args.insert(1, "--driver=" + self.driver)
         return [self.path] + args
@@ -175,7 +175,7 @@ class Peer:
         for connection in self.held:
             connection.close()
         if self.failures:
-            raise AssertionError("the peer failed: " + "; ".join(self.failures))
+            raise AssertionError("the peer failed: " + "; ".join(self.failures[:3]))
 
     def accept(self):
         while True:
@@ -225,6 +225,12 @@ def echo_all(connection):
         if not part:
             return
         connection.sendall(part)
+
+
+def take(connection):
+    """Reads nothing, and closes when the other side does, be it by a reset."""
+    with contextlib.suppress(ConnectionResetError):
+        connection.recv(1)
 
 
 def reset(connection):

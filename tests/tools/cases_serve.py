@@ -97,8 +97,14 @@ def test_ipv6(ouro):
 
 
 def test_address_in_use(ouro):
-    with ouro.echo() as server:
-        failed_with(ouro.run("serve", "echo", server.address), 1, server.address, "EADDRINUSE")
+    """Whatever the number of workers is: those of one server share the address, two servers do
+    not."""
+    for first, second in ((1, 1), (1, 2), (2, 1), (2, 2), (3, 3)):
+        with ouro.echo("--workers", first) as server:
+            done = ouro.run("serve", "echo", "--workers", second, server.address)
+            failed_with(done, 1, server.address, "EADDRINUSE")
+            with client(server.port) as connection:
+                ask(connection, b"still here")
     failed_with(ouro.run("serve", "echo", "192.0.2.1:0"), 1, "EADDRNOTAVAIL")
 
 

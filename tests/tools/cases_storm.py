@@ -9,19 +9,11 @@ import signal
 import socket
 import tempfile
 
-from blackbox import (LIMIT, Peer, contains, ended, equal, refusing_address, unanswered_address,
-                      until)
+from blackbox import (LIMIT, Peer, contains, ended, equal, refusing_address, take,
+                      unanswered_address, until)
 
 KEYS = {"target", "driver", "count", "concurrency", "connected", "failed", "interrupted", "rate",
         "secs", "cpu_us", "p50", "p90", "p99", "p999", "max", "errors"}
-
-
-def take(connection):
-    """Closes when the other side does."""
-    try:
-        connection.recv(1)
-    except ConnectionResetError:
-        pass
 
 
 def sockets_to_port(port):

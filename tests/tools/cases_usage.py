@@ -23,10 +23,36 @@ def test_wrong_commands(unit):
     refuse(unit, ["", "nothing", "--nothing", "connect --nothing", "probe --nothing", "probe more"])
 
 
+# The old ways to write IPv4 among them: getaddrinfo(3) would take them for addresses.
+NO_HOST_PORT = (
+    "host", "host:", ":80", "host:http", "host:65536", "host:-1", "host:+1", "host: 1", "::1",
+    "[::1]", "[::1]:", "::1:80", "[127.0.0.1]:80", "[host]:80", "[]:80", "[::1", "1.2.3.4:80:80",
+    "127.1:80", "1:80", "2130706433:80", "0x7f.1:80", "*:80", "127.0.0.1/8:80", "ho%st:80",
+    ".host:80", "host name:80", "\t:80", "", "http://host:80")
+
+
 def test_wrong_addresses(unit):
+    """Every command that takes an address refuses the same."""
+    for command in (["connect"], ["connect", "--count=2"], ["connect", "--relay"],
+                    ["connect", "--json"], ["serve", "echo"], ["serve", "echo", "--workers=2"]):
+        for address in NO_HOST_PORT:
+            done = unit.run(*command, address)
+            try:
+                failed_with(done, 2, "ouro", "'%s'" % address)
+            except AssertionError as error:
+                raise AssertionError(f"ouro {command} {address!r}: {error}")
     refuse(unit, ["connect " + address for address in (
-        "host", "host:", ":80", "host:http", "host:65536", "host:-1", "host:+1", "::1", "[::1]",
-        "[::1]:", "1.2.3.4:80:80", "unix:", "unix:" + "x" * 200, "127.0.0.1:1 127.0.0.1:2")])
+        "unix:", "unix:" + "x" * 200, "127.0.0.1:1 127.0.0.1:2")])
+    refuse(unit, ["serve echo unix:/tmp/x", "serve echo unix:"])
+    refuse(unit, ["connect --from " + address for address in (
+        "127.1", "*", "[127.0.0.1]", "[127.0.0.1]:80", "host", "unix:/tmp/x", "127.0.0.1:")])
+
+
+def test_names_are_no_usage_errors(unit):
+    """What looks like a name is asked for, and that fails with 1."""
+    for name in ("nothing.invalid:80", "no_thing.invalid:0", "a-1.invalid:65535", "1a.invalid:1"):
+        failed_with(unit.run("connect", name), 1, name, "EAI_")
+        failed_with(unit.run("serve", "echo", name), 1, name, "EAI_")
 
 
 def test_wrong_options_of_connect(unit):

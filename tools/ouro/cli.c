@@ -1,43 +1,28 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the subcommands share: strict reading of arguments, messages, JSON, and a runtime for the
- * length of one function.
+ * What the subcommands share: strict reading of arguments, and a runtime for the length of one
+ * function.
  *
  * Reading is strict because a command line is often another program's output: "10" without a unit
  * is no duration, "1e3" no count, and nothing is rounded or cut silently.
  *
- * Owns:    the program's name, for messages.
- * Threads: the main thread's, except cli_error().
+ * Owns:    the runtime while it runs.
+ * Threads: the main thread's.
  */
 #include "cli.h"
 
 #include <errno.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
-static char program_name[32] = "ouro";
-
-void cli_set_name(const char *name)
-{
-    snprintf(program_name, sizeof(program_name), "ouro%s%s", *name ? " " : "", name);
-}
-
-void cli_error(const char *format, ...)
-{
-    char line[1024];
-    va_list args;
-    va_start(args, format);
-    vsnprintf(line, sizeof(line), format, args);
-    va_end(args);
-    fprintf(stderr, "%s: %s\n", program_name, line);
-}
+#include "output.h"
 
 void cli_parse(const struct argp *argp, const char *name, int argc, char **argv, void *input)
 {
-    cli_set_name(name);
-    argv[0] = program_name; /* argp takes it for its messages and for --help */
+    output_set_name(name);
+    argv[0] = (char *)output_name(); /* argp takes it for its messages and for --help */
     argp_parse(argp, argc, argv, 0, NULL, input);
 }
 
@@ -113,6 +98,22 @@ bool cli_parse_ip(const char *text, struct ouro_socket_addr *out_addr)
     return false;
 }
 
+bool cli_is_host_port(const char *text)
+{
+    struct ouro_socket_addr addr;
+    if (ouro_socket_addr_parse(text, &addr) == 0)
+        return ouro_socket_addr_family(&addr) != AF_UNIX;
+    if (strncmp(text, "unix:", 5) == 0)
+        return false;
+    /* Outside of a runtime a name is not asked for: it gives -OURO_ENORUNTIME. */
+    struct ouro_socket_addr *list = NULL;
+    size_t count = 0;
+    int rc = ouro_resolve(OURO_ADDRS(text), &list, &count);
+    if (rc == 0)
+        ouro_addr_list_free(list);
+    return rc != -OURO_EADDRSYNTAX;
+}
+
 const char *cli_driver_name(enum ouro_driver_kind driver)
 {
     switch (driver) {
@@ -135,26 +136,16 @@ const char *cli_format_duration(int64_t duration_ns, char *buffer, size_t size_b
     return buffer;
 }
 
-bool cli_print_json(FILE *stream, json_t *object)
-{
-    bool written = object != NULL && json_dumpf(object, stream, JSON_REAL_PRECISION(9)) == 0 &&
-                   fputc('\n', stream) != EOF && fflush(stream) == 0;
-    json_decref(object);
-    if (!written)
-        cli_error("cannot write the result");
-    return written;
-}
-
 /* Why no runtime could be made; a driver that was demanded has a reason worth a second line. */
 static void explain_no_runtime(int rc)
 {
-    cli_error("cannot start: %s (%s)", ouro_strerror(rc), ouro_err_name(rc));
+    output_error("cannot start: %s (%s)", ouro_strerror(rc), ouro_err_name(rc));
     struct ouro_probe *probe = NULL;
     if (rc != -OURO_ENODRIVER || ouro_probe_new(&probe) < 0)
         return;
-    cli_error("why: %s", ouro_probe_reason(probe));
+    output_error("why: %s", ouro_probe_reason(probe));
     if (*ouro_probe_remedy(probe))
-        cli_error("what to change: %s", ouro_probe_remedy(probe));
+        output_error("what to change: %s", ouro_probe_remedy(probe));
     ouro_probe_free(probe);
 }
 
@@ -171,14 +162,13 @@ int cli_run(const struct ouro_runtime_config *config, ouro_task_function *functi
     int result = CLI_FAILED;
     rc = ouro_runtime_block_on(runtime, function, arg, &result);
     if (rc < 0) {
-        cli_error("cannot run: %s (%s)", ouro_strerror(rc), ouro_err_name(rc));
+        output_error("cannot run: %s (%s)", ouro_strerror(rc), ouro_err_name(rc));
         result = CLI_FAILED;
     }
 
     /*
-     * After a failure something may hang that does not end in time, a resolver for instance.  It
-     * ends with the process, which is about to: waiting for it would break the promise of
-     * --timeout.
+     * After a failure a thread may still wait for a resolver that does not answer.  It ends with
+     * the process.  Freeing the runtime would wait for it, longer than --timeout allows.
      */
     rc = ouro_runtime_shutdown(runtime, grace_ns);
     if (rc == 0 && result == CLI_OK)

@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the subcommands of `ouro` share: exit codes, reading of arguments, messages, JSON output.
+ * What the subcommands of `ouro` share: exit codes, reading of arguments, a runtime to run in.
  */
 #ifndef OURO_CLI_H
 #define OURO_CLI_H
 
 #include <argp.h>
-#include <jansson.h>
 #include <ouro.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -21,17 +20,10 @@ enum cli_exit {
 /* Where connect goes and serve listens unless told otherwise. */
 #define CLI_DEFAULT_ADDRESS "127.0.0.1:6142"
 
-/* The subcommands: their arguments, argv[0] being the subcommand's name; they return an exit code.
- */
+/* The subcommands.  argv[0] is the subcommand's name; they return an exit code. */
 int cli_connect(int argc, char **argv);
 int cli_serve(int argc, char **argv);
 int cli_probe(int argc, char **argv);
-
-/* One line to stderr, "ouro connect: " in front, in one write so that lines do not mix. */
-void cli_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
-
-/* What cli_error() puts in front: "ouro connect". */
-void cli_set_name(const char *name);
 
 /* argp_parse() with "ouro NAME" as the program's name.  Does not return on errors and --help. */
 void cli_parse(const struct argp *argp, const char *name, int argc, char **argv, void *input);
@@ -48,14 +40,18 @@ bool cli_parse_driver(const char *text, enum ouro_driver_kind *out_driver);
 /* An IP address with or without a port ("::1" as well as "[::1]:80"); port 0 if it has none. */
 bool cli_parse_ip(const char *text, struct ouro_socket_addr *out_addr);
 
+/*
+ * Whether @text can be an address to connect to or to listen on: "HOST:PORT", where the host is an
+ * IPv4 address, an IPv6 address in brackets, or a name, which is not asked for yet.  The library's
+ * rule (addr.h), so that what passes here is never refused as no address later.
+ */
+bool cli_is_host_port(const char *text);
+
 /* "auto", "uring", "epoll". */
 const char *cli_driver_name(enum ouro_driver_kind driver);
 
 /* "0.123 ms", "5.001 s"; into and returning @buffer. */
 const char *cli_format_duration(int64_t duration_ns, char *buffer, size_t size_bytes);
-
-/* Prints @object on one line and releases it.  False when it could not be written. */
-bool cli_print_json(FILE *stream, json_t *object);
 
 /*
  * Makes a runtime, runs @function(@arg) in it, ends it within @grace_ns.  Returns what the function

@@ -2,9 +2,9 @@
 /*
  * `ouro connect`: its command line.
  *
- * Everything that can be known to be wrong is refused here, with exit code 2, before a runtime
- * exists: options that contradict each other, an address that is none.  What is left can only fail
- * by what the network does, and that is exit code 1.
+ * What is wrong by itself is refused here, with exit code 2, before a runtime exists: options that
+ * contradict each other, a text that is no address.  What fails later fails because of the network
+ * or the system, with exit code 1.
  *
  * Owns:    nothing beyond the options.
  * Threads: the main thread's.
@@ -77,30 +77,23 @@ static error_t parse_value(int key, const char *arg, struct argp_state *state)
     }
 }
 
-/* What the address is; its family where it is a literal. */
+/* Whether the target is an address, and of which kind. */
 static void check_target(struct argp_state *state)
 {
     struct target *target = &((struct connect_options *)state->input)->target;
     const char *text = target->text;
-    struct ouro_socket_addr addr;
-    int rc = ouro_socket_addr_parse(text, &addr);
     target->addrs.kind = OURO_ADDRS_TEXT;
     target->addrs.text = text;
     if (strncmp(text, "unix:", 5) == 0) {
+        int rc = ouro_socket_addr_parse(text, &target->unix_addr);
         if (rc < 0)
             argp_error(state, "'%s': %s", text, ouro_strerror(rc));
         if (target->addrs.flags != 0 || target->has_from)
             argp_error(state, "-4, -6 and --from are for IP addresses");
         target->is_unix = true;
-        target->unix_addr = addr;
-        return;
-    }
-    /* Not a literal: a name, and a port in digits. */
-    const char *colon = strrchr(text, ':');
-    uint64_t port;
-    if (rc < 0 && (colon == NULL || colon == text || !cli_parse_count(colon + 1, 0, 65535, &port) ||
-                   memchr(text, ':', (size_t)(colon - text)) != NULL))
+    } else if (!cli_is_host_port(text)) {
         argp_error(state, "'%s' is neither HOST:PORT nor unix:PATH", text);
+    }
 }
 
 static void check(struct argp_state *state)

@@ -27,8 +27,8 @@ int connect_once(const struct connect_options *options);
 int connect_storm(const struct connect_options *options);
 
 /*
- * In a task: copies stdin to the stream and the stream to stdout, until both have ended.  What goes
- * wrong is said on stderr.  Returns an exit code; the stream remains the caller's.
+ * In a task: copies stdin to the stream and the stream to stdout, until both have ended.  Reports
+ * failures on stderr.  Returns an exit code; the stream remains the caller's.
  */
 int relay_run(struct ouro_stream *stream);
 

@@ -2,15 +2,19 @@
 /*
  * One connection: made, reported, used for a relay if one was asked for, closed.
  *
- * stdout is for the result alone (`created stream`, or a JSON object); with a relay it belongs to
- * the peer's data, and the result goes to stderr.  The trace and failures always do.
+ * stdout gets the result alone (`created stream`, or a JSON object).  With a relay stdout gets the
+ * peer's data, and the result is a message on stderr: a stderr that takes no messages does not stop
+ * the relay.  The trace and failures always go to stderr.
  *
  * Owns:    the attempts and the trace of the one connection.
  * Threads: the main thread: a current-thread runtime.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "connect.h"
+#include "json_text.h"
+#include "output.h"
 
 struct once {
     const struct connect_options *options;
@@ -36,84 +40,112 @@ static void report_failure(const struct once *once)
         const struct ouro_connect_attempt *attempt = &attempts->kept[i];
         ouro_socket_addr_format(&attempt->addr, addr, sizeof(addr));
         bool same = strcmp(addr, text) == 0;
-        cli_error("%s%s%s: %s (%s) after %s", same ? "" : text, same ? "" : ": ", addr,
-                  ouro_strerror(attempt->error), ouro_err_name(attempt->error),
-                  cli_format_duration(attempt->duration_ns, duration, sizeof(duration)));
+        output_error("%s%s%s: %s (%s) after %s", same ? "" : text, same ? "" : ": ", addr,
+                     ouro_strerror(attempt->error), ouro_err_name(attempt->error),
+                     cli_format_duration(attempt->duration_ns, duration, sizeof(duration)));
     }
     if (attempts->count == 0)
-        cli_error("%s: %s (%s) after %s", text, ouro_strerror(once->rc), ouro_err_name(once->rc),
-                  cli_format_duration(once->duration_ns, duration, sizeof(duration)));
+        output_error("%s: %s (%s) after %s", text, ouro_strerror(once->rc), ouro_err_name(once->rc),
+                     cli_format_duration(once->duration_ns, duration, sizeof(duration)));
     else if (attempts->count > TARGET_ATTEMPTS_MAX)
-        cli_error("%s: and %zu more addresses", text, attempts->count - TARGET_ATTEMPTS_MAX);
+        output_error("%s: and %zu more addresses", text, attempts->count - TARGET_ATTEMPTS_MAX);
+}
+
+static json_t *json_addr(const struct ouro_socket_addr *addr)
+{
+    char text[OURO_ADDR_TEXT_MAX];
+    return json_text_string(ouro_socket_addr_format(addr, text, sizeof(text)));
 }
 
 static json_t *json_attempts(const struct attempts *attempts)
 {
     json_t *array = json_array();
-    char addr[OURO_ADDR_TEXT_MAX];
-    for (size_t i = 0; i < attempts_kept(attempts); i++) {
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < attempts_kept(attempts); i++) {
         const struct ouro_connect_attempt *attempt = &attempts->kept[i];
         json_t *error =
             attempt->error == 0 ? json_null() : json_string(ouro_err_name(attempt->error));
-        json_array_append_new(array,
-                              json_pack("{s:s,s:o,s:f,s:f}", "address",
-                                        ouro_socket_addr_format(&attempt->addr, addr, sizeof(addr)),
-                                        "error", error, "start_us", (double)attempt->start_ns / 1e3,
-                                        "duration_us", (double)attempt->duration_ns / 1e3));
+        rc = json_array_append_new(
+            array, json_pack("{s:o,s:o,s:f,s:f}", "address", json_addr(&attempt->addr), "error",
+                             error, "start_us", (double)attempt->start_ns / 1e3, "duration_us",
+                             (double)attempt->duration_ns / 1e3));
     }
-    return array;
-}
-
-static void json_set_addr(json_t *object, const char *key, int rc,
-                          const struct ouro_socket_addr *addr)
-{
-    char text[OURO_ADDR_TEXT_MAX];
     if (rc == 0)
-        json_object_set_new(object, key,
-                            json_string(ouro_socket_addr_format(addr, text, sizeof(text))));
+        return array;
+    json_decref(array);
+    return NULL;
 }
 
+/* Adds the addresses of both ends.  What the kernel does not tell, after a reset, is left out. */
+static int json_add_ends(json_t *object, const struct once *once)
+{
+    struct ouro_socket_addr addr;
+    if (ouro_stream_kind(once->stream) != OURO_STREAM_TCP)
+        return json_object_set_new(object, "peer", json_addr(&once->options->target.unix_addr));
+    int rc = 0;
+    if (ouro_tcp_stream_local_addr(once->stream, &addr) == 0)
+        rc |= json_object_set_new(object, "local", json_addr(&addr));
+    if (ouro_tcp_stream_peer_addr(once->stream, &addr) == 0)
+        rc |= json_object_set_new(object, "peer", json_addr(&addr));
+    return rc;
+}
+
+/* The result as JSON.  NULL without memory. */
 static json_t *json_result(const struct once *once)
 {
     struct ouro_handle *handle = ouro_handle_current();
     json_t *object =
-        json_pack("{s:b,s:s,s:s,s:s,s:f,s:o}", "connected", once->rc == 0, "target",
-                  once->options->target.text, "driver", cli_driver_name(ouro_handle_driver(handle)),
-                  "driver_reason", ouro_handle_driver_reason(handle), "us",
-                  (double)once->duration_ns / 1e3, "attempts", json_attempts(&once->attempts));
+        json_pack("{s:b,s:o,s:s,s:s,s:f,s:o}", "connected", once->rc == 0, "target",
+                  json_text_string(once->options->target.text), "driver",
+                  cli_driver_name(ouro_handle_driver(handle)), "driver_reason",
+                  ouro_handle_driver_reason(handle), "us", (double)once->duration_ns / 1e3,
+                  "attempts", json_attempts(&once->attempts));
     ouro_handle_unref(handle);
+    int rc = 0;
     if (once->rc < 0) {
-        json_object_set_new(object, "error", json_string(ouro_err_name(once->rc)));
-        json_object_set_new(object, "message", json_string(ouro_strerror(once->rc)));
-    } else if (ouro_stream_kind(once->stream) == OURO_STREAM_TCP) {
-        struct ouro_socket_addr addr;
-        json_set_addr(object, "local", ouro_tcp_stream_local_addr(once->stream, &addr), &addr);
-        json_set_addr(object, "peer", ouro_tcp_stream_peer_addr(once->stream, &addr), &addr);
+        rc |= json_object_set_new(object, "error", json_string(ouro_err_name(once->rc)));
+        rc |= json_object_set_new(object, "message", json_string(ouro_strerror(once->rc)));
     } else {
-        json_set_addr(object, "peer", 0, &once->options->target.unix_addr);
+        rc |= json_add_ends(object, once);
     }
-    return object;
+    if (rc == 0)
+        return object;
+    json_decref(object);
+    return NULL;
 }
 
-/* Says how it went.  False when it could not be written. */
-static bool report(struct once *once, json_t *object)
+/* A text of the relay's or the trace's, on stderr; releases it. */
+static bool write_message(char *text)
+{
+    bool written = text != NULL && output_message(text);
+    free(text);
+    return written;
+}
+
+static bool report_json(const struct once *once, json_t *object)
+{
+    if (once->options->trace &&
+        json_object_set_new(object, "trace", trace_json(&once->trace)) != 0) {
+        json_decref(object);
+        object = NULL;
+    }
+    return once->options->relay ? write_message(json_text_line(object)) : json_text_print(object);
+}
+
+/* Says how it went.  False when something of it could not be written. */
+static bool report(const struct once *once, json_t *object)
 {
     const struct connect_options *options = once->options;
-    FILE *out = options->relay ? stderr : stdout;
-    if (options->trace && !options->json)
-        trace_print(&once->trace, stderr);
-    if (options->json) {
-        if (options->trace)
-            json_object_set_new(object, "trace", trace_json(&once->trace));
-        return cli_print_json(out, object);
-    }
-    if (once->rc < 0) {
+    if (options->json)
+        return report_json(once, object);
+    bool written = !options->trace || write_message(trace_text(&once->trace));
+    if (once->rc < 0)
         report_failure(once);
-    } else if (fputs("created stream\n", out) == EOF || fflush(out) == EOF) {
-        cli_error("cannot write the result");
-        return false;
-    }
-    return true;
+    else if (options->relay)
+        written &= output_message("created stream\n");
+    else
+        written &= output_result("created stream\n");
+    return written;
 }
 
 static int connect_task(void *arg)
@@ -130,18 +162,16 @@ static int connect_task(void *arg)
 
     int code = once->rc < 0 ? CLI_FAILED : CLI_OK;
     if (options->relay) {
-        /* What the relay does is not part of the walk. */
-        trace_stop(&once->trace);
-        if (!report(once, object))
-            code = CLI_FAILED;
-        if (once->rc == 0 && code == CLI_OK)
+        trace_stop(&once->trace);   /* the relay's steps are not part of the connect */
+        (void)report(once, object); /* a stderr that refuses messages does not end the relay */
+        if (once->rc == 0)
             code = relay_run(once->stream);
         (void)ouro_stream_close(once->stream);
     } else {
         (void)ouro_stream_close(once->stream);
+        /* The driver frees what was closed in its next turn: that is the last step to show. */
         if (options->trace)
-            (void)ouro_sleep(
-                OURO_MICROSECOND); /* a turn of the driver, which frees what was closed */
+            (void)ouro_sleep(OURO_MICROSECOND);
         trace_stop(&once->trace);
         if (!report(once, object))
             code = CLI_FAILED;
@@ -154,6 +184,8 @@ int connect_once(const struct connect_options *options)
     /* Static: a resolver thread that outlives the runtime may still report to the trace. */
     static struct once once;
     once.options = options;
+    if (options->relay)
+        output_never_wait();
     struct ouro_runtime_config config = OURO_RUNTIME_CONFIG_INIT;
     config.driver = options->driver;
     if (options->trace) {

@@ -2,18 +2,19 @@
 /*
  * ouro: the command.  A table of subcommands, and the options that come before one.
  *
- * Each subcommand is a file of its own and reads its own options; here only the first word is
- * looked at.  The command is written against the public headers alone, so it is also an example of
- * how the library is used.
+ * Each subcommand is a file of its own and reads its own options; this file looks at the first word
+ * only.  The command uses the public headers alone, so it is also an example of how the library is
+ * used.
  *
- * Exit codes: 0 it happened, 1 it did not, 2 the command line makes no sense, 128 + n ended by
- * signal n.
+ * Exit codes: 0 what was asked for was done, 1 it was not, 2 the command line makes no sense,
+ * 128 + n ended by signal n.
  */
 #include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "cli.h"
+#include "output.h"
 
 static const struct {
     const char *name;
@@ -52,7 +53,7 @@ static char *help_filter(int key, const char *text, void *input)
     return list; /* argp frees what differs from @text */
 }
 
-/* The first word that is no option ends the parsing: what follows is the subcommand's. */
+/* Stops at the first word that is no option: the rest are the subcommand's arguments. */
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
     int *first = state->input;
@@ -71,9 +72,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 }
 
 /*
- * A standard descriptor that came closed would be the first thing opened here, a ring perhaps, and
- * then be read as stdin.  In its place goes one that refuses: stdin to be read, the others to be
- * written.
+ * If stdin came closed, the first file that the process opens, a ring perhaps, gets its number and
+ * would be read as stdin.  So a closed standard descriptor is replaced by one that refuses: stdin
+ * refuses to be read, the others refuse to be written.
  */
 static void occupy_standard_descriptors(void)
 {
@@ -100,6 +101,7 @@ int main(int argc, char **argv)
     argp_err_exit_status = CLI_USAGE;
 
     occupy_standard_descriptors();
+    output_start();
     if (argc > 0)
         argv[0] = (char *)"ouro";
     int first = 0;
@@ -109,6 +111,6 @@ int main(int argc, char **argv)
         if (strcmp(argv[first], commands[i].name) == 0)
             return commands[i].run(argc - first, argv + first);
     }
-    cli_error("no command '%s'; see `ouro --help'", first > 0 ? argv[first] : "");
+    output_error("no command '%s'; see `ouro --help'", first > 0 ? argv[first] : "");
     return CLI_USAGE;
 }

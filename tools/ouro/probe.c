@@ -2,7 +2,7 @@
 /*
  * `ouro probe`: what a runtime would run on here, and why.
  *
- * Everything shown comes from the library's own probe, the one a runtime decides by; this file only
+ * Everything shown comes from the library's own probe, by which a runtime decides; this file only
  * lays it out.
  *
  * Owns:    the probe.
@@ -11,6 +11,8 @@
 #include <string.h>
 
 #include "cli.h"
+#include "json_text.h"
+#include "output.h"
 
 /* One feature or quirk, by number. */
 typedef int item_function(const struct ouro_probe *probe, uint32_t index,
@@ -53,7 +55,7 @@ static void print_items(const struct ouro_probe *probe, item_function *get,
     }
 }
 
-static void print_people(const struct ouro_probe *probe)
+static bool print_people(const struct ouro_probe *probe)
 {
     bool usable = ouro_probe_uring_usable(probe) != 0;
     printf("kernel   %s\n", ouro_probe_kernel(probe));
@@ -69,32 +71,35 @@ static void print_people(const struct ouro_probe *probe)
     print_items(probe, ouro_probe_feature, feature_state, "not used");
     printf("\nKnown faults of kernels: state, what is wrong (how established)\n");
     print_items(probe, ouro_probe_quirk, quirk_state, "so ouro");
+    return output_flush();
 }
 
 static json_t *json_items(const struct ouro_probe *probe, item_function *get)
 {
     json_t *array = json_array();
     struct ouro_probe_item item;
-    for (uint32_t i = 0; get(probe, i, &item) == 0; i++)
-        json_array_append_new(
+    int rc = 0;
+    for (uint32_t i = 0; rc == 0 && get(probe, i, &item) == 0; i++)
+        rc = json_array_append_new(
             array, json_pack("{s:i,s:s,s:s,s:s,s:s,s:b,s:b,s:b,s:b,s:s}", "bit", (int)i, "name",
                              item.name, "what", item.what, "since", item.since, "how", item.how,
                              "present", item.present, "required", item.required, "trusted",
                              item.trusted, "used", item.used, "why_not", item.why_not));
-    return array;
+    if (rc == 0)
+        return array;
+    json_decref(array);
+    return NULL; /* no memory; what it was for becomes NULL too */
 }
 
 static bool print_json(const struct ouro_probe *probe)
 {
     bool usable = ouro_probe_uring_usable(probe) != 0;
-    return cli_print_json(stdout,
-                          json_pack("{s:s,s:s,s:s,s:b,s:s,s:s,s:o,s:o}", "version", ouro_version(),
-                                    "kernel", ouro_probe_kernel(probe), "driver",
-                                    cli_driver_name(usable ? OURO_DRIVER_URING : OURO_DRIVER_EPOLL),
-                                    "uring_usable", usable, "reason", ouro_probe_reason(probe),
-                                    "remedy", ouro_probe_remedy(probe), "features",
-                                    json_items(probe, ouro_probe_feature), "quirks",
-                                    json_items(probe, ouro_probe_quirk)));
+    return json_text_print(json_pack(
+        "{s:s,s:s,s:s,s:b,s:s,s:s,s:o,s:o}", "version", ouro_version(), "kernel",
+        ouro_probe_kernel(probe), "driver",
+        cli_driver_name(usable ? OURO_DRIVER_URING : OURO_DRIVER_EPOLL), "uring_usable", usable,
+        "reason", ouro_probe_reason(probe), "remedy", ouro_probe_remedy(probe), "features",
+        json_items(probe, ouro_probe_feature), "quirks", json_items(probe, ouro_probe_quirk)));
 }
 
 static error_t parse_option(int key, char *arg, struct argp_state *state)
@@ -131,18 +136,10 @@ int cli_probe(int argc, char **argv)
     struct ouro_probe *probe = NULL;
     int rc = ouro_probe_new(&probe);
     if (rc < 0) {
-        cli_error("%s (%s)", ouro_strerror(rc), ouro_err_name(rc));
+        output_error("%s (%s)", ouro_strerror(rc), ouro_err_name(rc));
         return CLI_FAILED;
     }
-    bool written = true;
-    if (json)
-        written = print_json(probe);
-    else
-        print_people(probe);
+    bool written = json ? print_json(probe) : print_people(probe);
     ouro_probe_free(probe);
-    if (!json && (fflush(stdout) == EOF || ferror(stdout))) {
-        cli_error("cannot write the result");
-        written = false;
-    }
     return written ? CLI_OK : CLI_FAILED;
 }

@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "connect.h"
+#include "output.h"
 #include "pipe_end.h"
 
 #define BUFFER_BYTES ((size_t)64 * 1024)
@@ -33,7 +34,7 @@ struct relay {
 
 static int fail(const char *what, int rc)
 {
-    cli_error("%s: %s (%s)", what, ouro_strerror(rc), ouro_err_name(rc));
+    output_error("%s: %s (%s)", what, ouro_strerror(rc), ouro_err_name(rc));
     return CLI_FAILED;
 }
 

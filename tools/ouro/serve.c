@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "output.h"
 #include "signals.h"
 
 #define WORKERS_MAX 256
@@ -101,7 +102,7 @@ static int accept_task(void *arg)
             backoff_ns = 0;
         } else if (is_shortage(rc)) {
             if (backoff_ns == 0)
-                cli_error("accept: %s (%s); waiting", ouro_strerror(rc), ouro_err_name(rc));
+                output_error("accept: %s (%s); waiting", ouro_strerror(rc), ouro_err_name(rc));
             backoff_ns = backoff_ns == 0 ? BACKOFF_MIN_NS : 2 * backoff_ns;
             if (backoff_ns > BACKOFF_MAX_NS)
                 backoff_ns = BACKOFF_MAX_NS;
@@ -110,7 +111,7 @@ static int accept_task(void *arg)
                 return rc;
         } else if (!is_of_the_peer(rc)) {
             if (rc != -ECANCELED && rc != -OURO_ESHUTDOWN) {
-                cli_error("accept: %s (%s)", ouro_strerror(rc), ouro_err_name(rc));
+                output_error("accept: %s (%s)", ouro_strerror(rc), ouro_err_name(rc));
                 (void)kill(getpid(), SIGTERM); /* as good as being told to end */
             }
             return rc;
@@ -118,13 +119,17 @@ static int accept_task(void *arg)
     }
 }
 
-/* A listener for each worker: the first settles the address (port 0), the others share it. */
+/*
+ * A listener for each worker: the first takes the address and settles the port (port 0), the others
+ * share it.  The first is exclusive, so a second server on the address fails with EADDRINUSE
+ * instead of taking a part of the connections.
+ */
 static int open_listeners(struct server *server, struct ouro_socket_addr *out_addr)
 {
     struct ouro_tcp_listen_options options = OURO_TCP_LISTEN_OPTIONS_INIT;
     options.flags = OURO_LISTEN_F_NODELAY;
     if (server->options->workers > 1)
-        options.flags |= OURO_LISTEN_F_REUSEPORT;
+        options.flags |= OURO_LISTEN_F_REUSEPORT | OURO_LISTEN_F_EXCLUSIVE;
     struct ouro_socket_addr addr;
     int rc = 0;
     for (uint64_t i = 0; i < server->options->workers && rc == 0; i++) {
@@ -134,6 +139,7 @@ static int open_listeners(struct server *server, struct ouro_socket_addr *out_ad
                                     &options, listener);
         if (rc == 0 && i == 0)
             rc = ouro_tcp_listener_local_addr(*listener, &addr);
+        options.flags &= ~OURO_LISTEN_F_EXCLUSIVE;
     }
     if (rc == 0)
         *out_addr = addr;
@@ -173,24 +179,22 @@ static int serve_task(void *arg)
     int code = CLI_FAILED;
     int rc = open_listeners(server, &addr);
     if (rc < 0) {
-        cli_error("%s: %s (%s)", server->options->address, ouro_strerror(rc), ouro_err_name(rc));
+        output_error("%s: %s (%s)", server->options->address, ouro_strerror(rc), ouro_err_name(rc));
         goto out;
     }
     rc = start_acceptors(server);
     if (rc < 0) {
-        cli_error("cannot start: %s (%s)", ouro_strerror(rc), ouro_err_name(rc));
+        output_error("cannot start: %s (%s)", ouro_strerror(rc), ouro_err_name(rc));
         goto out;
     }
 
     char text[OURO_ADDR_TEXT_MAX];
     printf("listening on %s\n", ouro_socket_addr_format(&addr, text, sizeof(text)));
-    if (fflush(stdout) == EOF) {
-        cli_error("cannot write the address");
+    if (!output_flush())
         goto out;
-    }
     rc = signals_wait(server->signal_fd);
     if (rc < 0)
-        cli_error("signals: %s (%s)", ouro_strerror(rc), ouro_err_name(rc));
+        output_error("signals: %s (%s)", ouro_strerror(rc), ouro_err_name(rc));
     else
         code = CLI_OK;
     signals_unblock(); /* a second one ends it at once */
@@ -222,6 +226,8 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_END:
         if (options->service == NULL || strcmp(options->service, "echo") != 0)
             argp_error(state, "say which service: echo");
+        if (!cli_is_host_port(options->address))
+            argp_error(state, "'%s' is not HOST:PORT", options->address);
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -255,7 +261,7 @@ int cli_serve(int argc, char **argv)
     server.options = &options;
     server.signal_fd = signals_open();
     if (server.signal_fd < 0) {
-        cli_error("signals: %s", ouro_strerror(server.signal_fd));
+        output_error("signals: %s", ouro_strerror(server.signal_fd));
         return CLI_FAILED;
     }
     struct ouro_runtime_config config = OURO_RUNTIME_CONFIG_INIT;

@@ -19,6 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "output.h"
 #include "progress.h"
 #include "signals.h"
 #include "storm.h"
@@ -113,8 +114,8 @@ static int run_workers(struct storm *storm)
             storm->workers[storm->worker_count++] = task;
     }
     if (rc < 0)
-        cli_error("%llu tasks at a time are too many: %s",
-                  (unsigned long long)storm->options->concurrency, ouro_strerror(rc));
+        output_error("%llu tasks at a time are too many: %s",
+                     (unsigned long long)storm->options->concurrency, ouro_strerror(rc));
     /* Those that could be made do the work of all. */
     for (uint64_t i = 0; i < storm->worker_count; i++) {
         (void)ouro_task_join(storm->workers[i], NULL);
@@ -136,7 +137,7 @@ static int resolve_target(struct storm *storm, struct ouro_socket_addr **out_lis
     size_t count = 0;
     int rc = ouro_resolve(&storm->target.addrs, out_list, &count);
     if (rc < 0) {
-        cli_error("%s: %s (%s)", storm->target.text, ouro_strerror(rc), ouro_err_name(rc));
+        output_error("%s: %s (%s)", storm->target.text, ouro_strerror(rc), ouro_err_name(rc));
         return rc;
     }
     storm->target.addrs =
@@ -187,14 +188,14 @@ int connect_storm(const struct connect_options *options)
     struct ouro_task **workers = calloc(options->concurrency, sizeof(*workers));
     int code = CLI_FAILED;
     if (storm == NULL || workers == NULL) {
-        cli_error("out of memory");
+        output_error("out of memory");
         goto out;
     }
     storm->options = options;
     storm->workers = workers;
     storm->signal_fd = signals_open();
     if (storm->signal_fd < 0) {
-        cli_error("signals: %s", ouro_strerror(storm->signal_fd));
+        output_error("signals: %s", ouro_strerror(storm->signal_fd));
         goto out;
     }
     struct ouro_runtime_config config = OURO_RUNTIME_CONFIG_INIT;

@@ -10,6 +10,8 @@
  */
 #include <inttypes.h>
 
+#include "json_text.h"
+#include "output.h"
 #include "storm.h"
 
 static const struct {
@@ -64,22 +66,28 @@ static const char *error_name(const struct storm_counts *counts, size_t index)
 
 static bool print_json(const struct storm_counts *counts, const struct connect_options *options)
 {
-    json_t *object = json_pack(
-        "{s:s,s:s,s:I,s:I,s:I,s:I,s:b,s:f,s:f,s:f}", "target", options->target.text, "driver",
-        cli_driver_name(counts->driver), "count", (json_int_t)options->count, "concurrency",
-        (json_int_t)options->concurrency, "connected", (json_int_t)counts->connected, "failed",
-        (json_int_t)counts->failed, "interrupted", counts->signal != 0, "rate", rate(counts),
-        "secs", seconds(counts), "cpu_us", cpu_us(counts));
+    json_t *object =
+        json_pack("{s:o,s:s,s:I,s:I,s:I,s:I,s:b,s:f,s:f,s:f}", "target",
+                  json_text_string(options->target.text), "driver", cli_driver_name(counts->driver),
+                  "count", (json_int_t)options->count, "concurrency",
+                  (json_int_t)options->concurrency, "connected", (json_int_t)counts->connected,
+                  "failed", (json_int_t)counts->failed, "interrupted", counts->signal != 0, "rate",
+                  rate(counts), "secs", seconds(counts), "cpu_us", cpu_us(counts));
+    int rc = 0;
     for (size_t i = 0; i < QUANTILE_COUNT; i++)
-        json_object_set_new(object, quantiles[i].name,
-                            json_real(quantile_us(counts, quantiles[i].fraction)));
-    json_object_set_new(object, "max", json_real((double)counts->latency.max_ns / 1e3));
+        rc |= json_object_set_new(object, quantiles[i].name,
+                                  json_real(quantile_us(counts, quantiles[i].fraction)));
+    rc |= json_object_set_new(object, "max", json_real((double)counts->latency.max_ns / 1e3));
     json_t *errors = json_object();
     for (size_t i = 0; i < STORM_ERROR_KINDS_MAX && counts->errors[i].count > 0; i++)
-        json_object_set_new(errors, error_name(counts, i),
-                            json_integer((json_int_t)counts->errors[i].count));
-    json_object_set_new(object, "errors", errors);
-    return cli_print_json(stdout, object);
+        rc |= json_object_set_new(errors, error_name(counts, i),
+                                  json_integer((json_int_t)counts->errors[i].count));
+    rc |= json_object_set_new(object, "errors", errors);
+    if (rc != 0) { /* no memory: half a result is none */
+        json_decref(object);
+        object = NULL;
+    }
+    return json_text_print(object);
 }
 
 bool storm_print(const struct storm_counts *counts, const struct connect_options *options)
@@ -102,9 +110,5 @@ bool storm_print(const struct storm_counts *counts, const struct connect_options
         printf("%10" PRIu64 "  %s%s%s\n", counts->errors[i].count, error_name(counts, i),
                i < STORM_ERROR_KINDS_MAX - 1 ? "  " : "",
                i < STORM_ERROR_KINDS_MAX - 1 ? ouro_strerror(counts->errors[i].code) : "");
-    if (fflush(stdout) == EOF || ferror(stdout)) {
-        cli_error("cannot write the result");
-        return false;
-    }
-    return true;
+    return output_flush();
 }

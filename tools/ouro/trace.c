@@ -2,10 +2,9 @@
 /*
  * Trace: what the library reports of its steps, kept while it works and printed afterwards.
  *
- * The callback runs inside the driver and may not call the library, so it copies the event and no
- * more; formatting waits until the connect is over.  Hence the times are those of the steps, not of
- * a terminal.  Every line stands for one event that happened: the words beside it explain that kind
- * of step, they are never printed without it.
+ * The callback runs inside the driver and may not call the library, so it only copies the event.
+ * Formatting waits until the connect is over, so printing does not change the times.  Every line
+ * stands for one event that happened; the words beside it explain that kind of step.
  *
  * Owns:    the records.
  * Threads: trace_callback() any; the rest one at a time, printing after trace_stop().
@@ -14,11 +13,14 @@
 
 #include <inttypes.h>
 #include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cli.h"
+#include "json_text.h"
 
-/* What a step means, for somebody who sees one for the first time. */
+/* What a step means, for a reader who sees one for the first time. */
 struct explanation {
     const char *uring;
     const char *epoll; /* NULL: the same */
@@ -78,7 +80,7 @@ void trace_stop(struct trace *trace)
     atomic_store_explicit(&trace->on, false, memory_order_release);
 }
 
-/* On the ring a step is known by what carries it; JSON keeps the library's names. */
+/* On io_uring some steps have names of its own in the table; JSON keeps the library's names. */
 static const char *step_name(const struct trace *trace, enum ouro_trace_kind kind)
 {
     if (kind == OURO_TRACE_CREATED)
@@ -174,7 +176,17 @@ static void print_values(FILE *stream, const struct trace_record *record)
     }
 }
 
-/* "fd 5, token 0x10001, ..." into a text the caller frees. */
+/* Ends a text that open_memstream(3) made.  NULL when there was not memory for all of it. */
+static char *end_text(FILE *stream, char **text)
+{
+    bool whole = ferror(stream) == 0;
+    if (fclose(stream) == 0 && whole)
+        return *text;
+    free(*text);
+    return NULL;
+}
+
+/* " fd 5 token 0x10001", for the caller to free(); empty, or with a space in front. */
 static char *describe(const struct trace_record *record)
 {
     const struct ouro_trace_event *event = &record->event;
@@ -193,39 +205,67 @@ static char *describe(const struct trace_record *record)
     if (event->token != 0)
         fprintf(stream, " token %#" PRIx64, event->token);
     print_values(stream, record);
-    fclose(stream);
-    return text;
+    return end_text(stream, &text);
 }
 
-void trace_print(const struct trace *trace, FILE *stream)
+static double since_start_us(const struct trace *trace, const struct ouro_trace_event *event)
+{
+    return (double)(event->time_ns - trace->start_ns) / 1e3;
+}
+
+/* Where the text of describe() begins. */
+static const char *without_space(const char *what)
+{
+    return *what != '\0' ? what + 1 : what;
+}
+
+char *trace_text(const struct trace *trace)
 {
     unsigned total = atomic_load_explicit(&trace->count, memory_order_relaxed);
+    char *text = NULL;
+    size_t size = 0;
+    FILE *stream = open_memstream(&text, &size);
+    if (stream == NULL)
+        return NULL;
     fprintf(stream, "driver: %s\n%10s  %-14s %-52s %s\n", cli_driver_name(trace->driver), "us",
             "step", "what happened", "what it means");
-    for (unsigned i = 0; i < kept(trace); i++) {
+    bool whole = true;
+    for (unsigned i = 0; whole && i < kept(trace); i++) {
         const struct ouro_trace_event *event = &trace->records[i].event;
         char *what = describe(&trace->records[i]);
-        fprintf(stream, "%10.1f  %-14s %-52s %s\n",
-                (double)(event->time_ns - trace->start_ns) / 1e3, step_name(trace, event->kind),
-                what != NULL && *what ? what + 1 : "", explain(trace, event->kind));
+        whole = what != NULL;
+        if (whole)
+            fprintf(stream, "%10.1f  %-14s %-52s %s\n", since_start_us(trace, event),
+                    step_name(trace, event->kind), without_space(what),
+                    explain(trace, event->kind));
         free(what);
     }
     if (total > TRACE_EVENTS_MAX)
         fprintf(stream, "            (%u more steps)\n", total - TRACE_EVENTS_MAX);
+    text = end_text(stream, &text);
+    if (whole)
+        return text;
+    free(text);
+    return NULL;
 }
 
 json_t *trace_json(const struct trace *trace)
 {
     json_t *array = json_array();
-    for (unsigned i = 0; i < kept(trace); i++) {
-        const struct trace_record *record = &trace->records[i];
-        const struct ouro_trace_event *event = &record->event;
-        char *what = describe(record);
-        json_array_append_new(array, json_pack("{s:f,s:s,s:s}", "us",
-                                               (double)(event->time_ns - trace->start_ns) / 1e3,
-                                               "step", ouro_trace_kind_name(event->kind), "what",
-                                               what != NULL && *what ? what + 1 : ""));
+    int rc = 0;
+    for (unsigned i = 0; rc == 0 && i < kept(trace); i++) {
+        const struct ouro_trace_event *event = &trace->records[i].event;
+        char *what = describe(&trace->records[i]);
+        rc = what == NULL
+                 ? -1
+                 : json_array_append_new(array, json_pack("{s:f,s:s,s:o}", "us",
+                                                          since_start_us(trace, event), "step",
+                                                          ouro_trace_kind_name(event->kind), "what",
+                                                          json_text_string(without_space(what))));
         free(what);
     }
-    return array;
+    if (rc == 0)
+        return array;
+    json_decref(array);
+    return NULL;
 }

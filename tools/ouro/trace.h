@@ -9,7 +9,6 @@
 #include <ouro.h>
 #include <stdatomic.h>
 #include <stdbool.h>
-#include <stdio.h>
 
 /* One connect has about a dozen steps; a name with many dead addresses some hundreds. */
 #define TRACE_EVENTS_MAX 1024
@@ -39,10 +38,10 @@ void trace_start(struct trace *trace);
 
 void trace_stop(struct trace *trace);
 
-/* The table, with a column that explains each step. */
-void trace_print(const struct trace *trace, FILE *stream);
+/* The table, with a column that explains each step; for the caller to free().  NULL: no memory. */
+char *trace_text(const struct trace *trace);
 
-/* The same as an array of objects. */
+/* The same as an array of objects.  NULL without memory. */
 json_t *trace_json(const struct trace *trace);
 
 #endif
