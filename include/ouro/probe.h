@@ -15,19 +15,22 @@ struct ouro_probe;
 
 /* One optional feature, or one known misbehaviour (quirk), of the kernel. */
 struct ouro_probe_item {
-    const char *name;    /* "multishot-accept" */
-    const char *what;    /* in a sentence */
-    const char *since;   /* the mainline version that brought it, "5.19"; for a quirk "" */
-    const char *how;     /* how it was established: "setup flag", "performed", "self-test" */
-    int present;         /* feature: found.  quirk: this kernel misbehaves */
-    int required;        /* io_uring is not used without it */
-    int trusted;         /* feature: no quirk speaks against it */
-    int used;            /* the runtime uses it; for a quirk: takes another path because of it */
-    const char *why_not; /* where it is present and not used: why; else "" */
+    const char *name;  /* "multishot-accept" */
+    const char *what;  /* in a sentence */
+    const char *since; /* the mainline version that brought it, "5.19"; for a quirk "" */
+    const char *how;   /* how it was established: "setup flag", "performed", "self-test" */
+    int present;       /* feature: found.  quirk: this kernel misbehaves */
+    int required;      /* io_uring is not used without it */
+    int trusted;       /* feature: no quirk speaks against it */
+    int used;          /* feature: the runtime uses it here.  quirk: the runtime has a second path,
+                          which it takes where the quirk is present or believed in (quirk_mask) */
+    const char *why_not; /* feature that is present and not used: why.  quirk that is present: what
+                            the runtime does instead.  Else "" */
 };
 
 /*
- * Looks at the kernel: a few system calls, about a millisecond, all on descriptors of its own.
+ * Looks at everything ouro knows about the kernel: some hundred system calls and a few
+ * milliseconds, all on descriptors of its own.  A runtime's start looks at less.
  *
  * Owns:    *out_probe is the caller's; release with ouro_probe_free().
  * Errors:  -ENOMEM.  A kernel without io_uring is a result, not an error.
@@ -88,7 +91,8 @@ OURO_API int ouro_probe_feature(const struct ouro_probe *probe, uint32_t index,
                                 struct ouro_probe_item *out_item);
 
 /*
- * Quirk number @index, from 0; the number is the bit in ouro_runtime_config.quirk_mask.
+ * Quirk number @index, from 0; the number is the bit in ouro_runtime_config.quirk_mask.  The bit
+ * has an effect where out_item->used is 1.
  *
  * Owns:    texts are constant.
  * Errors:  -ENOENT past the last.

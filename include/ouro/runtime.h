@@ -61,7 +61,9 @@ struct ouro_runtime_config {
                                    up to 50 us with more than one CPU; UINT32_MAX: never */
     uint64_t feature_mask;      /* optional kernel features not to use, by bit number as
                                    ouro_probe_feature() lists them */
-    uint64_t quirk_mask;        /* kernel quirks to believe in although the self-test is green */
+    uint64_t quirk_mask;        /* kernel quirks to believe in although the self-test is green, by
+                                   bit number as ouro_probe_quirk() lists them; a bit without a
+                                   path of its own (ouro_probe_item.used 0) changes nothing */
     ouro_trace_function *trace; /* called at every step of ouro/trace.h; NULL: no tracing */
     void *trace_arg;            /* its first argument */
 };

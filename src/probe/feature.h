@@ -2,7 +2,8 @@
 /*
  * The one table of what a kernel's io_uring may have, and how each entry is found out.  The
  * runtime's choice of a path, `ouro probe` and ouro-ktest all read this table, so they cannot
- * disagree.
+ * disagree.  A runtime looks only at the features it uses (probe/uses.h); the other two look at
+ * all.
  *
  * Kernel versions are not asked: stable kernels carry back-ports, some of them wrong.  Three words
  * are kept apart instead:
@@ -11,8 +12,8 @@
  *            be performed in passing, it is claimed; `how` in the table says which);
  *   trusted  present, and no quirk (probe/quirk.h) stands against it.
  *
- * Detection makes io_uring system calls.  Whoever must make none (some sandboxes kill on them)
- * simply does not call it.
+ * Detection makes io_uring system calls.  Some sandboxes kill a process that makes one, so a
+ * runtime that was told to use epoll never calls it.
  */
 #ifndef OURO_PROBE_FEATURE_H
 #define OURO_PROBE_FEATURE_H
@@ -86,9 +87,10 @@ enum ouro__feature {
     OURO__FEATURE_COUNT
 };
 
-_Static_assert(OURO__FEATURE_COUNT <= 64, "features live in a 64-bit word");
+_Static_assert(OURO__FEATURE_COUNT < 64, "features live in a 64-bit word");
 
 #define OURO__FEATURE_BIT(feature) (UINT64_C(1) << (feature))
+#define OURO__FEATURE_ALL (OURO__FEATURE_BIT(OURO__FEATURE_COUNT) - 1)
 
 struct ouro__feature_info {
     const char *name;  /* "recv-multishot": stable, for output and for masking */
@@ -109,6 +111,7 @@ enum ouro__feature_stage {
     OURO__FEATURE_STAGE_REGISTER, /* a ring was made, io_uring_register() refused */
     OURO__FEATURE_STAGE_ENTER,    /* io_uring_enter() refused */
     OURO__FEATURE_STAGE_SOCKET,   /* a NOP went through, an operation on a socket did not */
+    OURO__FEATURE_STAGE_TEST,     /* this process was out of something: no answer */
     OURO__FEATURE_STAGE_TIER,     /* everything answered, something required is missing */
     OURO__FEATURE_STAGE_DONE
 };
@@ -116,6 +119,8 @@ enum ouro__feature_stage {
 struct ouro__feature_report {
     uint64_t present;         /* OURO__FEATURE_BIT()s, see above */
     uint64_t claimed;         /* includes present */
+    uint64_t unanswered;      /* wanted, and not found out because of @shortage */
+    int shortage;             /* 0, or the first -ENOMEM, -EMFILE, ... that kept an answer away */
     uint64_t quirks;          /* OURO__QUIRK_BIT()s: wrong on this kernel */
     uint64_t quirks_untested; /* not run, not applicable, or not testable in passing */
     int error;                /* 0, or the -errno of the step that refused */
@@ -140,17 +145,27 @@ static inline bool ouro__feature_present(const struct ouro__feature_report *repo
 }
 
 /*
- * Fill @out for the running kernel, called from any thread, with all descriptors and mappings it
- * makes released again.  Costs about a millisecond.  @out is filled in any case.
+ * Fill @out for the running kernel, as far as @wanted (OURO__FEATURE_BIT()s) goes.  Called from any
+ * thread; all descriptors and mappings it makes are released again.  What a runtime uses costs a
+ * tenth of what OURO__FEATURE_ALL costs.  @out is filled in any case.
  *
- * Returns 0 when the 6.1 tier can run; else what refused: -ENOSYS, -EPERM, -ENOMEM, ..., or
- * -ENOTSUP when everything answered and a required feature is missing.
+ * Returns 0 when the wanted part of the 6.1 tier is there; else what refused: -ENOSYS, -EPERM,
+ * ...; what this process is short of: -ENOMEM, -EMFILE, ...; or -ENOTSUP when everything answered
+ * and something required is missing.
  */
-int ouro__feature_detect(struct ouro__feature_report *out);
+int ouro__feature_detect(uint64_t wanted, struct ouro__feature_report *out);
+
+/* Whether a later look by this process would find the same: false after a shortage. */
+bool ouro__feature_answer_lasts(const struct ouro__feature_report *report);
+
+/* Fills in what the system says about itself: the fields from sysctl_io_uring_disabled to
+ * memlock_limit_bytes, the kernel's release and the machine. */
+void ouro__feature_read_system(struct ouro__feature_report *report);
 
 /*
  * Two lines for a person, both without newline, cut to their buffers, empty when @report is fine:
- * why io_uring was not chosen, and what to change so that it is.
+ * why io_uring was not chosen, and what to change so that it is.  Needs
+ * ouro__feature_read_system() first.
  */
 void ouro__feature_explain(const struct ouro__feature_report *report, char *why, size_t why_size,
                            char *change, size_t change_size);

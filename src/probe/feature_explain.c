@@ -2,8 +2,9 @@
 /*
  * Why io_uring was not chosen, and what to change, in a line each.
  *
- * "Operation not permitted" can be a sysctl, a seccomp filter or a security module; the report
- * holds enough to say which, and naming the knob is what makes the message worth printing.
+ * An EPERM can come from a sysctl, a seccomp filter or a security module, and each has its own
+ * remedy.  So the system is read first (the sysctl, /proc/self/status, the memlock limit), and the
+ * lines name what to change.
  *
  * Owns:    nothing.
  * Threads: any.
@@ -14,8 +15,55 @@
 #include "probe/feature.h"
 
 #include <errno.h>
-#include <inttypes.h>
+#include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+/* Reads the start of a small file: its length, or -errno. */
+static ssize_t read_small_file(const char *path, char *buffer, size_t size)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    ssize_t got = read(fd, buffer, size - 1);
+    int rc = errno;
+    (void)close(fd);
+    if (got < 0)
+        return -rc;
+    buffer[got] = '\0';
+    return got;
+}
+
+static int number_after(const char *text, const char *label)
+{
+    const char *at = strstr(text, label);
+    if (at == NULL)
+        return -1;
+    return (int)strtol(at + strlen(label), NULL, 10);
+}
+
+void ouro__feature_read_system(struct ouro__feature_report *report)
+{
+    struct utsname uts;
+    if (uname(&uts) == 0) {
+        memcpy(report->kernel_release, uts.release, sizeof(report->kernel_release) - 1);
+        memcpy(report->machine, uts.machine, sizeof(report->machine) - 1);
+    }
+    report->sysctl_io_uring_disabled = -1;
+    report->seccomp_mode = -1;
+    char text[4096];
+    if (read_small_file("/proc/sys/kernel/io_uring_disabled", text, sizeof(text)) > 0)
+        report->sysctl_io_uring_disabled = (int)strtol(text, NULL, 10);
+    if (read_small_file("/proc/self/status", text, sizeof(text)) > 0)
+        report->seccomp_mode = number_after(text, "\nSeccomp:");
+    struct rlimit limit;
+    report->memlock_limit_bytes = UINT64_MAX;
+    if (getrlimit(RLIMIT_MEMLOCK, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY)
+        report->memlock_limit_bytes = (uint64_t)limit.rlim_cur;
+}
 
 struct line {
     char *text;
@@ -65,11 +113,12 @@ static const char *refused_call(enum ouro__feature_stage stage)
         return "io_uring_enter()";
     case OURO__FEATURE_STAGE_SOCKET:
         return "an operation on a socket";
+    case OURO__FEATURE_STAGE_TEST:
     case OURO__FEATURE_STAGE_TIER:
     case OURO__FEATURE_STAGE_DONE:
         break;
     }
-    return "detection";
+    return "a test of io_uring";
 }
 
 static void explain_missing(const struct ouro__feature_report *report, struct line *why,
@@ -99,7 +148,7 @@ static void explain_refusal(const struct ouro__feature_report *report, struct li
                             struct line *change)
 {
     put(why, refused_call(report->stage));
-    put(why, " was refused with ");
+    put(why, report->stage == OURO__FEATURE_STAGE_TEST ? " ended with " : " was refused with ");
     put_error(why, report->error);
     const int sysctl = report->sysctl_io_uring_disabled;
     if (report->stage == OURO__FEATURE_STAGE_SETUP && report->error == -EPERM && sysctl > 0) {
@@ -108,15 +157,21 @@ static void explain_refusal(const struct ouro__feature_report *report, struct li
         put(change, "as root: sysctl kernel.io_uring_disabled=0");
         if (sysctl == 1)
             put(change, ", or put this user in the group of kernel.io_uring_group");
-    } else if (report->error == -ENOMEM) {
-        put(why, ": no locked memory left, the limit is ");
+    } else if (report->error == -ENOMEM && report->memlock_limit_bytes != UINT64_MAX) {
+        put(why, ": no memory, of which ");
         put_number(why, report->memlock_limit_bytes / 1024);
-        put(why, " KiB");
+        put(why, " KiB may be locked");
         put(change, "raise RLIMIT_MEMLOCK (ulimit -l, LimitMEMLOCK=) or the memory limit of the "
                     "control group");
+    } else if (report->error == -ENOMEM) {
+        put(why, ": no memory");
+        put(change, "raise the memory limit of the control group");
     } else if (report->error == -EMFILE || report->error == -ENFILE) {
         put(why, ": no descriptor left");
-        put(change, "raise RLIMIT_NOFILE (ulimit -n, LimitNOFILE=)");
+        put(change, report->error == -EMFILE ? "raise RLIMIT_NOFILE (ulimit -n, LimitNOFILE=)"
+                                             : "as root: raise the sysctl fs.file-max");
+    } else if (report->stage == OURO__FEATURE_STAGE_TEST || report->error == -ETIME) {
+        put(change, "try again when the machine is less busy");
     } else if (report->seccomp_mode == 2) {
         put(why, ", and this process runs under a seccomp filter");
         put(change, "allow io_uring_setup, io_uring_enter and io_uring_register in the sandbox's "

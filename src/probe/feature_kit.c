@@ -2,8 +2,8 @@
 /*
  * The kit: what detection and the quirk self-tests stand on.
  *
- * It goes to the kernel as directly as liburing allows, because what is being found out is the
- * kernel: SQEs are zeroed and filled by hand, waits are one enter with a timeout in it.
+ * It calls the kernel as directly as liburing allows, because the kernel is what is being tested:
+ * SQEs are zeroed and filled by hand, a wait is one enter with a timeout in it.
  *
  * Owns:    the ring, descriptors and mappings between each open and its close.
  * Threads: a kit is used by the thread that opened it; kits share nothing.
@@ -35,6 +35,15 @@ int64_t ouro__kit_now_ns(void)
     struct timespec now;
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
     return (int64_t)now.tv_sec * INT64_C(1000000000) + (int64_t)now.tv_nsec;
+}
+
+int ouro__kit_note(struct ouro__kit_ring *kit, int rc)
+{
+    bool is_shortage = rc == -ENOMEM || rc == -EMFILE || rc == -ENFILE || rc == -ENOBUFS ||
+                       rc == -EAGAIN || rc == -EBUSY;
+    if (is_shortage && kit->shortage == 0)
+        kit->shortage = rc;
+    return rc;
 }
 
 /*
@@ -92,7 +101,7 @@ int ouro__kit_submit(struct ouro__kit_ring *kit)
     do {
         rc = io_uring_submit(&kit->ring);
     } while (rc == -EINTR);
-    return rc;
+    return ouro__kit_note(kit, rc);
 }
 
 static bool take_cqe(struct ouro__kit_ring *kit, struct ouro__kit_cqe *out)
@@ -103,7 +112,22 @@ static bool take_cqe(struct ouro__kit_ring *kit, struct ouro__kit_cqe *out)
     *out =
         (struct ouro__kit_cqe){.user_data = cqe->user_data, .res = cqe->res, .flags = cqe->flags};
     io_uring_cqe_seen(&kit->ring, cqe);
+    /* As results, -EAGAIN and -ENOBUFS are answers: nothing to accept, no buffer provided. */
+    if (out->res != -EAGAIN && out->res != -ENOBUFS && out->res != -EBUSY)
+        (void)ouro__kit_note(kit, out->res);
     return true;
+}
+
+bool ouro__kit_has_cqe(const struct ouro__kit_ring *kit)
+{
+    return io_uring_cq_ready(&kit->ring) > 0;
+}
+
+void ouro__kit_drain(struct ouro__kit_ring *kit)
+{
+    struct ouro__kit_cqe cqe;
+    while (take_cqe(kit, &cqe))
+        continue;
 }
 
 int ouro__kit_wait(struct ouro__kit_ring *kit, int64_t timeout_ns, struct ouro__kit_cqe *out)
@@ -124,10 +148,36 @@ int ouro__kit_wait(struct ouro__kit_ring *kit, int64_t timeout_ns, struct ouro__
         if (take_cqe(kit, out))
             return 0;
         if (rc < 0 && rc != -EINTR)
-            return rc;
+            return ouro__kit_note(kit, rc);
         if (ouro__kit_now_ns() >= deadline_ns)
             return -ETIME;
     }
+}
+
+int ouro__kit_wait_for_nothing(struct ouro__kit_ring *kit, uint32_t flags, const void *arg,
+                               size_t arg_size)
+{
+    int rc = 0;
+    do {
+        rc = io_uring_enter2((unsigned)kit->ring.ring_fd, 0, 1, IORING_ENTER_GETEVENTS | flags,
+                             (void *)(uintptr_t)arg, arg_size);
+    } while (rc == -EINTR);
+    return ouro__kit_note(kit, rc);
+}
+
+/* -ETIME for what is certain to come: the process was stopped, or the machine is very busy; the
+ * kernel has not said no. */
+static void note_silence(struct ouro__kit_ring *kit, int rc)
+{
+    if (rc == -ETIME && kit->shortage == 0)
+        kit->shortage = rc;
+}
+
+int ouro__kit_expect(struct ouro__kit_ring *kit, struct ouro__kit_cqe *out)
+{
+    int rc = ouro__kit_wait(kit, OURO__KIT_ANSWER_NS, out);
+    note_silence(kit, rc);
+    return rc;
 }
 
 int ouro__kit_call(struct ouro__kit_ring *kit, uint64_t user_data, struct ouro__kit_cqe *out)
@@ -138,13 +188,15 @@ int ouro__kit_call(struct ouro__kit_ring *kit, uint64_t user_data, struct ouro__
         struct ouro__kit_cqe cqe;
         const int64_t left_ns = deadline_ns - ouro__kit_now_ns();
         if (left_ns < 0)
-            return -ETIME;
-        rc = ouro__kit_wait(kit, left_ns, &cqe);
+            rc = -ETIME;
+        else
+            rc = ouro__kit_wait(kit, left_ns, &cqe);
         if (rc == 0 && cqe.user_data == user_data) {
             *out = cqe;
             return 0;
         }
     }
+    note_silence(kit, rc);
     return rc;
 }
 
@@ -207,14 +259,19 @@ int ouro__kit_listen(int backlog, struct ouro__kit_listener *out)
     return 0;
 }
 
-bool ouro__kit_setup_takes(uint32_t flags)
+bool ouro__kit_setup_takes(struct ouro__kit_ring *kit, uint32_t flags)
 {
     struct io_uring_params params = {.flags = flags | IORING_SETUP_CLAMP};
-    int fd = io_uring_setup(4, &params);
+    int fd = ouro__kit_note(kit, io_uring_setup(4, &params));
     if (fd < 0)
         return false;
     (void)close(fd);
     return true;
+}
+
+int ouro__kit_register(struct ouro__kit_ring *kit, uint32_t opcode, void *arg, uint32_t nr)
+{
+    return ouro__kit_note(kit, io_uring_register((unsigned)kit->ring.ring_fd, opcode, arg, nr));
 }
 
 void ouro__kit_shut(int *fd)
@@ -230,12 +287,12 @@ int ouro__kit_buffers_open(struct ouro__kit_ring *kit, uint16_t bgid, uint32_t b
     const size_t size = KIT_PAGE + (size_t)OURO__KIT_BUFFERS * KIT_BUFFER_MAX;
     void *map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (map == MAP_FAILED)
-        return -errno;
+        return ouro__kit_note(kit, -errno);
     struct ouro__buf_reg reg = {.ring_addr = (uint64_t)(uintptr_t)map,
                                 .ring_entries = OURO__KIT_BUFFERS,
                                 .bgid = bgid,
                                 .flags = flags};
-    int rc = io_uring_register((unsigned)kit->ring.ring_fd, IORING_REGISTER_PBUF_RING, &reg, 1);
+    int rc = ouro__kit_register(kit, IORING_REGISTER_PBUF_RING, &reg, 1);
     if (rc < 0) {
         (void)munmap(map, size);
         return rc;
@@ -256,7 +313,7 @@ void ouro__kit_buffers_close(struct ouro__kit_ring *kit, struct ouro__kit_buffer
     if (buffers->ring == NULL)
         return;
     struct ouro__buf_reg reg = {.bgid = buffers->bgid};
-    (void)io_uring_register((unsigned)kit->ring.ring_fd, IORING_UNREGISTER_PBUF_RING, &reg, 1);
+    (void)ouro__kit_register(kit, IORING_UNREGISTER_PBUF_RING, &reg, 1);
     (void)munmap(buffers->ring, KIT_PAGE + (size_t)OURO__KIT_BUFFERS * KIT_BUFFER_MAX);
     buffers->ring = NULL;
 }

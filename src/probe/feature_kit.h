@@ -11,12 +11,14 @@
 
 #define OURO__KIT_NS_PER_MS INT64_C(1000000)
 #define OURO__KIT_ANSWER_NS (200 * OURO__KIT_NS_PER_MS) /* for what is certain to come */
+#define OURO__KIT_SOON_NS 1000                          /* for what shall not come */
 #define OURO__KIT_DEFER (IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN)
 
 struct ouro__kit_ring {
     struct io_uring ring;
     struct io_uring_params params;
     struct io_uring_sqe spare; /* handed out when the ring is full: filled, never submitted */
+    int shortage; /* the first error since this was 0 that says nothing about the kernel */
 };
 
 struct ouro__kit_cqe {
@@ -27,8 +29,18 @@ struct ouro__kit_cqe {
 
 int64_t ouro__kit_now_ns(void);
 
+/*
+ * Remembers @rc in kit->shortage when it means that this process is out of something (memory,
+ * descriptors) or got no answer in time, and not that the kernel lacks something.  Returns @rc.
+ * The calls below do it for what they return; callers do it for their own system calls.
+ */
+int ouro__kit_note(struct ouro__kit_ring *kit, int rc);
+
 /* Whether io_uring_setup() takes these flags. */
-bool ouro__kit_setup_takes(uint32_t flags);
+bool ouro__kit_setup_takes(struct ouro__kit_ring *kit, uint32_t flags);
+
+/* io_uring_register() on the kit's ring: what it returns, or -errno. */
+int ouro__kit_register(struct ouro__kit_ring *kit, uint32_t opcode, void *arg, uint32_t nr);
 
 /* A ring of @entries, CQ of at least 32.  ENOMEM is retried: old rings are torn down behind us. */
 int ouro__kit_open(struct ouro__kit_ring *kit, uint32_t entries, uint32_t setup_flags);
@@ -41,8 +53,16 @@ struct io_uring_sqe *ouro__kit_sqe(struct ouro__kit_ring *kit, uint8_t opcode, i
 int ouro__kit_submit(struct ouro__kit_ring *kit);
 /* Take the next CQE, waiting up to @timeout_ns.  0, -ETIME, or what enter said. */
 int ouro__kit_wait(struct ouro__kit_ring *kit, int64_t timeout_ns, struct ouro__kit_cqe *out);
+/* Take the next CQE, which is certain to come: -ETIME is then noted as a shortage of time. */
+int ouro__kit_expect(struct ouro__kit_ring *kit, struct ouro__kit_cqe *out);
 /* Submit, then wait for one CQE of @user_data; others are dropped.  0 or -errno. */
 int ouro__kit_call(struct ouro__kit_ring *kit, uint64_t user_data, struct ouro__kit_cqe *out);
+/* enter() for one completion that does not come, @flags and @arg as given: 0 or -errno. */
+int ouro__kit_wait_for_nothing(struct ouro__kit_ring *kit, uint32_t flags, const void *arg,
+                               size_t arg_size);
+/* Whether a completion is there; and drop all that are. */
+bool ouro__kit_has_cqe(const struct ouro__kit_ring *kit);
+void ouro__kit_drain(struct ouro__kit_ring *kit);
 /* Cancel everything and take the CQEs until none is left, so memory may be reused. */
 void ouro__kit_cancel_all(struct ouro__kit_ring *kit);
 
@@ -74,10 +94,15 @@ static inline uint32_t ouro__kit_buffer_id(const struct ouro__kit_cqe *cqe)
     return cqe->flags >> IORING_CQE_BUFFER_SHIFT;
 }
 
-/* Detection steps, each of which only ever adds bits (feature_socket.c, feature_register.c). */
-void ouro__feature_detect_sockets(struct ouro__kit_ring *kit, struct ouro__feature_report *report);
-void ouro__feature_detect_registers(struct ouro__kit_ring *kit,
-                                    struct ouro__feature_report *report);
+/* A detection step: performs something, and adds those bits of @finds that work. */
+struct ouro__feature_step {
+    void (*run)(struct ouro__kit_ring *kit, struct ouro__feature_report *report);
+    uint64_t finds;
+};
+
+/* Both end with a NULL (feature_socket.c, feature_ring.c). */
+extern const struct ouro__feature_step ouro__feature_socket_steps[];
+extern const struct ouro__feature_step ouro__feature_ring_steps[];
 
 static inline void ouro__feature_found(struct ouro__feature_report *report,
                                        enum ouro__feature feature, bool works)

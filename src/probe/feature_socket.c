@@ -2,19 +2,20 @@
 /*
  * Features of socket operations, found by performing them.
  *
- * AF_UNIX sockets where they will do, because they need no configured network: not even loopback
- * has to be up.  Zero-copy send exists for TCP and UDP only, so that one uses 127.0.0.1 and stays
- * merely claimed where there is none.
+ * AF_UNIX sockets are used wherever possible, because they need no configured network: not even
+ * loopback has to be up.  Zero-copy send exists for TCP and UDP only, so its step uses 127.0.0.1;
+ * without a loopback interface it stays claimed and is never present.
  *
  * Owns:    every descriptor and buffer it makes, until the step that made it ends.
  * Threads: the caller's.
  * Always:  a step leaves no request in flight.
- * Tests:   tests/ktest/cases_catalogue.py, tests/masks/masks.py
+ * Tests:   tests/probe/test_feature.c, tests/ktest/cases_catalogue.py
  */
 #define _GNU_SOURCE
 #include "probe/feature_kit.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <string.h>
@@ -41,13 +42,15 @@ static int result_of(struct ouro__kit_ring *kit, uint64_t user_data)
 static void detect_accept_multishot(struct ouro__kit_ring *kit, struct ouro__feature_report *report)
 {
     struct ouro__kit_listener listener;
-    if (ouro__kit_listen(4, &listener) < 0)
+    if (ouro__kit_note(kit, ouro__kit_listen(4, &listener)) < 0)
         return;
     struct io_uring_sqe *sqe = ouro__kit_sqe(kit, IORING_OP_ACCEPT, listener.fd, UD_MAIN);
     sqe->ioprio = OURO__ACCEPT_DONTWAIT;
     ouro__feature_found(report, OURO__FEATURE_ACCEPT_DONTWAIT, result_of(kit, UD_MAIN) == -EAGAIN);
 
     int client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (client < 0)
+        (void)ouro__kit_note(kit, -errno);
     sqe = ouro__kit_sqe(kit, IORING_OP_ACCEPT, listener.fd, UD_MAIN);
     sqe->ioprio = IORING_ACCEPT_MULTISHOT;
     sqe->accept_flags = SOCK_CLOEXEC;
@@ -103,7 +106,7 @@ static void detect_recv_multishot(struct ouro__kit_ring *kit, struct ouro__featu
     int fds[2] = {-1, -1};
     struct ouro__kit_buffers buffers = {0};
     int rc = ouro__kit_buffers_open(kit, BGID, 64, OURO__KIT_BUFFERS, 0, &buffers);
-    if (rc < 0 || ouro__kit_pair(SOCK_STREAM, fds) < 0) {
+    if (rc < 0 || ouro__kit_note(kit, ouro__kit_pair(SOCK_STREAM, fds)) < 0) {
         ouro__kit_buffers_close(kit, &buffers);
         return;
     }
@@ -130,11 +133,12 @@ static void detect_recv_multishot(struct ouro__kit_ring *kit, struct ouro__featu
         (void)recv(fds[1], rest, sizeof(rest), MSG_DONTWAIT);
         ouro__kit_shut(&fds[0]);
         ouro__kit_shut(&fds[1]);
-        if (ouro__kit_pair(SOCK_DGRAM, fds) == 0)
+        if (ouro__kit_note(kit, ouro__kit_pair(SOCK_DGRAM, fds)) == 0)
             ouro__feature_found(report, OURO__FEATURE_RECVMSG_MULTISHOT,
                                 multishot_delivers(kit, IORING_OP_RECVMSG, fds, 0, &cqe));
         int ends[2];
-        if (ouro__feature_op_listed(report, OURO__OP_READ_MULTISHOT) && pipe(ends) == 0) {
+        if (ouro__feature_op_listed(report, OURO__OP_READ_MULTISHOT) &&
+            ouro__kit_note(kit, pipe2(ends, O_CLOEXEC) == 0 ? 0 : -errno) == 0) {
             const int pipe_fds[2] = {ends[1], ends[0]};
             ouro__feature_found(
                 report, OURO__FEATURE_READ_MULTISHOT,
@@ -145,8 +149,7 @@ static void detect_recv_multishot(struct ouro__kit_ring *kit, struct ouro__featu
     }
     struct ouro__buf_status status = {.buf_group = BGID};
     ouro__feature_found(report, OURO__FEATURE_PBUF_STATUS,
-                        io_uring_register((unsigned)kit->ring.ring_fd, OURO__REGISTER_PBUF_STATUS,
-                                          &status, 1) == 0);
+                        ouro__kit_register(kit, OURO__REGISTER_PBUF_STATUS, &status, 1) == 0);
     ouro__kit_buffers_close(kit, &buffers);
     ouro__kit_shut(&fds[0]);
     ouro__kit_shut(&fds[1]);
@@ -159,7 +162,7 @@ static void detect_pbuf_inc(struct ouro__kit_ring *kit, struct ouro__feature_rep
     if (ouro__kit_buffers_open(kit, BGID, 64, 1, OURO__PBUF_RING_INC, &buffers) < 0)
         return;
     struct ouro__kit_cqe cqe = {0};
-    if (ouro__kit_pair(SOCK_STREAM, fds) == 0)
+    if (ouro__kit_note(kit, ouro__kit_pair(SOCK_STREAM, fds)) == 0)
         ouro__feature_found(report, OURO__FEATURE_PBUF_INC,
                             multishot_delivers(kit, IORING_OP_RECV, fds, 0, &cqe) &&
                                 (cqe.flags & OURO__CQE_F_BUF_MORE) != 0);
@@ -203,15 +206,13 @@ static int cancel_result(struct ouro__kit_ring *kit, int fd, uint32_t flags, boo
     return result;
 }
 
-static void detect_cancel(struct ouro__kit_ring *kit, struct ouro__feature_report *report)
+static void detect_cancel_keys(struct ouro__kit_ring *kit, struct ouro__feature_report *report)
 {
     int fds[2];
-    if (ouro__kit_pair(SOCK_STREAM, fds) < 0)
+    if (ouro__kit_note(kit, ouro__kit_pair(SOCK_STREAM, fds)) < 0)
         return;
     bool ended = false;
-    int rc = cancel_result(kit, fds[0], 0, &ended);
-    ouro__feature_found(report, OURO__FEATURE_CANCEL, rc == 0 && ended);
-    rc = cancel_result(kit, fds[0], IORING_ASYNC_CANCEL_FD | IORING_ASYNC_CANCEL_ALL, &ended);
+    int rc = cancel_result(kit, fds[0], IORING_ASYNC_CANCEL_FD | IORING_ASYNC_CANCEL_ALL, &ended);
     ouro__feature_found(report, OURO__FEATURE_CANCEL_FD, rc == 1 && ended);
     rc = cancel_result(kit, fds[0], IORING_ASYNC_CANCEL_FD | OURO__CANCEL_USERDATA, &ended);
     ouro__feature_found(report, OURO__FEATURE_CANCEL_USERDATA, rc != -EINVAL && rc != -ETIME);
@@ -221,8 +222,7 @@ static void detect_cancel(struct ouro__kit_ring *kit, struct ouro__feature_repor
     struct ouro__sync_cancel_reg reg = {
         .addr = 0xdead, .fd = -1, .timeout = {.tv_sec = -1, .tv_nsec = -1}};
     ouro__feature_found(report, OURO__FEATURE_SYNC_CANCEL,
-                        io_uring_register((unsigned)kit->ring.ring_fd, IORING_REGISTER_SYNC_CANCEL,
-                                          &reg, 1) == -ENOENT);
+                        ouro__kit_register(kit, IORING_REGISTER_SYNC_CANCEL, &reg, 1) == -ENOENT);
 
     char byte[1];
     struct __kernel_timespec soon = {.tv_nsec = 1000};
@@ -249,8 +249,10 @@ static void detect_cancel(struct ouro__kit_ring *kit, struct ouro__feature_repor
 static void detect_socket_cmd(struct ouro__kit_ring *kit, struct ouro__feature_report *report)
 {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0)
+    if (fd < 0) {
+        (void)ouro__kit_note(kit, -errno);
         return;
+    }
     const int on = 1;
     struct io_uring_sqe *sqe = ouro__kit_sqe(kit, IORING_OP_URING_CMD, fd, UD_MAIN);
     sqe->cmd_op = OURO__SOCKET_CMD_SETSOCKOPT;
@@ -282,21 +284,20 @@ static void detect_socket_calls(struct ouro__kit_ring *kit, struct ouro__feature
     ouro__kit_shut(&fd);
 
     struct io_uring_rsrc_register sparse = {.nr = 2, .flags = IORING_RSRC_REGISTER_SPARSE};
-    const unsigned ring_fd = (unsigned)kit->ring.ring_fd;
-    if (io_uring_register(ring_fd, IORING_REGISTER_FILES2, &sparse, sizeof(sparse)) < 0)
+    if (ouro__kit_register(kit, IORING_REGISTER_FILES2, &sparse, sizeof(sparse)) < 0)
         return;
     sqe = ouro__kit_sqe(kit, IORING_OP_SOCKET, AF_UNIX, UD_MAIN);
     sqe->off = SOCK_STREAM;
     sqe->file_index = IORING_FILE_INDEX_ALLOC;
     const int slot = result_of(kit, UD_MAIN);
     ouro__feature_found(report, OURO__FEATURE_DIRECT_FD, slot >= 0 && slot < 2);
-    (void)io_uring_register(ring_fd, IORING_UNREGISTER_FILES, NULL, 0);
+    (void)ouro__kit_register(kit, IORING_UNREGISTER_FILES, NULL, 0);
 }
 
 static void detect_send_vectorized(struct ouro__kit_ring *kit, struct ouro__feature_report *report)
 {
     int fds[2];
-    if (ouro__kit_pair(SOCK_STREAM, fds) < 0)
+    if (ouro__kit_note(kit, ouro__kit_pair(SOCK_STREAM, fds)) < 0)
         return;
     char text[] = "ouro";
     struct iovec iov[2] = {{.iov_base = text, .iov_len = 2}, {.iov_base = text + 2, .iov_len = 2}};
@@ -308,32 +309,20 @@ static void detect_send_vectorized(struct ouro__kit_ring *kit, struct ouro__feat
                         result_of(kit, UD_MAIN) == 4 &&
                             recv(fds[1], in, sizeof(in), MSG_DONTWAIT) == 4 &&
                             memcmp(in, "ouro", 4) == 0);
-
-    /* Skip: the first send posts nothing, so the first CQE is the second's. */
-    if ((report->claimed & OURO__FEATURE_BIT(OURO__FEATURE_CQE_SKIP)) != 0) {
-        sqe = ouro__kit_sqe(kit, IORING_OP_SEND, fds[0], UD_OTHER);
-        set_buffer(sqe, text, 4);
-        sqe->flags = IOSQE_CQE_SKIP_SUCCESS;
-        (void)ouro__kit_sqe(kit, IORING_OP_NOP, -1, UD_MAIN);
-        (void)ouro__kit_submit(kit);
-        struct ouro__kit_cqe cqe = {0};
-        int rc = ouro__kit_wait(kit, OURO__KIT_ANSWER_NS, &cqe);
-        ouro__feature_found(report, OURO__FEATURE_CQE_SKIP,
-                            rc == 0 && cqe.user_data == UD_MAIN &&
-                                ouro__kit_wait(kit, 0, &cqe) == -ETIME);
-    }
     ouro__kit_shut(&fds[0]);
     ouro__kit_shut(&fds[1]);
 }
 
 /* A TCP pair over 127.0.0.1, or -errno where there is no loopback. */
-static int tcp_pair(int out_fds[2])
+static int tcp_pair(struct ouro__kit_ring *kit, int out_fds[2])
 {
     struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t len = sizeof(addr);
     int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     int server = -1;
+    if (listener < 0 || client < 0)
+        (void)ouro__kit_note(kit, -errno);
     if (listener >= 0 && client >= 0 &&
         bind(listener, (const struct sockaddr *)&addr, sizeof(addr)) == 0 &&
         listen(listener, 1) == 0 && getsockname(listener, (struct sockaddr *)&addr, &len) == 0 &&
@@ -342,6 +331,8 @@ static int tcp_pair(int out_fds[2])
         struct pollfd waiting = {.fd = listener, .events = POLLIN};
         if (poll(&waiting, 1, (int)(OURO__KIT_ANSWER_NS / OURO__KIT_NS_PER_MS)) == 1)
             server = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+        if (server < 0)
+            (void)ouro__kit_note(kit, -errno);
     }
     ouro__kit_shut(&listener);
     if (server < 0) {
@@ -370,7 +361,7 @@ static bool zero_copy_send(struct ouro__kit_ring *kit, int fd, uint16_t ioprio)
 static void detect_zero_copy(struct ouro__kit_ring *kit, struct ouro__feature_report *report)
 {
     int fds[2];
-    if (!ouro__feature_op_listed(report, IORING_OP_SEND_ZC) || tcp_pair(fds) < 0)
+    if (!ouro__feature_op_listed(report, IORING_OP_SEND_ZC) || tcp_pair(kit, fds) < 0)
         return;
     ouro__feature_found(report, OURO__FEATURE_SEND_ZC, zero_copy_send(kit, fds[0], 0));
     ouro__feature_found(report, OURO__FEATURE_ZC_REPORT_USAGE,
@@ -379,14 +370,18 @@ static void detect_zero_copy(struct ouro__kit_ring *kit, struct ouro__feature_re
     ouro__kit_shut(&fds[1]);
 }
 
-void ouro__feature_detect_sockets(struct ouro__kit_ring *kit, struct ouro__feature_report *report)
-{
-    detect_accept_multishot(kit, report);
-    detect_recv_multishot(kit, report);
-    detect_pbuf_inc(kit, report);
-    detect_cancel(kit, report);
-    detect_socket_calls(kit, report);
-    detect_socket_cmd(kit, report);
-    detect_send_vectorized(kit, report);
-    detect_zero_copy(kit, report);
-}
+#define BIT(feature) OURO__FEATURE_BIT(OURO__FEATURE_##feature)
+
+const struct ouro__feature_step ouro__feature_socket_steps[] = {
+    {detect_accept_multishot, BIT(ACCEPT_MULTISHOT) | BIT(ACCEPT_DONTWAIT)},
+    {detect_recv_multishot, BIT(RECV_MULTISHOT) | BIT(PBUF_RING) | BIT(RECV_CAPS) | BIT(BUNDLE) |
+                                BIT(RECVMSG_MULTISHOT) | BIT(READ_MULTISHOT) | BIT(PBUF_STATUS)},
+    {detect_pbuf_inc, BIT(PBUF_INC)},
+    {detect_cancel_keys, BIT(CANCEL_FD) | BIT(CANCEL_USERDATA) | BIT(CANCEL_OP) | BIT(SYNC_CANCEL) |
+                             BIT(LINK_TIMEOUT) | BIT(POLL_MULTISHOT)},
+    {detect_socket_calls, BIT(SOCKET) | BIT(BIND_LISTEN) | BIT(DIRECT_FD)},
+    {detect_socket_cmd, BIT(SOCKET_CMD)},
+    {detect_send_vectorized, BIT(SEND_VECTORIZED)},
+    {detect_zero_copy, BIT(SEND_ZC) | BIT(ZC_REPORT_USAGE)},
+    {NULL, 0},
+};

@@ -110,8 +110,13 @@ int ouro__quirk_selftest(struct ouro__feature_report *report, uint64_t wanted)
             (tests[i].needs & ~report->present) != 0)
             continue;
         const int found = tests[i].run(&kit);
-        if (found < 0)
+        if (found < 0) {
+            kit.shortage = 0;
+            (void)ouro__kit_note(&kit, found);
+            if (report->shortage == 0)
+                report->shortage = kit.shortage;
             continue;
+        }
         report->quirks_untested &= ~OURO__QUIRK_BIT(i);
         if (found > 0) {
             report->quirks |= OURO__QUIRK_BIT(i);

@@ -5,6 +5,12 @@
  * A quirk is a feature that is there and wrong.  Each self-test performs the operation and looks at
  * the result, never at a version.  All of them together cost below a millisecond on a healthy
  * kernel; one that finds its quirk may wait up to 50 ms for what does not come.
+ *
+ * Most of the table is for ouro-ktest and `ouro probe`: these quirks are about things the runtime
+ * never does.  Those for which the runtime has a second path are in ouro__uring_quirk_paths()
+ * (probe/uses.h); a runtime's start tests them and no others.
+ *
+ * A quirk's number is its bit in masks that callers store, so quirks are only ever appended.
  */
 #ifndef OURO_PROBE_QUIRK_H
 #define OURO_PROBE_QUIRK_H
@@ -37,7 +43,7 @@ struct ouro__quirk_info {
     const char *name;      /* "defer-ring-fd": stable, for output and for forcing */
     const char *assertion; /* id of the ouro-ktest assertion that looks closer */
     const char *wrong;     /* what the kernel does when the bit is set */
-    const char *instead;   /* what the runtime does then */
+    const char *instead;   /* what the runtime does so that it does not matter */
     const char *known;     /* kernels it was seen on */
     bool tested;           /* false: no self-test, stays in quirks_untested */
 };
@@ -51,14 +57,11 @@ static inline bool ouro__quirk_set(const struct ouro__feature_report *report,
 }
 
 #define OURO__QUIRK_ALL (OURO__QUIRK_BIT(OURO__QUIRK_COUNT) - 1)
-/* What a runtime that waits in io_uring_enter() never meets: left out, it saves the 50 ms. */
-#define OURO__QUIRK_FOREIGN_LOOP                                                                   \
-    (OURO__QUIRK_BIT(OURO__QUIRK_DEFER_RING_FD) | OURO__QUIRK_BIT(OURO__QUIRK_DEFER_EVENTFD))
 
 /*
  * Run the self-tests of @wanted (OURO__QUIRK_BIT()s) whose feature @report has; set their bits in
- * report->quirks and take them out of quirks_untested; set selftest_ns.  Once per process, after
- * ouro__feature_detect() succeeded; may be called again with other bits.
+ * report->quirks and take them out of quirks_untested; set selftest_ns.  Call it after
+ * ouro__feature_detect() succeeded; it may be called again with other bits.
  *
  * Returns 0; -errno when no ring could be had: then the tests that did not run stay untested.
  */

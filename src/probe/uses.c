@@ -36,6 +36,17 @@ static const struct {
     {OURO__FEATURE_FUTEX, OURO__QUIRK_FUTEX_LINK_TIMEOUT},
 };
 
+bool ouro__uring_runs_on(const struct ouro__feature_report *report)
+{
+    const uint64_t needed = ouro__uring_uses() & ouro__feature_required_bits();
+    return report->stage >= OURO__FEATURE_STAGE_TEST && (report->present & needed) == needed;
+}
+
+uint64_t ouro__uring_quirk_paths(void)
+{
+    return 0;
+}
+
 const char *ouro__uring_distrusted_by(const struct ouro__feature_report *report,
                                       enum ouro__feature feature)
 {

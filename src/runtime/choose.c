@@ -12,6 +12,7 @@
 #include "epoll/epoll.h"
 #include "probe/feature.h"
 #include "probe/quirk.h"
+#include "probe/uses.h"
 #include "task/fork.h"
 #include "uring/uring.h"
 
@@ -21,27 +22,32 @@
 #include <pthread.h>
 #include <string.h>
 
-/* The kernel as it was found; a forked child looks again, it may live behind another filter. */
+/*
+ * Looks at what a runtime uses of the kernel.  Only what lasts is kept: a shortage of memory,
+ * descriptors or time is over at some point, and the next start looks again.
+ */
 static int look_at_kernel(struct ouro__feature_report *out_report)
 {
     static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     static struct ouro__feature_report found;
-    static int result;
     static bool has_looked;
     static uint32_t generation;
     (void)pthread_mutex_lock(&lock);
+    /* A forked child looks again: a seccomp filter may have been added since. */
     if (!has_looked || ouro__fork_is_child(generation)) {
-        result = ouro__feature_detect(&found);
-        if (result == 0)
-            (void)ouro__quirk_selftest(&found, OURO__QUIRK_ALL & ~OURO__QUIRK_FOREIGN_LOOP);
+        /* Guards of stacks are left out: each pool of stacks tries its first one. */
+        uint64_t wanted = ouro__uring_uses() & ~OURO__FEATURE_BIT(OURO__FEATURE_MADV_GUARD);
+        uint64_t quirks = ouro__uring_quirk_paths();
+        if (ouro__feature_detect(wanted, &found) < 0)
+            ouro__feature_read_system(&found);
+        else if (quirks != 0)
+            (void)ouro__quirk_selftest(&found, quirks);
         generation = ouro__fork_count;
-        /* Memory for a ring may be there next time: teardown of earlier rings takes its time. */
-        has_looked = result != -ENOMEM && result != -EMFILE && result != -ENFILE;
+        has_looked = ouro__feature_answer_lasts(&found);
     }
     *out_report = found;
-    int rc = result;
     (void)pthread_mutex_unlock(&lock);
-    return rc;
+    return out_report->error;
 }
 
 static void say(char *reason, size_t size, const char *text)
@@ -51,46 +57,46 @@ static void say(char *reason, size_t size, const char *text)
     reason[length] = '\0';
 }
 
-static void choose_epoll(struct ouro__choice *choice, uint64_t feature_mask)
+void ouro__choose_epoll(struct ouro__choice *choice)
 {
     choice->ops = &ouro__epoll_ops;
     choice->kind = OURO_DRIVER_EPOLL;
     choice->features = 0;
-    choice->use_madv_guard = (feature_mask & OURO__FEATURE_BIT(OURO__FEATURE_MADV_GUARD)) == 0;
+    choice->quirks = 0;
 }
 
 int ouro__choose_driver(const struct ouro_runtime_config *config, struct ouro__choice *out_choice)
 {
-    struct ouro__choice choice = {.kind = OURO_DRIVER_AUTO};
-    uint64_t guard = OURO__FEATURE_BIT(OURO__FEATURE_MADV_GUARD);
+    const uint64_t guard = OURO__FEATURE_BIT(OURO__FEATURE_MADV_GUARD);
+    struct ouro__choice choice = {
+        .kind = OURO_DRIVER_AUTO,
+        .use_madv_guard = (config->feature_mask & guard) == 0,
+    };
     if ((config->flags & OURO_RUNTIME_F_NO_IO) != 0) {
-        choice.use_madv_guard = (config->feature_mask & guard) == 0;
         say(choice.reason, sizeof(choice.reason), "the runtime was made without I/O");
         *out_choice = choice;
         return 0;
     }
-    choose_epoll(&choice, config->feature_mask);
+    ouro__choose_epoll(&choice);
     if (config->driver == OURO_DRIVER_EPOLL) {
         say(choice.reason, sizeof(choice.reason), "epoll was asked for");
         *out_choice = choice;
         return 0;
     }
-    struct ouro__feature_report report;
-    int rc = look_at_kernel(&report);
-    uint64_t required = ouro__feature_required_bits();
-    uint64_t features = report.present & ~config->feature_mask;
-    if (rc == 0 && (features & required) == required) {
+    struct ouro__feature_report report = {.error = -ENOTSUP};
+    bool masked = (config->feature_mask & ouro__feature_required_bits()) != 0;
+    int rc = masked ? -ENOTSUP : look_at_kernel(&report);
+    if (rc == 0) {
         choice.ops = &ouro__uring_ops;
         choice.kind = OURO_DRIVER_URING;
-        choice.features = features;
-        choice.quirks = report.quirks | config->quirk_mask;
-        choice.use_madv_guard = (features & guard) != 0;
+        choice.features = report.present & ~config->feature_mask;
+        choice.quirks = (report.quirks | config->quirk_mask) & ouro__uring_quirk_paths();
     } else if (config->driver == OURO_DRIVER_URING) {
-        return -OURO_ENODRIVER;
-    } else if (rc < 0) {
-        ouro__feature_explain(&report, choice.reason, sizeof(choice.reason), NULL, 0);
-    } else {
+        return ouro__feature_answer_lasts(&report) ? -OURO_ENODRIVER : rc;
+    } else if (masked) {
         say(choice.reason, sizeof(choice.reason), "a feature that io_uring needs is masked");
+    } else {
+        ouro__feature_explain(&report, choice.reason, sizeof(choice.reason), NULL, 0);
     }
     *out_choice = choice;
     return 0;

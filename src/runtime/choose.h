@@ -23,8 +23,12 @@ struct ouro__choice {
 /*
  * Chooses for @config.  The kernel is looked at once per process; never for EPOLL, since some
  * sandboxes kill on the first io_uring system call.
- * Errors: -OURO_ENODRIVER when URING was demanded and cannot run.
+ * Errors: -OURO_ENODRIVER when URING was demanded and cannot run; -ENOMEM, -EMFILE and the like
+ * when URING was demanded and a shortage kept the kernel from answering.
  */
 int ouro__choose_driver(const struct ouro_runtime_config *config, struct ouro__choice *out_choice);
+
+/* Changes @choice to epoll; reason and use_madv_guard stay. */
+void ouro__choose_epoll(struct ouro__choice *choice);
 
 #endif

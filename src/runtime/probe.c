@@ -3,7 +3,7 @@
  * The probe: what the kernel offers, for people and for programs that want to decide themselves.
  *
  * It reads the same tables, and runs the same detection and self-tests, as the runtime's own choice
- * and as ouro-ktest.
+ * and as ouro-ktest.  A runtime's start runs the part of them that it needs; the probe runs all.
  *
  * Owns:    the report and its two lines.
  * Threads: any.
@@ -31,7 +31,10 @@ int ouro_probe_new(struct ouro_probe **out_probe)
     struct ouro_probe *probe = ouro__calloc(1, sizeof(*probe));
     if (probe == NULL)
         return -ENOMEM;
-    probe->error = ouro__feature_detect(&probe->report);
+    probe->error = ouro__feature_detect(OURO__FEATURE_ALL, &probe->report);
+    ouro__feature_read_system(&probe->report);
+    if (ouro__uring_runs_on(&probe->report))
+        probe->error = 0;
     if (probe->error == 0)
         (void)ouro__quirk_selftest(&probe->report, OURO__QUIRK_ALL);
     else
@@ -70,6 +73,8 @@ const char *ouro_probe_kernel(const struct ouro_probe *probe)
 static const char *why_not(const struct ouro_probe *probe, unsigned feature)
 {
     uint64_t bit = OURO__FEATURE_BIT(feature);
+    if ((probe->report.unanswered & bit) != 0)
+        return "not found out: this process is short of memory, descriptors or time";
     if ((probe->report.present & bit) == 0)
         return (probe->report.claimed & bit) != 0 ? "claimed, but it did not work when performed"
                                                   : "";
@@ -116,6 +121,7 @@ int ouro_probe_quirk(const struct ouro_probe *probe, uint32_t index,
     const struct ouro__quirk_info *info = &ouro__quirk_table[index];
     bool untested = (probe->report.quirks_untested & OURO__QUIRK_BIT(index)) != 0;
     int present = ouro__quirk_set(&probe->report, (enum ouro__quirk)index);
+    int has_path = (ouro__uring_quirk_paths() & OURO__QUIRK_BIT(index)) != 0;
     *out_item = (struct ouro_probe_item){
         .name = info->name,
         .what = info->wrong,
@@ -123,7 +129,7 @@ int ouro_probe_quirk(const struct ouro_probe *probe, uint32_t index,
         .how = untested ? "not tested here" : "self-test",
         .present = present,
         .trusted = !untested,
-        .used = present,
+        .used = has_path,
         .why_not = present ? info->instead : "",
     };
     return 0;

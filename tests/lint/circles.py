@@ -15,7 +15,6 @@ KNOWN = [
     {"registry/driver", "registry/registration"},
     {"uring/ring", "uring/uring"},
     {"fiber/stack", "fiber/stack_slab"},
-    {"probe/feature", "probe/feature_kit", "probe/quirk", "probe/quirk_test"},
 ]
 
 

@@ -6,9 +6,10 @@ usage: masks.py OURO TESTS-DIR REFUSE [--all] [--only NAME] [--jobs N]
 
 OURO is the command, whose probe lists the features and quirks; TESTS-DIR has the test programs;
 REFUSE runs a command from which io_uring is kept.
-Without --all: the optional features that the runtime uses here and the quirks that change its path.
-With --all every one of them; where a feature that io_uring needs is masked the suite must pass on
-epoll, chosen by the runtime itself.  Always: with the system calls refused.
+Without --all: the optional features that the runtime uses here.  With --all every feature; where
+one that io_uring needs is masked the suite must pass on epoll, chosen by the runtime itself.
+Always: each quirk for which the runtime has a second path (the probe says which), and the system
+calls refused.
 """
 import argparse
 import concurrent.futures
@@ -18,8 +19,6 @@ import os
 import subprocess
 import sys
 
-# The quirks on which the runtime takes another path at run time; the others it avoids always.
-QUIRKS_WITH_A_PATH = ("unix-connect-slow",)
 SUITES = ("net", "runtime", "task", "uring", "registry", "epoll")
 
 
@@ -51,8 +50,7 @@ def variants(probe, everything, only):
             env["OURO_TEST_AUTO"] = "1"
         yield "without " + item["name"], "epoll" if item["required"] else "uring", env, 0
     for bit, item in enumerate(probe["quirks"]):
-        wanted = everything or item["name"] in QUIRKS_WITH_A_PATH
-        if wanted and (not only or item["name"] == only):
+        if item["used"] and (not only or item["name"] == only):
             yield "with " + item["name"], "uring", {"OURO_TEST_QUIRK_MASK": hex(1 << bit)}, 0
 
 

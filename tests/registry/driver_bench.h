@@ -15,6 +15,7 @@
 
 #include "epoll/epoll.h"
 #include "probe/feature.h"
+#include "probe/uses.h"
 #include "registry/driver.h"
 #include "registry/registration.h"
 #include "support/sockets.h"
@@ -38,7 +39,7 @@ static inline uint64_t bench_features(void)
 {
     static struct ouro__feature_report report;
     if (report.present == 0)
-        ck_assert_int_eq(ouro__feature_detect(&report), 0);
+        ck_assert_int_eq(ouro__feature_detect(ouro__uring_uses(), &report), 0);
     return report.present;
 }
 

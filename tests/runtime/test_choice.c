@@ -11,9 +11,16 @@
 #include "support/ouro_test.h"
 #include "support/runtime.h"
 
+#include "base/compiler.h"
+
 #include <errno.h>
 #include <ouro.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
 
 static int nothing(void *arg)
 {
@@ -21,13 +28,13 @@ static int nothing(void *arg)
     return ouro_sleep(OURO_MILLISECOND);
 }
 
-/* AUTO must choose epoll and say @word; URING must be an error; the probe must agree. */
-static int falls_back(const char *word)
+/* AUTO must choose epoll and say @word; URING must be the error @demanded; the probe must agree. */
+static int falls_back(const char *word, int demanded)
 {
     struct ouro_runtime_config config = OURO_RUNTIME_CONFIG_INIT;
     struct ouro_runtime *runtime = NULL;
     config.driver = OURO_DRIVER_URING;
-    if (ouro_runtime_new(&config, &runtime) != -OURO_ENODRIVER || runtime != NULL)
+    if (ouro_runtime_new(&config, &runtime) != demanded || runtime != NULL)
         return 1;
     config.driver = OURO_DRIVER_AUTO;
     if (ouro_runtime_new(&config, &runtime) != 0)
@@ -61,7 +68,8 @@ static int refused(void *arg)
 {
     const struct refusal *refusal = arg;
     ouro_test_forbid_uring(refusal->calls, refusal->error);
-    return falls_back(refusal->word);
+    /* Out of memory is no answer about the driver, so it is the error itself. */
+    return falls_back(refusal->word, refusal->error == ENOMEM ? -ENOMEM : -OURO_ENODRIVER);
 }
 
 OURO_TEST_UNIT(a_refused_ring_means_epoll_and_a_reason)
@@ -73,6 +81,111 @@ OURO_TEST_UNIT(a_refused_ring_means_epoll_and_a_reason)
     };
     for (unsigned i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++)
         ouro_test_child_must_pass(refused, &refusals[i]);
+}
+
+static void set_descriptor_limit(rlim_t descriptors)
+{
+    struct rlimit limit;
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_cur = descriptors;
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
+/* With @more descriptors to be had: the true error, or the true reason.  With enough of them the
+ * next start works. */
+static int first_look_in_need(void *arg)
+{
+    const rlim_t more = *(const rlim_t *)arg;
+    struct ouro_runtime_config config = OURO_RUNTIME_CONFIG_INIT;
+    struct ouro_runtime *runtime = NULL;
+    struct rlimit before;
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+    int next = dup(STDERR_FILENO);
+    (void)close(next);
+    set_descriptor_limit((rlim_t)next + more);
+    config.driver = OURO_DRIVER_URING;
+    int rc = ouro_runtime_new(&config, &runtime);
+    ck_assert_msg(rc == 0 || rc == -EMFILE, "%u: %d", (unsigned)more, rc);
+    if (rc == -EMFILE) {
+        config.driver = OURO_DRIVER_AUTO;
+        rc = ouro_runtime_new(&config, &runtime);
+        ck_assert_msg(rc == 0 || rc == -EMFILE, "%u: %d", (unsigned)more, rc);
+        if (rc == 0) {
+            struct ouro_handle *handle = ouro_runtime_handle(runtime);
+            const char *reason = ouro_handle_driver_reason(handle);
+            ck_assert_msg(strstr(reason, "EMFILE") != NULL, "%u: %s", (unsigned)more, reason);
+            ouro_handle_unref(handle);
+        }
+    }
+    ouro_runtime_free(runtime);
+    runtime = NULL;
+    set_descriptor_limit(before.rlim_cur);
+    config.driver = OURO_DRIVER_URING;
+    ck_assert_int_eq(ouro_runtime_new(&config, &runtime), 0);
+    ouro_runtime_free(runtime);
+    return 0;
+}
+
+OURO_TEST_URING(a_shortage_at_the_first_look_is_not_remembered)
+{
+    for (rlim_t more = 0; more < 10; more++)
+        ouro_test_child_must_pass(first_look_in_need, &more);
+}
+
+struct start_cost {
+    enum ouro_driver_kind driver;
+    int64_t cpu_ns;
+};
+
+static int64_t cpu_now_ns(void)
+{
+    struct timespec now;
+    ck_assert_int_eq(clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now), 0);
+    return (int64_t)now.tv_sec * OURO_SECOND + now.tv_nsec;
+}
+
+static int start_and_free(void *arg)
+{
+    struct start_cost *cost = arg; /* shared with the parent */
+    struct ouro_runtime_config config = OURO_RUNTIME_CONFIG_INIT;
+    struct ouro_runtime *runtime = NULL;
+    config.driver = cost->driver;
+    int64_t begin_ns = cpu_now_ns();
+    int rc = ouro_runtime_new(&config, &runtime);
+    ouro_runtime_free(runtime);
+    cost->cpu_ns = cpu_now_ns() - begin_ns;
+    return rc;
+}
+
+static int by_size(const void *left, const void *right)
+{
+    int64_t a = *(const int64_t *)left;
+    int64_t b = *(const int64_t *)right;
+    return (a > b) - (a < b);
+}
+
+static int64_t median_start_ns(enum ouro_driver_kind driver)
+{
+    enum { STARTS = 15 };
+    int64_t cpu_ns[STARTS];
+    struct start_cost *cost =
+        mmap(NULL, sizeof(*cost), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    ck_assert_ptr_ne(cost, MAP_FAILED);
+    for (int i = 0; i < STARTS; i++) {
+        cost->driver = driver;
+        ouro_test_child_must_pass(start_and_free, cost);
+        cpu_ns[i] = cost->cpu_ns;
+    }
+    ck_assert_int_eq(munmap(cost, sizeof(*cost)), 0);
+    qsort(cpu_ns, STARTS, sizeof(cpu_ns[0]), by_size);
+    return cpu_ns[STARTS / 2];
+}
+
+OURO_TEST_URING(starting_on_io_uring_costs_a_millisecond_at_most, .serial = true)
+{
+    int64_t more_ns = median_start_ns(OURO_DRIVER_URING) - median_start_ns(OURO_DRIVER_EPOLL);
+    int64_t limit_ns = OURO_MILLISECOND * ouro_test_slowness() * (OURO__ASAN || OURO__TSAN ? 5 : 1);
+    ck_assert_msg(more_ns <= limit_ns, "%lld ns of CPU more than epoll", (long long)more_ns);
 }
 
 static int epoll_under_kill(void *arg)

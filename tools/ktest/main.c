@@ -229,7 +229,8 @@ static void read_machine(struct kt_suite *suite)
 /* One line, and 77, where io_uring is refused; an old kernel is not a refusal. */
 static void require_io_uring(struct kt_suite *suite)
 {
-    suite->detect_rc = ouro__feature_detect(&suite->report);
+    suite->detect_rc = ouro__feature_detect(OURO__FEATURE_ALL, &suite->report);
+    ouro__feature_read_system(&suite->report);
     if (suite->detect_rc == 0)
         (void)ouro__quirk_selftest(&suite->report, OURO__QUIRK_ALL);
     if (suite->detect_rc == 0 || suite->report.stage == OURO__FEATURE_STAGE_TIER)

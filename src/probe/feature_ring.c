@@ -2,13 +2,13 @@
 /*
  * Features of the ring itself: register calls, timers, ways to wait, messages between rings.
  *
- * Passing NULL to a register opcode tells nothing: absent and present both answer EINVAL for many.
- * So each is called with proper arguments, and undone where it changes the ring.
+ * For many register opcodes NULL arguments give EINVAL whether the opcode exists or not.  So each
+ * is called with valid arguments, and undone where it changes the ring.
  *
  * Owns:    the second ring it opens.
  * Threads: the caller's.
  * Always:  the caller's ring is as it was, no request in flight.
- * Tests:   tests/ktest/cases_catalogue.py, tests/masks/masks.py
+ * Tests:   tests/probe/test_feature.c, tests/ktest/cases_catalogue.py
  */
 #define _GNU_SOURCE
 #include "probe/feature_kit.h"
@@ -19,16 +19,11 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { UD_MAIN = 1, UD_OTHER = 2, BGID_MMAP = 9, SOON_NS = 1000 };
-
-static int reg(const struct ouro__kit_ring *kit, uint32_t opcode, void *arg, uint32_t nr)
-{
-    return io_uring_register((unsigned)kit->ring.ring_fd, opcode, arg, nr);
-}
+enum { UD_MAIN = 1, UD_OTHER = 2, BGID_MMAP = 9 };
 
 static void detect_timers(struct ouro__kit_ring *kit, struct ouro__feature_report *report)
 {
-    struct __kernel_timespec soon = {.tv_nsec = SOON_NS};
+    struct __kernel_timespec soon = {.tv_nsec = OURO__KIT_SOON_NS};
     struct io_uring_sqe *sqe = ouro__kit_sqe(kit, IORING_OP_TIMEOUT, -1, UD_MAIN);
     sqe->addr = (uint64_t)(uintptr_t)&soon;
     sqe->len = 1;
@@ -42,26 +37,10 @@ static void detect_timers(struct ouro__kit_ring *kit, struct ouro__feature_repor
     ouro__kit_cancel_all(kit);
 }
 
-/* enter() for one completion that does not come, @flags and @arg as given. */
-static int wait_for_nothing(const struct ouro__kit_ring *kit, uint32_t flags, const void *arg,
-                            size_t arg_size)
-{
-    int rc = 0;
-    do {
-        rc = io_uring_enter2((unsigned)kit->ring.ring_fd, 0, 1, IORING_ENTER_GETEVENTS | flags,
-                             (void *)(uintptr_t)arg, arg_size);
-    } while (rc == -EINTR);
-    return rc;
-}
-
 static void detect_waits(struct ouro__kit_ring *kit, struct ouro__feature_report *report)
 {
-    struct __kernel_timespec soon = {.tv_nsec = SOON_NS};
+    struct __kernel_timespec soon = {.tv_nsec = OURO__KIT_SOON_NS};
     struct ouro__getevents_arg arg = {.sigmask_sz = _NSIG / 8, .ts = (uint64_t)(uintptr_t)&soon};
-    if ((report->ring_features & OURO__FEAT_NO_IOWAIT) != 0)
-        ouro__feature_found(report, OURO__FEATURE_NO_IOWAIT,
-                            wait_for_nothing(kit, IORING_ENTER_EXT_ARG | OURO__ENTER_NO_IOWAIT,
-                                             &arg, sizeof(arg)) == -ETIME);
     if ((report->ring_features & OURO__FEAT_MIN_TIMEOUT) != 0) {
         /* A NOP is there, two are asked for: without min wait this would take 50 ms. */
         struct __kernel_timespec late = {.tv_nsec = 50 * OURO__KIT_NS_PER_MS};
@@ -83,39 +62,46 @@ static void detect_waits(struct ouro__kit_ring *kit, struct ouro__feature_report
     struct __kernel_timespec past = {.tv_nsec = 1};
     arg.ts = (uint64_t)(uintptr_t)&past;
     ouro__feature_found(report, OURO__FEATURE_ABS_TIMER,
-                        wait_for_nothing(kit, IORING_ENTER_EXT_ARG | OURO__ENTER_ABS_TIMER, &arg,
-                                         sizeof(arg)) == -ETIME);
+                        ouro__kit_wait_for_nothing(kit,
+                                                   IORING_ENTER_EXT_ARG | OURO__ENTER_ABS_TIMER,
+                                                   &arg, sizeof(arg)) == -ETIME);
     struct ouro__clock_register clock = {.clockid = CLOCK_BOOTTIME};
-    if (reg(kit, OURO__REGISTER_CLOCK, &clock, 0) == 0) {
+    if (ouro__kit_register(kit, OURO__REGISTER_CLOCK, &clock, 0) == 0) {
         clock.clockid = CLOCK_MONOTONIC;
         ouro__feature_found(report, OURO__FEATURE_CLOCK,
-                            reg(kit, OURO__REGISTER_CLOCK, &clock, 0) == 0);
+                            ouro__kit_register(kit, OURO__REGISTER_CLOCK, &clock, 0) == 0);
     }
 }
 
 /* Needs a ring of its own: the region is registered before the ring is enabled. */
-static void detect_registered_wait(struct ouro__feature_report *report)
+static void detect_registered_wait(struct ouro__kit_ring *plain,
+                                   struct ouro__feature_report *report)
 {
+    if ((plain->params.flags & IORING_SETUP_DEFER_TASKRUN) == 0)
+        return;
     const size_t page = (size_t)sysconf(_SC_PAGESIZE);
     void *map = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (map == MAP_FAILED)
+    if (map == MAP_FAILED) {
+        (void)ouro__kit_note(plain, -errno);
         return;
+    }
     struct ouro__kit_ring kit;
-    if (ouro__kit_open(&kit, 4, OURO__KIT_DEFER | IORING_SETUP_R_DISABLED) == 0) {
+    int rc = ouro__kit_open(&kit, 4, OURO__KIT_DEFER | IORING_SETUP_R_DISABLED);
+    if (ouro__kit_note(plain, rc) == 0) {
         struct ouro__region_desc region = {.user_addr = (uint64_t)(uintptr_t)map,
                                            .size = page,
                                            .flags = OURO__MEM_REGION_TYPE_USER};
         struct ouro__mem_region_reg mem = {.region_uptr = (uint64_t)(uintptr_t)&region,
                                            .flags = OURO__MEM_REGION_REG_WAIT_ARG};
         struct ouro__reg_wait *wait = map;
-        wait->ts.tv_nsec = SOON_NS;
+        wait->ts.tv_nsec = OURO__KIT_SOON_NS;
         wait->flags = OURO__REG_WAIT_TS;
-        if (reg(&kit, OURO__REGISTER_MEM_REGION, &mem, 1) == 0 &&
-            reg(&kit, IORING_REGISTER_ENABLE_RINGS, NULL, 0) == 0)
-            ouro__feature_found(report, OURO__FEATURE_REGISTERED_WAIT,
-                                wait_for_nothing(&kit,
-                                                 IORING_ENTER_EXT_ARG | OURO__ENTER_EXT_ARG_REG,
-                                                 NULL, sizeof(*wait)) == -ETIME);
+        if (ouro__kit_register(&kit, OURO__REGISTER_MEM_REGION, &mem, 1) == 0 &&
+            ouro__kit_register(&kit, IORING_REGISTER_ENABLE_RINGS, NULL, 0) == 0)
+            ouro__feature_found(
+                report, OURO__FEATURE_REGISTERED_WAIT,
+                ouro__kit_wait_for_nothing(&kit, IORING_ENTER_EXT_ARG | OURO__ENTER_EXT_ARG_REG,
+                                           NULL, sizeof(*wait)) == -ETIME);
         ouro__kit_close(&kit);
     }
     (void)munmap(map, page);
@@ -126,7 +112,7 @@ static void detect_second_ring(struct ouro__kit_ring *kit, struct ouro__feature_
 {
     struct ouro__kit_ring other;
     const uint32_t flags = kit->params.flags & OURO__KIT_DEFER;
-    if (ouro__kit_open(&other, 4, flags) < 0)
+    if (ouro__kit_note(kit, ouro__kit_open(&other, 4, flags)) < 0)
         return;
     struct ouro__kit_cqe cqe = {0};
     struct io_uring_sqe *sqe = ouro__kit_sqe(kit, IORING_OP_MSG_RING, other.ring.ring_fd, UD_MAIN);
@@ -151,30 +137,26 @@ static void detect_second_ring(struct ouro__kit_ring *kit, struct ouro__feature_
         .sq_entries = 8, .cq_entries = 64, .flags = IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP};
     /* The mappings of the old size stay ours to unmap; the ring is not used after this. */
     ouro__feature_found(report, OURO__FEATURE_RESIZE,
-                        reg(&other, OURO__REGISTER_RESIZE_RINGS, &larger, 1) == 0);
+                        ouro__kit_register(&other, OURO__REGISTER_RESIZE_RINGS, &larger, 1) == 0);
     ouro__kit_close(&other);
 }
 
 static void detect_register_calls(struct ouro__kit_ring *kit, struct ouro__feature_report *report)
 {
-    if (io_uring_register_ring_fd(&kit->ring) == 1)
-        ouro__feature_found(report, OURO__FEATURE_RING_FD,
-                            io_uring_unregister_ring_fd(&kit->ring) == 1);
-
     struct ouro__buf_reg pbuf = {
         .ring_entries = 8, .bgid = BGID_MMAP, .flags = OURO__PBUF_RING_MMAP};
-    if (reg(kit, IORING_REGISTER_PBUF_RING, &pbuf, 1) == 0) {
+    if (ouro__kit_register(kit, IORING_REGISTER_PBUF_RING, &pbuf, 1) == 0) {
         pbuf = (struct ouro__buf_reg){.bgid = BGID_MMAP};
         ouro__feature_found(report, OURO__FEATURE_PBUF_MMAP,
-                            reg(kit, IORING_UNREGISTER_PBUF_RING, &pbuf, 1) == 0);
+                            ouro__kit_register(kit, IORING_UNREGISTER_PBUF_RING, &pbuf, 1) == 0);
     }
     struct ouro__napi napi = {.busy_poll_to_us = 0};
-    if (reg(kit, OURO__REGISTER_NAPI, &napi, 1) == 0)
+    if (ouro__kit_register(kit, OURO__REGISTER_NAPI, &napi, 1) == 0)
         ouro__feature_found(report, OURO__FEATURE_NAPI,
-                            reg(kit, OURO__UNREGISTER_NAPI, &napi, 1) == 0);
+                            ouro__kit_register(kit, OURO__UNREGISTER_NAPI, &napi, 1) == 0);
     uint32_t workers[2] = {0, 0};
     ouro__feature_found(report, OURO__FEATURE_IOWQ_MAX_WORKERS,
-                        reg(kit, IORING_REGISTER_IOWQ_MAX_WORKERS, workers, 2) == 0);
+                        ouro__kit_register(kit, IORING_REGISTER_IOWQ_MAX_WORKERS, workers, 2) == 0);
 
     struct ouro__query_opcodes opcodes = {0};
     struct ouro__query_hdr query = {.query_op = OURO__QUERY_OPCODES,
@@ -199,19 +181,25 @@ static void detect_futex(struct ouro__kit_ring *kit, struct ouro__feature_report
     ouro__feature_found(report, OURO__FEATURE_FUTEX, rc == 0 && cqe.res == -EAGAIN);
 }
 
-void ouro__feature_detect_registers(struct ouro__kit_ring *kit, struct ouro__feature_report *report)
+static void detect_setup_flags(struct ouro__kit_ring *kit, struct ouro__feature_report *report)
 {
-    detect_timers(kit, report);
-    detect_waits(kit, report);
-    detect_futex(kit, report);
-    detect_register_calls(kit, report);
-    detect_second_ring(kit, report);
-    if ((kit->params.flags & IORING_SETUP_DEFER_TASKRUN) != 0)
-        detect_registered_wait(report);
     ouro__feature_found(report, OURO__FEATURE_COOP_TASKRUN,
-                        ouro__kit_setup_takes(IORING_SETUP_COOP_TASKRUN));
+                        ouro__kit_setup_takes(kit, IORING_SETUP_COOP_TASKRUN));
     ouro__feature_found(report, OURO__FEATURE_NO_SQARRAY,
-                        ouro__kit_setup_takes(OURO__SETUP_NO_SQARRAY));
+                        ouro__kit_setup_takes(kit, OURO__SETUP_NO_SQARRAY));
     ouro__feature_found(report, OURO__FEATURE_CQE_MIXED,
-                        ouro__kit_setup_takes(OURO__SETUP_CQE_MIXED));
+                        ouro__kit_setup_takes(kit, OURO__SETUP_CQE_MIXED));
 }
+
+#define BIT(feature) OURO__FEATURE_BIT(OURO__FEATURE_##feature)
+
+const struct ouro__feature_step ouro__feature_ring_steps[] = {
+    {detect_timers, BIT(TIMEOUT_MULTISHOT)},
+    {detect_waits, BIT(MIN_WAIT) | BIT(ABS_TIMER) | BIT(CLOCK)},
+    {detect_futex, BIT(FUTEX)},
+    {detect_register_calls, BIT(PBUF_MMAP) | BIT(NAPI) | BIT(IOWQ_MAX_WORKERS) | BIT(QUERY)},
+    {detect_second_ring, BIT(MSG_RING) | BIT(SEND_MSG_RING) | BIT(RESIZE)},
+    {detect_registered_wait, BIT(REGISTERED_WAIT)},
+    {detect_setup_flags, BIT(COOP_TASKRUN) | BIT(NO_SQARRAY) | BIT(CQE_MIXED)},
+    {NULL, 0},
+};
