@@ -11,6 +11,7 @@
 #include <ouro/addr.h>
 #include <ouro/api.h>
 #include <ouro/error.h>
+#include <ouro/group.h>
 #include <ouro/metrics.h>
 #include <ouro/poll_evented.h>
 #include <ouro/probe.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A lock, for the few places that are not lock-free.  All of ouro's locks are leaves: nothing is
- * called, and no other lock taken, while one is held.
+ * A lock, for the few places that are not lock-free.  All of ouro's locks are leaves: no other lock
+ * is taken, and nothing of the user's is called, while one is held.
  */
 #ifndef OURO_BASE_MUTEX_H
 #define OURO_BASE_MUTEX_H

@@ -63,7 +63,12 @@ struct ouro__context {
     int64_t deadline_ns;                /* the earliest of the scopes'; OURO__NEVER without */
     struct ouro__timer timer;           /* for deadline_ns; with a worker */
     struct ouro__list link; /* in the worker's contexts; a plain thread's: handle->threads */
+    uint32_t groups;        /* begun and not ended */
 };
+
+/* The last words for a context that ends with one. */
+#define OURO__GROUP_NOT_ENDED                                                                      \
+    "a task or thread left with a group open: ouro_group_end() is missing before its return"
 
 /* Initial-exec: one instruction, not a call, also from inside a shared library. */
 extern _Thread_local struct ouro__context *ouro__context_of_thread

@@ -67,6 +67,8 @@ void ouro_leave(void)
     struct ouro__context *context = ouro__context_current();
     if (context == NULL || context->task != NULL)
         return;
+    if (OURO__UNLIKELY(context->groups != 0))
+        OURO__PANIC(OURO__GROUP_NOT_ENDED, 0);
     struct ouro_handle *handle = context->handle;
     ouro__context_set_current(NULL);
     if (context->worker == NULL) {

@@ -10,6 +10,7 @@
  *     NONE        the handle is held     its holder will find DONE, and release the task
  *     a wake_ref  its holder waits       is woken, and does the same
  *     DETACHED    it was given up        whoever runs next on this worker releases the task
+ *     GROUP       it never had one       the same, and the group is told (task/group.c)
  *
  * This happens on the task's own stack, which must not be reused before the task has left it.
  * Release runs on the worker's thread, and that thread is busy here until it has switched away.
@@ -48,6 +49,8 @@ static void task_main(void *arg)
     ouro__worker_arrived(worker);
     task->result = task->function(task->arg);
     OURO__ASSERT(task->context.scope == NULL); /* a deadline scope was begun and not ended */
+    if (OURO__UNLIKELY(task->context.groups != 0))
+        OURO__PANIC(OURO__GROUP_NOT_ENDED, 0);
     ouro__task_end(task);
     ouro__worker_switch_out_for_good(worker);
 }
@@ -106,9 +109,9 @@ static void set_name(struct ouro_task *task, const char *name)
     task->name[length] = '\0';
 }
 
-int ouro__task_new(struct ouro_handle *handle, struct ouro__worker *worker,
-                   const struct ouro_task_options *options, ouro_task_function *function, void *arg,
-                   bool joinable, struct ouro_task **out_task)
+static int make(struct ouro_handle *handle, struct ouro__worker *worker,
+                const struct ouro_task_options *options, ouro_task_function *function, void *arg,
+                uintptr_t joiner, struct ouro_task **out_task)
 {
     int rc = ouro__handle_count_in(handle);
     if (rc < 0)
@@ -121,27 +124,55 @@ int ouro__task_new(struct ouro_handle *handle, struct ouro__worker *worker,
     ouro__handle_init_context(handle, &task->context, worker, task);
     task->function = function;
     task->arg = arg;
-    ouro__atomic_init(&task->joiner, joinable ? OURO__JOINER_NONE : OURO__JOINER_DETACHED);
+    ouro__atomic_init(&task->joiner, joiner);
     ouro__atomic_init(&task->cancel, OURO__TASK_NOT_CANCELLED);
     task->release_pending = false;
     set_name(task, options == NULL ? NULL : options->name);
     char *low = ouro__stack_low(ouro__task_stack_pool(task), task);
     ouro__switch_init(&task->context.fiber, low, (size_t)((char *)task - low), task_main, task);
+    *out_task = task;
+    return 0;
+}
 
+int ouro__task_start(struct ouro_task *task)
+{
+    struct ouro__worker *worker = task->context.worker;
     if (ouro__worker_is_here(worker)) {
         start_here(task);
-    } else {
-        task->message.run = birth_message;
-        if (!ouro__driver_send(&worker->io.handle, &task->message)) {
-            ouro__switch_fini(&task->context.fiber);
-            ouro__handle_count_out(handle);
-            ouro__task_put_stack(task); /* it is from the caller's own pool, or a shared one */
-            return -OURO_ESHUTDOWN;
-        }
+        return 0;
     }
-    if (joinable)
+    task->message.run = birth_message;
+    return ouro__driver_send(&worker->io.handle, &task->message) ? 0 : -OURO_ESHUTDOWN;
+}
+
+void ouro__task_unmake(struct ouro_task *task)
+{
+    ouro__switch_fini(&task->context.fiber);
+    ouro__handle_count_out(task->context.handle);
+    ouro__task_put_stack(task); /* it is from the caller's own pool, or a shared one */
+}
+
+/* Starts a task that was made, or unmakes it. */
+static int start(struct ouro_task *task)
+{
+    int rc = ouro__task_start(task);
+    if (OURO__UNLIKELY(rc < 0))
+        ouro__task_unmake(task);
+    return rc;
+}
+
+int ouro__task_new(struct ouro_handle *handle, struct ouro__worker *worker,
+                   const struct ouro_task_options *options, ouro_task_function *function, void *arg,
+                   bool joinable, struct ouro_task **out_task)
+{
+    struct ouro_task *task = NULL;
+    uintptr_t joiner = joinable ? OURO__JOINER_NONE : OURO__JOINER_DETACHED;
+    int rc = make(handle, worker, options, function, arg, joiner, &task);
+    if (rc == 0)
+        rc = start(task);
+    if (rc == 0 && joinable)
         *out_task = task;
-    return 0;
+    return rc;
 }
 
 static int check_options(const struct ouro_task_options *options, struct ouro_handle *handle)
@@ -170,8 +201,9 @@ static struct ouro__worker *choose_worker(struct ouro_handle *handle,
     return ouro__handle_next_worker(handle);
 }
 
-int ouro_task_spawn_with(struct ouro_handle *handle, const struct ouro_task_options *options,
-                         ouro_task_function *function, void *arg, struct ouro_task **out_task)
+int ouro__task_make(struct ouro_handle *handle, const struct ouro_task_options *options,
+                    ouro_task_function *function, void *arg, uintptr_t joiner,
+                    struct ouro_task **out_task)
 {
     if (handle == NULL) {
         struct ouro__context *caller = NULL;
@@ -187,8 +219,20 @@ int ouro_task_spawn_with(struct ouro_handle *handle, const struct ouro_task_opti
         return -EINVAL;
     if (ouro__handle_is_shutdown(handle))
         return -OURO_ESHUTDOWN;
-    return ouro__task_new(handle, choose_worker(handle, options), options, function, arg,
-                          out_task != NULL, out_task);
+    return make(handle, choose_worker(handle, options), options, function, arg, joiner, out_task);
+}
+
+int ouro_task_spawn_with(struct ouro_handle *handle, const struct ouro_task_options *options,
+                         ouro_task_function *function, void *arg, struct ouro_task **out_task)
+{
+    struct ouro_task *task = NULL;
+    uintptr_t joiner = out_task != NULL ? OURO__JOINER_NONE : OURO__JOINER_DETACHED;
+    int rc = ouro__task_make(handle, options, function, arg, joiner, &task);
+    if (rc == 0)
+        rc = start(task);
+    if (rc == 0 && out_task != NULL)
+        *out_task = task;
+    return rc;
 }
 
 int ouro_task_spawn(ouro_task_function *function, void *arg, struct ouro_task **out_task)
@@ -260,8 +304,10 @@ void ouro__task_end(struct ouro_task *task)
     uintptr_t joiner = ouro__exchange(&task->joiner, OURO__JOINER_DONE, memory_order_acq_rel);
     if (joiner == OURO__JOINER_NONE)
         return;
-    if (joiner == OURO__JOINER_DETACHED) {
+    if (joiner == OURO__JOINER_DETACHED || joiner == OURO__JOINER_GROUP) {
         task->context.worker->ended = &task->context;
+        if (joiner == OURO__JOINER_GROUP)
+            task->on_end(task);
         return;
     }
     struct ouro__wake_ref *ref = (struct ouro__wake_ref *)joiner;

@@ -34,6 +34,10 @@ struct ouro_task {
     struct ouro__shared_stacks *shared_stacks; /* the shared one */
     struct ouro__inbox_node message;           /* birth; later the way home to be released */
     struct ouro__inbox_node cancel_message;
+    /* With OURO__JOINER_GROUP: what to call at the end, and its data. */
+    void (*on_end)(struct ouro_task *task);
+    void *group;
+    struct ouro__list group_link;
     bool release_pending;           /* worker's thread: released when the cancel has arrived */
     char name[OURO__TASK_NAME_MAX]; /* "": it was given none */
 };
@@ -43,11 +47,27 @@ struct ouro_task {
 #define OURO__JOINER_NONE ((uintptr_t)0)
 #define OURO__JOINER_DONE ((uintptr_t)1)
 #define OURO__JOINER_DETACHED ((uintptr_t)2)
+#define OURO__JOINER_GROUP ((uintptr_t)3) /* as DETACHED, and on_end() is called */
 
 /* What workers must know of tasks. */
 extern const struct ouro__worker_kind ouro__task_kind;
 
-/* Makes a task on @worker.  Any thread; what ouro_task_spawn_with() does after its checks. */
+/*
+ * Makes a task that is not started yet; @handle NULL: in the caller's runtime.  @joiner is what its
+ * joiner word says from its start: NONE, DETACHED or GROUP.
+ * Owns:    *out_task is for ouro__task_start() or ouro__task_unmake().
+ * Errors:  those of ouro_task_spawn_with().
+ * Threads: any.
+ */
+int ouro__task_make(struct ouro_handle *handle, const struct ouro_task_options *options,
+                    ouro_task_function *function, void *arg, uintptr_t joiner,
+                    struct ouro_task **out_task);
+/* Starts it.  -OURO_ESHUTDOWN: its worker has ended, and the task is as it was. */
+int ouro__task_start(struct ouro_task *task);
+/* On the thread that made it: releases a task that was not started. */
+void ouro__task_unmake(struct ouro_task *task);
+
+/* Makes a task on @worker and starts it.  Any thread. */
 int ouro__task_new(struct ouro_handle *handle, struct ouro__worker *worker,
                    const struct ouro_task_options *options, ouro_task_function *function, void *arg,
                    bool joinable, struct ouro_task **out_task);
