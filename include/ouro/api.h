@@ -22,6 +22,11 @@
  *   -OURO_EFORKED      the caller is a forked child of the process that made the runtime
  * and returns only when nothing of it is in flight any more: buffers, addresses and vectors may lie
  * on the caller's stack, and nothing is written to them after the return.
+ *
+ * Option structs begin with their size, which their INIT macro fills in, and fields are only ever
+ * appended.  A library that knows more fields than the program's header takes the defaults for
+ * those that are missing.  One that knows fewer accepts the struct when the fields it does not know
+ * are zero, and otherwise returns -EINVAL.
  */
 #ifndef OURO_API_H
 #define OURO_API_H

@@ -33,7 +33,12 @@ struct ouro_runtime;
 struct ouro_handle;
 
 /* Which kind of driver: AUTO takes io_uring where it can run and epoll elsewhere. */
-enum ouro_driver_kind { OURO_DRIVER_AUTO = 0, OURO_DRIVER_URING = 1, OURO_DRIVER_EPOLL = 2 };
+enum ouro_driver_kind {
+    OURO_DRIVER_AUTO = 0,
+    OURO_DRIVER_URING = 1,
+    OURO_DRIVER_EPOLL = 2,
+    OURO_DRIVER_NONE = 3, /* no I/O, as with OURO_RUNTIME_F_NO_IO */
+};
 
 enum ouro_flavour { OURO_FLAVOUR_CURRENT_THREAD = 0, OURO_FLAVOUR_MULTI_THREAD = 1 };
 
@@ -43,7 +48,7 @@ enum ouro_flavour { OURO_FLAVOUR_CURRENT_THREAD = 0, OURO_FLAVOUR_MULTI_THREAD =
 
 /*
  * Start from OURO_RUNTIME_CONFIG_INIT; 0 in a field means the default named with it.  Fields are
- * only ever appended.
+ * only ever appended (ouro/api.h says what that means for older and newer programs).
  */
 struct ouro_runtime_config {
     size_t size;                  /* sizeof(struct ouro_runtime_config) */
@@ -178,7 +183,7 @@ OURO_API int ouro_enter(struct ouro_handle *handle) OURO_MUST_CHECK;
 OURO_API void ouro_leave(void);
 
 /*
- * Which driver the runtime runs on: never OURO_DRIVER_AUTO.  Without I/O it is OURO_DRIVER_AUTO.
+ * Which driver the runtime runs on: never OURO_DRIVER_AUTO.  Without I/O it is OURO_DRIVER_NONE.
  *
  * Threads: any.
  * Since:   0.1

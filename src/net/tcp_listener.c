@@ -12,6 +12,7 @@
  * Tests:   tests/net/test_tcp_listener.c
  */
 #include "base/alloc.h"
+#include "base/options.h"
 #include "net/resolve.h"
 #include "net/socket.h"
 #include "stream/stream.h"
@@ -27,14 +28,13 @@ struct ouro_tcp_listener {
     struct ouro__descriptor descriptor;
 };
 
-static const struct ouro_tcp_listen_options default_options = OURO_TCP_LISTEN_OPTIONS_INIT;
-
 static int check_options(const struct ouro_tcp_listen_options *options)
 {
     const uint32_t known = OURO_LISTEN_F_REUSEPORT | OURO_LISTEN_F_NODELAY | OURO_LISTEN_F_V6ONLY |
                            OURO_LISTEN_F_EXCLUSIVE;
-    bool is_known = options->size == sizeof(*options) && (options->flags & ~known) == 0;
-    return is_known && options->backlog >= 0 ? 0 : -EINVAL;
+    if (options == NULL || (options->flags & ~known) != 0 || options->backlog < 0)
+        return -EINVAL;
+    return 0;
 }
 
 /* The first of the addresses that can be listened on. */
@@ -73,8 +73,8 @@ int ouro_tcp_listener_bind(const struct ouro_to_socket_addrs *addrs,
                            struct ouro_tcp_listener **out_listener)
 {
     struct ouro__context *context = NULL;
-    if (options == NULL)
-        options = &default_options;
+    struct ouro_tcp_listen_options defaults = OURO_TCP_LISTEN_OPTIONS_INIT;
+    options = ouro__options_read(options, &defaults, sizeof(defaults));
     int rc = addrs == NULL || out_listener == NULL ? -EINVAL : check_options(options);
     if (rc == 0)
         rc = ouro__context_enter(&context);

@@ -13,6 +13,7 @@
  */
 #include <ouro/tcp.h>
 
+#include "base/options.h"
 #include "net/connect.h"
 #include "net/resolve.h"
 #include "net/socket.h"
@@ -25,13 +26,11 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
-static const struct ouro_tcp_connect_options default_options = OURO_TCP_CONNECT_OPTIONS_INIT;
-
 static int check_options(const struct ouro_tcp_connect_options *options)
 {
     const uint32_t known = OURO_CONNECT_F_NODELAY | OURO_CONNECT_F_KEEPALIVE |
                            OURO_CONNECT_F_RESET | OURO_CONNECT_F_SEQUENTIAL;
-    if (options->size != sizeof(*options) || (options->flags & ~known) != 0)
+    if (options == NULL || (options->flags & ~known) != 0)
         return -EINVAL;
     if (options->send_buffer_bytes < 0 || options->receive_buffer_bytes < 0 ||
         options->stagger_ns < 0)
@@ -93,8 +92,8 @@ int ouro_tcp_stream_connect_with(const struct ouro_to_socket_addrs *addrs,
 {
     struct ouro__context *context = NULL;
     struct ouro_stream *stream = NULL;
-    if (options == NULL)
-        options = &default_options;
+    struct ouro_tcp_connect_options defaults = OURO_TCP_CONNECT_OPTIONS_INIT;
+    options = ouro__options_read(options, &defaults, sizeof(defaults));
     int rc = addrs == NULL || out_stream == NULL ? -EINVAL : check_options(options);
     if (rc == 0)
         rc = ouro__context_enter(&context);

@@ -69,7 +69,7 @@ int ouro__choose_driver(const struct ouro_runtime_config *config, struct ouro__c
 {
     const uint64_t guard = OURO__FEATURE_BIT(OURO__FEATURE_MADV_GUARD);
     struct ouro__choice choice = {
-        .kind = OURO_DRIVER_AUTO,
+        .kind = OURO_DRIVER_NONE,
         .use_madv_guard = (config->feature_mask & guard) == 0,
     };
     if ((config->flags & OURO_RUNTIME_F_NO_IO) != 0) {

@@ -13,7 +13,7 @@
 
 struct ouro__choice {
     const struct ouro__driver_ops *ops; /* NULL: no I/O */
-    enum ouro_driver_kind kind;         /* AUTO: no I/O */
+    enum ouro_driver_kind kind;         /* NONE: no I/O */
     uint64_t features;                  /* that may be used */
     uint64_t quirks;                    /* to work around */
     bool use_madv_guard;

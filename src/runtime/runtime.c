@@ -14,6 +14,7 @@
 #include "runtime/runtime.h"
 
 #include "base/alloc.h"
+#include "base/options.h"
 #include "blocking/pool.h"
 #include "runtime/choose.h"
 #include "runtime/threads.h"
@@ -51,18 +52,22 @@ static int fill_config(const struct ouro_runtime_config *from, struct ouro_runti
 {
     const uint32_t known =
         OURO_RUNTIME_F_NO_IO | OURO_RUNTIME_F_NO_TIME | OURO_RUNTIME_F_NO_OVERFLOW_REPORT;
-    *to = (struct ouro_runtime_config)OURO_RUNTIME_CONFIG_INIT;
-    if (from != NULL)
-        *to = *from;
+    struct ouro_runtime_config defaults = OURO_RUNTIME_CONFIG_INIT;
+    from = ouro__options_read(from, &defaults, sizeof(defaults));
+    if (from == NULL)
+        return -EINVAL;
+    *to = *from;
     bool multi = to->flavour == OURO_FLAVOUR_MULTI_THREAD;
-    if (to->size != sizeof(*to) || (to->flags & ~known) != 0)
+    if ((to->flags & ~known) != 0)
         return -EINVAL;
     if (!multi && (to->flavour != OURO_FLAVOUR_CURRENT_THREAD || to->workers > 1))
         return -EINVAL;
-    if ((unsigned)to->driver > OURO_DRIVER_EPOLL || to->stack_size_bytes > SIZE_MAX / 4)
+    if ((unsigned)to->driver > OURO_DRIVER_NONE || to->stack_size_bytes > SIZE_MAX / 4)
         return -EINVAL;
     if (to->workers > WORKERS_MAX || to->driver_threads > WORKERS_MAX)
         return -EINVAL;
+    if (to->driver == OURO_DRIVER_NONE)
+        to->flags |= OURO_RUNTIME_F_NO_IO;
     if (to->workers == 0)
         to->workers = multi ? usable_cpus() : 1;
     if (to->stack_size_bytes == 0)

@@ -57,7 +57,7 @@ void ouro__descriptor_init(struct ouro__descriptor *descriptor, struct ouro_hand
 
 int ouro__descriptor_usable(const struct ouro__context *context)
 {
-    if (context->handle->driver_kind == OURO_DRIVER_AUTO)
+    if (context->handle->driver_kind == OURO_DRIVER_NONE)
         return -OURO_EIODISABLED;
     return ouro__handle_is_shutdown(context->handle) ? -OURO_ESHUTDOWN : 0;
 }

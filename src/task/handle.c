@@ -271,7 +271,7 @@ int ouro_handle_metrics(const struct ouro_handle *handle,
 {
     if (handle == NULL || out_metrics == NULL)
         return -EINVAL;
-    if (handle->driver_kind == OURO_DRIVER_AUTO)
+    if (handle->driver_kind == OURO_DRIVER_NONE)
         return -OURO_EIODISABLED;
     struct ouro_io_driver_metrics sum = {.registered = 0};
     for (uint32_t i = 0; i < handle->worker_count; i++) {

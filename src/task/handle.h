@@ -33,7 +33,7 @@ struct ouro_handle {
     _Atomic bool is_shutdown;
     uint32_t fork_generation;
     struct ouro_runtime_config config; /* defaults filled in */
-    enum ouro_driver_kind driver_kind; /* AUTO: no I/O */
+    enum ouro_driver_kind driver_kind; /* NONE: no I/O */
     char driver_reason[256];
     const struct ouro__worker_kind *kind; /* what its workers run */
     bool use_madv_guard;                  /* stacks may be guarded by MADV_GUARD_INSTALL */

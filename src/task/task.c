@@ -31,6 +31,7 @@
 #include "task/task.h"
 
 #include "base/fault.h"
+#include "base/options.h"
 #include "task/fork.h"
 #include "task/handle.h"
 #include "task/park.h"
@@ -179,7 +180,7 @@ static int check_options(const struct ouro_task_options *options, struct ouro_ha
 {
     if (options == NULL)
         return 0;
-    if (options->size != sizeof(*options) || options->stack_size_bytes > SIZE_MAX / 4)
+    if (options->stack_size_bytes > SIZE_MAX / 4)
         return -EINVAL;
     if (options->worker != OURO_WORKER_ANY && options->worker != OURO_WORKER_CURRENT &&
         options->worker >= handle->task_workers)
@@ -213,6 +214,12 @@ int ouro__task_make(struct ouro_handle *handle, const struct ouro_task_options *
         handle = caller->handle;
     } else if (ouro__fork_is_child(handle->fork_generation)) {
         return -OURO_EFORKED;
+    }
+    struct ouro_task_options defaults = OURO_TASK_OPTIONS_INIT;
+    if (options != NULL) {
+        options = ouro__options_read(options, &defaults, sizeof(defaults));
+        if (options == NULL)
+            return -EINVAL;
     }
     int rc = check_options(options, handle);
     if (rc < 0 || function == NULL)

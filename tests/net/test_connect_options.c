@@ -179,7 +179,7 @@ static int unknown_options(void *arg)
     struct target *target = arg;
     size_t size = sizeof(target->options);
     refuses(target, 0, 0, 0, 0);
-    refuses(target, size + 8, 0, 0, 0);
+    refuses(target, size + 4, 0, 0, 0);
     refuses(target, size, 1u << 31, 0, 0);
     refuses(target, size, 0, -1, 0);
     refuses(target, size, 0, 0, -1);

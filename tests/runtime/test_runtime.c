@@ -166,16 +166,19 @@ static int io_is_off(void *arg)
 
 OURO_TEST_UNIT(a_runtime_without_io_runs_tasks_and_timers)
 {
-    for (int i = 0; i < 2; i++) {
-        struct ouro_runtime_config config = ouro_test_config(flavours[i]);
-        config.flags = OURO_RUNTIME_F_NO_IO;
+    for (int i = 0; i < 4; i++) {
+        struct ouro_runtime_config config = ouro_test_config(flavours[i % 2]);
+        if (i < 2)
+            config.flags = OURO_RUNTIME_F_NO_IO;
+        else
+            config.driver = OURO_DRIVER_NONE;
         struct ouro_runtime *runtime = ouro_test_runtime_with(&config);
         struct ouro_handle *handle = ouro_runtime_handle(runtime);
         struct ouro_io_driver_metrics metrics;
         int result = -1;
         ck_assert_int_eq(ouro_runtime_block_on(runtime, io_is_off, NULL, &result), 0);
         ck_assert_int_eq(result, 0);
-        ck_assert_int_eq(ouro_handle_driver(handle), OURO_DRIVER_AUTO);
+        ck_assert_int_eq(ouro_handle_driver(handle), OURO_DRIVER_NONE);
         ck_assert_int_eq(ouro_handle_metrics(handle, &metrics), -OURO_EIODISABLED);
         ouro_handle_unref(handle);
         ouro_runtime_free(runtime);

@@ -121,6 +121,8 @@ const char *cli_driver_name(enum ouro_driver_kind driver)
         return "uring";
     case OURO_DRIVER_EPOLL:
         return "epoll";
+    case OURO_DRIVER_NONE:
+        return "none";
     case OURO_DRIVER_AUTO:
         break;
     }
