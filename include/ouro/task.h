@@ -6,6 +6,10 @@
  * system call.  A task runs on the worker it was born on, for all its life: thread-local variables
  * and locks that are not held across a suspending call work as usual.  Between two suspending calls
  * a task has its worker for itself, so tasks of one worker need no locks among themselves.
+ *
+ * The stacks of tasks that have ended are kept for later ones.  Memory of stacks that were not used
+ * for a second goes back to the system, a little at a time, while the runtime's workers run tasks
+ * or wait; in a current-thread runtime that is during its block_on() or shutdown().
  */
 #ifndef OURO_TASK_H
 #define OURO_TASK_H

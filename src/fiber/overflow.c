@@ -4,8 +4,8 @@
  *
  * A signal handler may come at any instruction, on any thread, so what it reads is built for that:
  * the registered pools are a linked list whose links are atomic; a pool is taken off by unlinking
- * it and then waiting until no handler is inside the list.  The report is put together in a local
- * array and written by one write(2).
+ * it and then waiting until no handler is inside the list (stack_slab.h counts them).  The report
+ * is put together in a local array and written by one write(2).
  *
  * After the report the default action is restored and the handler simply returns: the instruction
  * faults again, now fatally, and the core shows the fiber as it was.  A fault that is not ours is
@@ -14,8 +14,8 @@
  *
  * Owns:    nothing but the alternate stacks; the pools are their owners'.
  * Threads: install, add and remove under one lock; the handler takes none.
- * Always:  a handler inside the list is counted in `readers`, so a removed pool is never looked at;
- *          earlier[] is filled before our handler can run.
+ * Always:  a handler inside the list counts as a watcher of slabs, so a removed pool is never
+ *          looked at; earlier[] is filled before our handler can run.
  * Tests:   tests/fiber/test_overflow.c
  */
 #include "fiber/overflow.h"
@@ -46,7 +46,6 @@ static bool buried[2]; /* somebody is on top of us, so ours could not be taken o
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static size_t installs;
 static _Atomic(struct ouro__stack_pool *) pools;
-static _Atomic unsigned int readers;
 
 struct report {
     char text[256];
@@ -119,7 +118,7 @@ static bool report_overflow(uintptr_t address, uintptr_t stack_pointer)
 {
     bool found = false;
 
-    (void)ouro__fetch_add(&readers, 1, memory_order_seq_cst);
+    ouro__stack_slab_watch_begin();
     for (struct ouro__stack_pool *pool = ouro__load(&pools, memory_order_seq_cst); pool && !found;
          pool = ouro__load(&pool->next_watched, memory_order_seq_cst)) {
         struct ouro__stack_info stack;
@@ -128,7 +127,7 @@ static bool report_overflow(uintptr_t address, uintptr_t stack_pointer)
             found = true;
         }
     }
-    (void)ouro__fetch_sub(&readers, 1, memory_order_seq_cst);
+    ouro__stack_slab_watch_end();
     return found;
 }
 
@@ -294,6 +293,6 @@ void ouro__overflow_pool_remove(struct ouro__stack_pool *pool)
                     memory_order_seq_cst);
     (void)pthread_mutex_unlock(&lock);
 
-    while (ouro__load(&readers, memory_order_seq_cst) != 0)
+    while (ouro__stack_slab_is_watched())
         ouro__cpu_relax();
 }

@@ -4,7 +4,10 @@
  *
  * Idle stacks are kept in an array, last in, first out.  A link inside the stack itself would save
  * the array, but each get would miss the cache, and fault on a cold stack.  The array always has
- * room for every stack made, so put cannot fail.
+ * room for every stack made, so put cannot fail; it is a mapping of its own, because a large block
+ * that the heap gets back may stay with the process.  A stack whose memory was given back leaves
+ * the array for a bit in its slab; it is taken again when the array is empty, before a new one is
+ * made.
  *
  * Slabs start with 16 stacks and double up to 4,096.  A stack is carved from its slab when it is
  * first wanted, so growth never costs more than one guard at a time.
@@ -23,23 +26,21 @@
  *
  * Owns:    its slabs and the array.
  * Threads: the owner's, except ouro__stack_find(): any, and signal handlers.  It walks the list of
- *          slabs without a lock; slabs are only ever added in front, filled in before they are.
- * Always:  idle + used = made; each carved stack is in the array or handed out, never both.
+ *          slabs without a lock; a slab is filled in before it is added in front, and one that has
+ *          left the list keeps its link until nobody can be on it.
+ * Always:  idle + used + clean = made; each carved stack is in one of the three.
  * Tests:   tests/fiber/test_stack.c
  */
 #include "fiber/stack.h"
 
-#include "base/alloc.h"
 #include "base/assert.h"
-#include "fiber/stack_slab.h"
+#include "base/clock.h"
 #include "fiber/stack_tools.h"
 
 #include <errno.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define SLAB_COUNT_FIRST 16
 #define SLAB_COUNT_MAX 4096
 /* Sizes beyond this are mistakes, and below it no sum of them overflows. */
 #define SIZE_LIMIT ((size_t)1 << (sizeof(size_t) * 8 - 12))
@@ -63,20 +64,22 @@ int ouro__stack_pool_init(struct ouro__stack_pool *pool,
 
     *pool = (struct ouro__stack_pool){
         .watched = OURO__ASAN || ouro__stack_on_valgrind(),
-        .madv_guard = config->use_madv_guard,
-        .page_bytes = page,
-        .header_bytes = round_up(config->header_size_bytes, OURO__STACK_HEADER_ALIGNMENT),
-        .usable_bytes = round_up(usable, page),
-        .guard_bytes = round_up(guard, page),
+        .shape = {.madv_guard = config->use_madv_guard,
+                  .page_bytes = page,
+                  .header_bytes = round_up(config->header_size_bytes, OURO__STACK_HEADER_ALIGNMENT),
+                  .usable_bytes = round_up(usable, page),
+                  .guard_bytes = round_up(guard, page)},
         .stacks_max = config->stacks_max ? config->stacks_max : OURO__STACK_NO_LIMIT,
-        .slab_count_next = SLAB_COUNT_FIRST,
+        .slab_count_next = OURO__STACK_SLAB_COUNT_FIRST,
+        .trim = {.at_ns = OURO__NEVER},
     };
-    pool->stack_bytes =
-        round_up(pool->usable_bytes + pool->header_bytes + OURO__STACK_COLOUR_MAX_BYTES, page);
-    pool->stride_bytes = pool->guard_bytes + pool->stack_bytes;
-    if (pool->stride_bytes / page % 2 == 0) {
-        pool->guard_bytes += page;
-        pool->stride_bytes += page;
+    struct ouro__stack_shape *shape = &pool->shape;
+    shape->stack_bytes =
+        round_up(shape->usable_bytes + shape->header_bytes + OURO__STACK_COLOUR_MAX_BYTES, page);
+    shape->stride_bytes = shape->guard_bytes + shape->stack_bytes;
+    if (shape->stride_bytes / page % 2 == 0) {
+        shape->guard_bytes += page;
+        shape->stride_bytes += page;
     }
     return 0;
 }
@@ -93,43 +96,55 @@ void ouro__stack_pool_fini(struct ouro__stack_pool *pool)
     OURO__ASSERT(pool->used_count == 0);
     ouro__store(&pool->newest, NULL, memory_order_release);
     while (slab) {
-        struct ouro__stack_slab *older = slab->older;
+        struct ouro__stack_slab *older = ouro__load(&slab->older, memory_order_relaxed);
         ouro__stack_slab_unmap(slab);
         slab = older;
     }
-    ouro__free(pool->idle);
+    while (pool->retired) {
+        slab = pool->retired;
+        pool->retired = slab->next_retired;
+        ouro__stack_slab_unmap(slab);
+    }
+    if (pool->idle)
+        OURO__ASSERT(munmap(pool->idle, pool->idle_capacity * sizeof(pool->idle[0])) == 0);
     pool->idle = NULL;
-    pool->idle_count = pool->idle_capacity = pool->clean_count = pool->made_count = 0;
+    pool->clean_slab = NULL;
+    pool->idle_count = pool->idle_capacity = pool->idle_low = 0;
+    pool->clean_count = pool->made_count = 0;
+    pool->trim = (struct ouro__stack_trim_state){.at_ns = OURO__NEVER};
 }
 
 /* The whole of a stack, header and colour included. */
 static char *stack_of(const struct ouro__stack_pool *pool, const void *header)
 {
     /* The header ends less than a page below the stack's end, and that is the end of a page. */
-    uintptr_t in_page = pool->page_bytes - 1; /* a mask: every spawn asks, and a division is slow */
-    uintptr_t end = ((uintptr_t)header + pool->header_bytes + in_page) & ~in_page;
-    return (char *)(end - pool->stack_bytes);
+    const struct ouro__stack_shape *shape = &pool->shape;
+    uintptr_t in_page = shape->page_bytes - 1; /* a mask: each spawn asks, and a division is slow */
+    uintptr_t end = ((uintptr_t)header + shape->header_bytes + in_page) & ~in_page;
+    return (char *)(end - shape->stack_bytes);
 }
 
 /* Room in the array of idle stacks for @count of them in all. */
 static int reserve_idle(struct ouro__stack_pool *pool, size_t count)
 {
+    size_t old_bytes = pool->idle_capacity * sizeof(pool->idle[0]);
+    size_t bytes = round_up(count * sizeof(pool->idle[0]), pool->shape.page_bytes);
+
     if (count <= pool->idle_capacity)
         return 0;
-    void **idle = ouro__calloc(count, sizeof(idle[0]));
-    if (!idle)
+    void *idle =
+        pool->idle ? mremap(pool->idle, old_bytes, bytes, MREMAP_MAYMOVE)
+                   : mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (idle == MAP_FAILED)
         return -ENOMEM;
-    if (pool->idle_count > 0)
-        memcpy(idle, pool->idle, pool->idle_count * sizeof(idle[0]));
-    ouro__free(pool->idle);
     pool->idle = idle;
-    pool->idle_capacity = count;
+    pool->idle_capacity = bytes / sizeof(pool->idle[0]);
     return 0;
 }
 
 static struct ouro__stack_slab *add_slab(struct ouro__stack_pool *pool)
 {
-    struct ouro__stack_slab *slab = ouro__stack_slab_map(pool);
+    struct ouro__stack_slab *slab = ouro__stack_slab_map(&pool->shape, pool->slab_count_next);
 
     if (!slab)
         return NULL;
@@ -137,16 +152,45 @@ static struct ouro__stack_slab *add_slab(struct ouro__stack_pool *pool)
         ouro__stack_slab_unmap(slab);
         return NULL;
     }
-    slab->older = ouro__load(&pool->newest, memory_order_relaxed);
+    ouro__store(&slab->older, ouro__load(&pool->newest, memory_order_relaxed),
+                memory_order_relaxed);
     ouro__store(&pool->newest, slab, memory_order_release);
     if (pool->slab_count_next < SLAB_COUNT_MAX)
         pool->slab_count_next *= 2;
     return slab;
 }
 
-/* A stack that was never used. */
+/* The oldest slab that has a clean stack: so that the newest, which are the largest, stay unused
+ * and can be unmapped. */
+static struct ouro__stack_slab *find_clean_slab(const struct ouro__stack_pool *pool)
+{
+    struct ouro__stack_slab *found = NULL;
+    struct ouro__stack_slab *slab = ouro__load(&pool->newest, memory_order_relaxed);
+
+    for (; slab; slab = ouro__load(&slab->older, memory_order_relaxed)) {
+        if (slab->clean_count > 0)
+            found = slab;
+    }
+    return found;
+}
+
+static void *take_clean(struct ouro__stack_pool *pool)
+{
+    struct ouro__stack_slab *slab = pool->clean_slab;
+
+    if (!slab || slab->clean_count == 0)
+        slab = find_clean_slab(pool);
+    pool->clean_slab = slab;
+    pool->clean_count--;
+    return ouro__stack_slab_header(&pool->shape, slab, ouro__stack_slab_take_clean(slab));
+}
+
+/* A stack that holds no memory: one that was given back, or one that was never used. */
 OURO__COLD static void *make_stack(struct ouro__stack_pool *pool)
 {
+    if (pool->clean_count > 0)
+        return take_clean(pool);
+
     struct ouro__stack_slab *slab = ouro__load(&pool->newest, memory_order_relaxed);
     size_t index = slab ? ouro__load(&slab->carved, memory_order_relaxed) : 0;
 
@@ -158,11 +202,11 @@ OURO__COLD static void *make_stack(struct ouro__stack_pool *pool)
             return NULL;
         index = 0;
     }
-    if (ouro__stack_slab_carve(pool, slab) != 0)
+    if (ouro__stack_slab_carve(&pool->shape, slab, pool->made_count == 0) != 0)
         return NULL;
 
     pool->made_count++;
-    return ouro__stack_slab_header(pool, slab, index);
+    return ouro__stack_slab_header(&pool->shape, slab, index);
 }
 
 OURO__COLD static void tell_tools(const struct ouro__stack_pool *pool, const void *header,
@@ -171,11 +215,11 @@ OURO__COLD static void tell_tools(const struct ouro__stack_pool *pool, const voi
     char *stack = stack_of(pool, header);
 
     if (opened) {
-        ouro__stack_asan_open(stack, pool->stack_bytes);
-        ouro__stack_valgrind_open(stack, pool->stack_bytes);
+        ouro__stack_asan_open(stack, pool->shape.stack_bytes);
+        ouro__stack_valgrind_open(stack, pool->shape.stack_bytes);
     } else {
-        ouro__stack_asan_close(stack, pool->stack_bytes);
-        ouro__stack_valgrind_close(stack, pool->stack_bytes);
+        ouro__stack_asan_close(stack, pool->shape.stack_bytes);
+        ouro__stack_valgrind_close(stack, pool->shape.stack_bytes);
     }
 }
 
@@ -185,8 +229,8 @@ void *ouro__stack_get(struct ouro__stack_pool *pool)
 
     if (OURO__LIKELY(pool->idle_count > 0)) {
         header = pool->idle[--pool->idle_count];
-        if (pool->clean_count > pool->idle_count)
-            pool->clean_count = pool->idle_count;
+        if (pool->idle_low > pool->idle_count)
+            pool->idle_low = pool->idle_count;
     } else {
         header = make_stack(pool);
         if (!header)
@@ -210,20 +254,6 @@ void ouro__stack_put(struct ouro__stack_pool *pool, void *header)
 void *ouro__stack_low(const struct ouro__stack_pool *pool, const void *header)
 {
     return stack_of(pool, header);
-}
-
-size_t ouro__stack_trim(struct ouro__stack_pool *pool, size_t keep_hot)
-{
-    size_t first = pool->clean_count;
-
-    if (pool->idle_count <= keep_hot || pool->idle_count - keep_hot <= first)
-        return 0;
-    pool->clean_count = pool->idle_count - keep_hot;
-    for (size_t i = first; i < pool->clean_count; i++) {
-        /* Can't fail on a private mapping of ours, unless it is locked; then the memory stays. */
-        (void)madvise(stack_of(pool, pool->idle[i]), pool->stack_bytes, MADV_DONTNEED);
-    }
-    return pool->clean_count - first;
 }
 
 size_t ouro__stack_used_count(const struct ouro__stack_pool *pool)
@@ -272,11 +302,12 @@ size_t ouro__stack_used_bytes(const struct ouro__stack_pool *pool, const void *h
 {
     char *low = ouro__stack_low(pool, header);
     const char *top = header;
-    char *page = first_resident_page(low, low + pool->stack_bytes, pool->page_bytes);
+    size_t page_bytes = pool->shape.page_bytes;
+    char *page = first_resident_page(low, low + pool->shape.stack_bytes, page_bytes);
 
     if (page >= top)
         return 0;
-    const char *page_end = page + pool->page_bytes < top ? page + pool->page_bytes : top;
+    const char *page_end = page + page_bytes < top ? page + page_bytes : top;
     ouro__stack_valgrind_look_away(); /* dead frames are not initialised */
     const char *mark = first_nonzero(page, page_end);
     ouro__stack_valgrind_look_again();
@@ -289,22 +320,24 @@ size_t ouro__stack_used_bytes(const struct ouro__stack_pool *pool, const void *h
 bool ouro__stack_find(const struct ouro__stack_pool *pool, const void *address,
                       struct ouro__stack_info *out)
 {
-    const struct ouro__stack_slab *slab = ouro__load(&pool->newest, memory_order_acquire);
+    const struct ouro__stack_shape *shape = &pool->shape;
+    /* Sequentially consistent, as is the retiring of a slab: see stack_slab.h on watchers. */
+    const struct ouro__stack_slab *slab = ouro__load(&pool->newest, memory_order_seq_cst);
     uintptr_t wanted = (uintptr_t)address;
 
-    for (; slab; slab = slab->older) {
+    for (; slab; slab = ouro__load(&slab->older, memory_order_seq_cst)) {
         uintptr_t base = (uintptr_t)slab->base;
         size_t carved = ouro__load(&slab->carved, memory_order_acquire);
-        if (wanted < base || wanted - base >= carved * pool->stride_bytes)
+        if (wanted < base || wanted - base >= carved * shape->stride_bytes)
             continue;
-        size_t index = (wanted - base) / pool->stride_bytes;
-        char *guard = slab->base + index * pool->stride_bytes;
+        size_t index = (wanted - base) / shape->stride_bytes;
+        char *guard = slab->base + index * shape->stride_bytes;
         *out = (struct ouro__stack_info){
-            .header = ouro__stack_slab_header(pool, slab, index),
-            .stack_low = guard + pool->guard_bytes,
-            .usable_bytes = pool->usable_bytes,
+            .header = ouro__stack_slab_header(shape, slab, index),
+            .stack_low = guard + shape->guard_bytes,
+            .usable_bytes = shape->usable_bytes,
             .guard_low = guard,
-            .in_guard = wanted < (uintptr_t)guard + pool->guard_bytes,
+            .in_guard = wanted < (uintptr_t)guard + shape->guard_bytes,
         };
         return true;
     }

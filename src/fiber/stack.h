@@ -12,6 +12,8 @@
  * Get and put are last in, first out - the stack used last is the one in the cache - and touch no
  * stack: the free ones are listed in an array beside.
  *
+ * Idle stacks that a pool has not needed for a while give their memory back (stack_trim.h).
+ *
  * Threads: all calls but ouro__stack_find() belong to the thread that owns the pool.
  */
 #ifndef OURO_FIBER_STACK_H
@@ -21,43 +23,44 @@
 
 #include "base/atomic.h"
 #include "base/compiler.h"
+#include "fiber/stack_slab.h"
 
 #define OURO__STACK_USABLE_DEFAULT_BYTES ((size_t)64 * 1024)
 #define OURO__STACK_GUARD_DEFAULT_BYTES ((size_t)16 * 1024)
-#define OURO__STACK_HEADER_ALIGNMENT 64
 #define OURO__STACK_NO_LIMIT SIZE_MAX
+#define OURO__STACK_SLAB_COUNT_FIRST ((size_t)16)
 
 struct ouro__stack_pool_config {
     size_t usable_size_bytes; /* 0: the default; at least this much lies below each header */
     size_t header_size_bytes; /* reserved at the top of each stack */
     size_t guard_size_bytes;  /* 0: the default; rounded up to pages */
-    size_t stacks_max;        /* stacks ever made, used and idle; 0: OURO__STACK_NO_LIMIT */
+    size_t stacks_max;        /* stacks that there are, used and idle; 0: OURO__STACK_NO_LIMIT */
     bool use_madv_guard;      /* guard without a mapping of its own where the kernel can (6.13) */
 };
-
-struct ouro__stack_slab;
 
 /* All fields are private. */
 struct ouro__stack_pool {
     /* What get and put touch. */
-    void **idle; /* headers of idle stacks, the hottest last */
+    void **idle; /* headers of idle stacks that may hold memory, the hottest last */
     size_t idle_count;
-    size_t clean_count; /* so many of the coldest idle stacks hold no memory since the last trim */
+    size_t idle_low; /* the fewest there were since stack_trim.c last looked */
     size_t used_count;
     bool watched; /* ASan or Valgrind wants to know of get and put */
 
-    /* What growth touches. */
-    bool madv_guard;
+    /* What growth and trimming touch. */
     size_t idle_capacity;
-    size_t page_bytes;
-    size_t header_bytes;
-    size_t usable_bytes; /* below the header, at least */
-    size_t guard_bytes;
-    size_t stack_bytes;  /* usable, header and colour, in pages */
-    size_t stride_bytes; /* guard and stack: an odd number of pages */
+    struct ouro__stack_shape shape;
     size_t stacks_max;
     size_t made_count;
+    size_t clean_count;     /* idle stacks without memory: they are in their slabs' clean[] */
     size_t slab_count_next; /* how many stacks the next slab shall have */
+    struct ouro__stack_slab *clean_slab; /* NULL, or where a clean stack was found last */
+    struct ouro__stack_slab *retired;    /* off the list, to be unmapped */
+    struct ouro__stack_trim_state {
+        int64_t at_ns;    /* when the next step is due; OURO__NEVER: no window is open */
+        size_t cold;      /* so many of idle[], from the bottom, are to give their memory back */
+        bool is_settling; /* the window's cold stacks are done, its slabs are not */
+    } trim;
 
     /* What other threads and signal handlers read. */
     _Atomic(struct ouro__stack_slab *) newest;
@@ -108,19 +111,14 @@ void *ouro__stack_low(const struct ouro__stack_pool *pool, const void *header);
  */
 size_t ouro__stack_used_bytes(const struct ouro__stack_pool *pool, const void *header);
 
-/*
- * Gives the memory of idle stacks back to the kernel, but for the @keep_hot that were used last.
- * Guards stay.  Returns how many stacks it emptied: a system call each.
- */
-size_t ouro__stack_trim(struct ouro__stack_pool *pool, size_t keep_hot);
-
-/* Stacks handed out; stacks made so far, used and idle. */
+/* Stacks handed out; stacks that there are, used and idle. */
 size_t ouro__stack_used_count(const struct ouro__stack_pool *pool);
 size_t ouro__stack_made_count(const struct ouro__stack_pool *pool);
 
 /*
  * Whether @address lies in a stack or guard of the pool, and in which.  Safe on any thread and in a
- * signal handler, as long as the pool is not being finished.
+ * signal handler, as long as the pool is not being finished; where the pool's owner may trim it,
+ * only between ouro__stack_slab_watch_begin() and _end(), and so may what *@out points at be used.
  */
 bool ouro__stack_find(const struct ouro__stack_pool *pool, const void *address,
                       struct ouro__stack_info *out);

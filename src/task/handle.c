@@ -15,6 +15,7 @@
 #include "base/signals.h"
 #include "blocking/pool.h"
 #include "fiber/overflow.h"
+#include "fiber/stack_trim.h"
 #include "task/fork.h"
 #include "task/park.h"
 #include "task/wake_ref.h"
@@ -227,6 +228,22 @@ struct ouro__shared_stacks *ouro__handle_shared_stacks(struct ouro_handle *handl
         shared = make_locked(handle, size_bytes);
     ouro__mutex_unlock(&handle->lock);
     return shared;
+}
+
+int64_t ouro__handle_trim_shared_stacks(struct ouro_handle *handle, int64_t now_ns)
+{
+    int64_t next_ns = OURO__NEVER;
+    ouro__mutex_lock(&handle->lock);
+    struct ouro__shared_stacks *shared = handle->shared_stacks;
+    ouro__mutex_unlock(&handle->lock);
+    /* The list only grows, in front, and lives as long as the handle. */
+    for (; shared != NULL; shared = shared->next) {
+        ouro__mutex_lock(&shared->lock);
+        int64_t one_ns = ouro__stack_trim_step(&shared->pool, now_ns);
+        ouro__mutex_unlock(&shared->lock);
+        next_ns = one_ns < next_ns ? one_ns : next_ns;
+    }
+    return next_ns;
 }
 
 void ouro__handle_wake_threads(struct ouro_handle *handle)

@@ -92,6 +92,12 @@ int ouro__handle_driver_for(struct ouro__context *context, struct ouro__driver_h
 struct ouro__shared_stacks *ouro__handle_shared_stacks(struct ouro_handle *handle,
                                                        size_t size_bytes);
 
+/*
+ * Gives back some of what idle stacks of the shared pools hold.  Returns when there is more to do,
+ * OURO__NEVER: not before another of their stacks becomes idle.
+ */
+int64_t ouro__handle_trim_shared_stacks(struct ouro_handle *handle, int64_t now_ns);
+
 /* Every plain thread that has entered looks again. */
 void ouro__handle_wake_threads(struct ouro_handle *handle);
 

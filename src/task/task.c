@@ -279,6 +279,8 @@ static void release_here(struct ouro_task *task)
     ouro__switch_fini(&task->context.fiber);
     ouro__list_remove(&task->context.link);
     struct ouro__worker *owner = task->stack_owner;
+    if (owner == NULL)
+        task->context.worker->trims_shared = true;
     if (owner == NULL || ouro__worker_is_here(owner)) {
         ouro__task_put_stack(task);
         return;
@@ -336,6 +338,7 @@ const struct ouro__worker_kind ouro__task_kind = {
     .header_bytes = sizeof(struct ouro_task),
     .name_of = name_of,
     .release = release_ended,
+    .trim_shared = ouro__handle_trim_shared_stacks,
 };
 
 static void cancel_message(struct ouro__inbox_node *node)

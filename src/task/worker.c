@@ -15,12 +15,21 @@
  * Parking and waking a worker's context happen on that worker's thread, so they are plain stores; a
  * wake from another thread is a message to the worker (task/wake_ref.c).
  *
+ * Before the worker waits it gives back what idle stacks hold, a step at a time
+ * (fiber/stack_trim.h), and it waits no longer than until the next step.  A worker that never waits
+ * does so every BUSY_ROUNDS_MAX rounds.  The shared pools have no thread of their own: a worker on
+ * which one of their stacks became idle looks after them too.
+ *
  * Owns:    its driver, timers, stacks and run queue.
  * Threads: its own, for everything; others send messages (registry/inbox.h).
  * Always:  a task's context is running, in the run queue once, or parked.
  * Tests:   tests/task/test_task.c
  */
 #include "task/worker.h"
+
+#include "fiber/stack_trim.h"
+
+enum { BUSY_ROUNDS_MAX = 1024 };
 
 int ouro__worker_open(struct ouro__worker *worker, const struct ouro__worker_config *config)
 {
@@ -131,17 +140,46 @@ static void run_ready(struct ouro__worker *worker, uint64_t woken)
     ouro__worker_arrived(worker);
 }
 
+static bool wants_trim(const struct ouro__worker *worker)
+{
+    return ouro__stack_trim_is_wanted(&worker->stacks) || worker->trims_shared;
+}
+
+/* Gives back some of what idle stacks hold; returns when there is more to do. */
+OURO__COLD static int64_t trim(struct ouro__worker *worker, int64_t now_ns)
+{
+    int64_t next_ns = ouro__stack_trim_step(&worker->stacks, now_ns);
+    if (worker->trims_shared) {
+        int64_t shared_ns = worker->kind->trim_shared(worker->handle, now_ns);
+        worker->trims_shared = shared_ns != OURO__NEVER;
+        next_ns = shared_ns < next_ns ? shared_ns : next_ns;
+    }
+    return next_ns;
+}
+
 /* How long the driver may wait. */
 static int64_t turn_timeout_ns(struct ouro__worker *worker, int64_t deadline_ns)
 {
-    if (!ouro__queue_is_empty(&worker->ready))
+    if (!ouro__queue_is_empty(&worker->ready)) {
+        if (OURO__UNLIKELY(++worker->busy_rounds >= BUSY_ROUNDS_MAX) && wants_trim(worker)) {
+            worker->busy_rounds = 0;
+            (void)trim(worker, ouro__clock_now_ns());
+        }
         return 0;
+    }
     int64_t next_ns = ouro__timer_wheel_next_ns(&worker->timers);
     if (next_ns > deadline_ns)
         next_ns = deadline_ns;
-    if (next_ns == OURO__NEVER)
+    bool trims = wants_trim(worker);
+    if (next_ns == OURO__NEVER && !trims)
         return -1;
     int64_t now_ns = ouro__clock_now_ns();
+    if (OURO__UNLIKELY(trims)) {
+        int64_t trim_ns = trim(worker, now_ns);
+        next_ns = trim_ns < next_ns ? trim_ns : next_ns;
+        if (next_ns == OURO__NEVER)
+            return -1;
+    }
     return next_ns > now_ns ? next_ns - now_ns : 0;
 }
 

@@ -27,6 +27,9 @@ struct ouro__worker_kind {
     size_t header_bytes;                          /* to be reserved at the top of each stack */
     ouro__overflow_name_fn *name_of;              /* the name of a header, for people */
     void (*release)(struct ouro__context *ended); /* its function has returned, nobody holds it */
+    /* Gives back some of what idle stacks hold that are no worker's; returns when there is more to
+     * do, or OURO__NEVER. */
+    int64_t (*trim_shared)(struct ouro_handle *handle, int64_t now_ns);
 };
 
 struct ouro__worker_config {
@@ -50,6 +53,8 @@ struct ouro__worker {
     struct ouro__context *outside; /* the current context while no task runs */
     struct ouro__timer_wheel timers;
     struct ouro__stack_pool stacks;
+    bool trims_shared;          /* stacks of the runtime's shared pools became idle here */
+    uint32_t busy_rounds;       /* of the loop, without a look at the stacks */
     struct ouro__list contexts; /* of the tasks born here and not released */
     uint64_t live;              /* of them: not ended */
     struct ouro__context main;  /* of the thread itself, in the current-thread flavour */

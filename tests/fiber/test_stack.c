@@ -21,6 +21,7 @@
 #include "base/alloc.h"
 #include "fiber/stack.h"
 #include "fiber/stack_tools.h"
+#include "fiber/stack_trim.h"
 
 #define PAGE ((size_t)sysconf(_SC_PAGESIZE))
 #define HEADER_BYTES 200
@@ -199,7 +200,7 @@ OURO_TEST_UNIT(hundred_thousand_stacks, .timeout_s = 120)
         ouro_test_skip("100,000 stacks are too many under this tool");
     open_pool((struct ouro__stack_pool_config){.use_madv_guard = true});
     char *probe = get();
-    if (!pool.madv_guard) {
+    if (!pool.shape.madv_guard) {
         ouro__stack_put(&pool, probe);
         ouro__stack_pool_fini(&pool);
         ouro_test_skip("this kernel has no MADV_GUARD_INSTALL");

@@ -14,7 +14,6 @@ from lint import Lint, code_only, line_of
 KNOWN = [
     {"registry/driver", "registry/registration"},
     {"uring/ring", "uring/uring"},
-    {"fiber/stack", "fiber/stack_slab"},
 ]
 
 

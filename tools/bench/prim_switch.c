@@ -18,6 +18,7 @@
 
 #include "base/clock.h"
 #include "fiber/stack.h"
+#include "fiber/stack_trim.h"
 #include "fiber/switch.h"
 
 #define ROUNDS 9
