@@ -6,6 +6,8 @@
 #ifndef OURO_BASE_CLOCK_H
 #define OURO_BASE_CLOCK_H
 
+#include "base/kernel.h"
+
 #include <stdint.h>
 #include <time.h>
 
@@ -16,9 +18,7 @@
 
 static inline int64_t ouro__clock_now_ns(void)
 {
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * OURO__NS_PER_SEC + (int64_t)now.tv_nsec;
+    return ouro__kernel_clock_ns();
 }
 
 /* @base_ns + @delta_ns without wrapping: what would be later than everything is OURO__NEVER. */

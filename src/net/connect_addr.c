@@ -19,10 +19,10 @@
 #include "net/connect_addr.h"
 
 #include "base/alloc.h"
+#include "base/kernel.h"
 #include "net/socket.h"
 
 #include <errno.h>
-#include <unistd.h>
 
 static int connect_registered(struct ouro__descriptor *descriptor, struct ouro__context *context,
                               const struct ouro_socket_addr *addr)
@@ -44,7 +44,7 @@ static int connect_socket(struct ouro__context *context, const struct ouro__conn
 {
     struct ouro_stream *stream = ouro__alloc(sizeof(*stream));
     if (stream == NULL) {
-        (void)close(fd);
+        ouro__kernel_close(fd);
         return -ENOMEM;
     }
     ouro__stream_init(stream, &ouro__stream_tcp, context->handle, fd);

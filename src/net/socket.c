@@ -10,6 +10,7 @@
 #include "net/socket.h"
 
 #include "base/fault.h"
+#include "base/kernel.h"
 
 #include <ouro/tcp.h>
 
@@ -18,7 +19,6 @@
 #include <netinet/tcp.h>
 #include <stdbool.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #ifndef IP_BIND_ADDRESS_NO_PORT
 #define IP_BIND_ADDRESS_NO_PORT 24
@@ -29,22 +29,21 @@ int ouro__socket_open(int family, int *out_fd)
     int rc = ouro__fault(OURO__FAULT_SOCKET);
     if (OURO__UNLIKELY(rc < 0))
         return rc;
-    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int fd = ouro__kernel_socket(family, SOCK_STREAM, 0);
     if (fd < 0)
-        return -errno;
+        return fd;
     *out_fd = fd;
     return 0;
 }
 
 int ouro__socket_set(int fd, int level, int name, int value)
 {
-    return setsockopt(fd, level, name, &value, sizeof(value)) == 0 ? 0 : -errno;
+    return ouro__kernel_set_option(fd, level, name, &value, sizeof(value));
 }
 
 static int bind_to(int fd, const struct ouro_socket_addr *addr)
 {
-    const struct sockaddr *name = ouro_socket_addr_sockaddr(addr);
-    return bind(fd, name, (socklen_t)addr->length) == 0 ? 0 : -errno;
+    return ouro__kernel_bind(fd, ouro_socket_addr_sockaddr(addr), addr->length);
 }
 
 static bool is_internet(int family)
@@ -61,7 +60,7 @@ static int set_connect_options(int fd, const struct ouro_tcp_connect_options *op
         rc = ouro__socket_set(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
     if (rc == 0 && (options->flags & OURO_CONNECT_F_RESET) != 0) {
         struct linger reset = {.l_onoff = 1, .l_linger = 0};
-        rc = setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)) == 0 ? 0 : -errno;
+        rc = ouro__kernel_set_option(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
     }
     /* Before the connect: the window scale is agreed upon in the SYN. */
     if (rc == 0 && options->send_buffer_bytes > 0)
@@ -99,7 +98,7 @@ int ouro__socket_open_for_connect(const struct ouro_socket_addr *addr,
             rc = bind_for_connect(fd, family, options->bind);
     }
     if (rc < 0) {
-        (void)close(fd);
+        ouro__kernel_close(fd);
         return rc;
     }
     *out_fd = fd;
@@ -120,8 +119,8 @@ static int make_listening(int fd, const struct ouro_socket_addr *addr, uint32_t 
         rc = ouro__socket_set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
     if (rc == 0)
         rc = bind_to(fd, addr);
-    if (rc == 0 && listen(fd, backlog) != 0)
-        rc = -errno;
+    if (rc == 0)
+        rc = ouro__kernel_listen(fd, backlog);
     /* Set only now, it permits later listeners without having permitted this one: bind and listen
      * refuse when one of the two sockets has no SO_REUSEPORT at that time. */
     if (rc == 0 && shares && exclusive)
@@ -141,7 +140,7 @@ int ouro__socket_open_listening(const struct ouro_socket_addr *addr, uint32_t fl
         return rc;
     rc = make_listening(fd, addr, flags, backlog);
     if (rc < 0) {
-        (void)close(fd);
+        ouro__kernel_close(fd);
         return rc;
     }
     *out_fd = fd;
@@ -162,16 +161,18 @@ int ouro__socket_local_addr(int fd, struct ouro_socket_addr *out_addr)
 {
     struct sockaddr_storage name;
     socklen_t length = sizeof(name);
-    if (getsockname(fd, (struct sockaddr *)&name, &length) != 0)
-        return -errno;
-    return ouro_socket_addr_from_sockaddr((const struct sockaddr *)&name, length, out_addr);
+    int rc = ouro__kernel_local_name(fd, (struct sockaddr *)&name, &length);
+    return rc < 0
+               ? rc
+               : ouro_socket_addr_from_sockaddr((const struct sockaddr *)&name, length, out_addr);
 }
 
 int ouro__socket_peer_addr(int fd, struct ouro_socket_addr *out_addr)
 {
     struct sockaddr_storage name;
     socklen_t length = sizeof(name);
-    if (getpeername(fd, (struct sockaddr *)&name, &length) != 0)
-        return -errno;
-    return ouro_socket_addr_from_sockaddr((const struct sockaddr *)&name, length, out_addr);
+    int rc = ouro__kernel_peer_name(fd, (struct sockaddr *)&name, &length);
+    return rc < 0
+               ? rc
+               : ouro_socket_addr_from_sockaddr((const struct sockaddr *)&name, length, out_addr);
 }

@@ -27,6 +27,7 @@
 #include <sys/un.h>
 
 #include "base/compiler.h"
+#include "base/kernel.h"
 
 static const char unix_prefix[] = "unix:";
 
@@ -82,10 +83,13 @@ static int parse_scope(const char *text, size_t length, uint32_t *out_scope_id)
     }
     if (!copy_text(text, length, name, sizeof(name)))
         return -OURO_EADDRSYNTAX;
-    unsigned index = if_nametoindex(name);
-    if (index == 0) /* the look-up itself needs a descriptor: its lack is no fault of the text */
-        return errno == EMFILE || errno == ENFILE || errno == ENOMEM ? -errno : -OURO_EADDRSYNTAX;
-    *out_scope_id = index;
+    int64_t index = ouro__kernel_interface_index(name);
+    /* The look-up needs a descriptor.  Without one the text may still be right. */
+    if (index == -EMFILE || index == -ENFILE || index == -ENOMEM)
+        return (int)index;
+    if (index < 0)
+        return -OURO_EADDRSYNTAX;
+    *out_scope_id = (uint32_t)index;
     return 0;
 }
 

@@ -17,6 +17,7 @@
 #include <ouro/unix.h>
 
 #include "base/alloc.h"
+#include "base/kernel.h"
 #include "net/socket.h"
 #include "net/socket_addr.h"
 #include "stream/stream.h"
@@ -25,7 +26,6 @@
 
 #include <errno.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #define PAUSE_MIN_NS OURO__NS_PER_MS
 #define PAUSE_MAX_NS (16 * OURO__NS_PER_MS)
@@ -37,15 +37,12 @@ static int connect_to(const struct ouro__context *context, int fd,
     const struct sockaddr *name = ouro_socket_addr_sockaddr(addr);
     int64_t pause_ns = PAUSE_MIN_NS;
     for (;;) {
-        if (connect(fd, name, (socklen_t)addr->length) == 0)
-            return 0;
-        if (errno == EINTR)
+        int rc = ouro__kernel_connect(fd, name, addr->length);
+        if (rc == -EINTR)
             continue;
-        if (errno != EAGAIN)
-            return -errno;
-        if (context->deadline_ns == OURO__NEVER)
-            return -EAGAIN;
-        int rc = ouro_sleep(pause_ns);
+        if (rc != -EAGAIN || context->deadline_ns == OURO__NEVER)
+            return rc;
+        rc = ouro_sleep(pause_ns);
         if (rc < 0)
             return rc;
         pause_ns = pause_ns < PAUSE_MAX_NS ? 2 * pause_ns : PAUSE_MAX_NS;
@@ -60,7 +57,7 @@ static int connect_socket(struct ouro__context *context, int fd,
     int rc = stream == NULL ? -ENOMEM : connect_to(context, fd, addr);
     if (rc < 0) {
         ouro__free(stream);
-        (void)close(fd);
+        ouro__kernel_close(fd);
         return rc;
     }
     ouro__stream_init(stream, &ouro__stream_unix, context->handle, fd);

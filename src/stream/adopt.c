@@ -11,6 +11,7 @@
  * Tests:   tests/stream/test_adopt.c
  */
 #include "base/alloc.h"
+#include "base/kernel.h"
 #include "stream/stream.h"
 
 #include <errno.h>
@@ -19,11 +20,9 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
-/* An int option of the socket level; -errno. */
 static int ask(int fd, int option, int *out_value)
 {
-    socklen_t length = sizeof(*out_value);
-    return getsockopt(fd, SOL_SOCKET, option, out_value, &length) == 0 ? 0 : -errno;
+    return ouro__kernel_get_option(fd, SOL_SOCKET, option, out_value, sizeof(*out_value));
 }
 
 static int kind_of_socket(int fd, const struct ouro__stream_kind **out_kind)
@@ -48,17 +47,18 @@ static int kind_of_socket(int fd, const struct ouro__stream_kind **out_kind)
         return -EPROTOTYPE;
     struct sockaddr_storage peer;
     socklen_t length = sizeof(peer);
-    return getpeername(fd, (struct sockaddr *)&peer, &length) == 0 ? 0 : -errno;
+    return ouro__kernel_peer_name(fd, (struct sockaddr *)&peer, &length);
 }
 
 static int kind_of(int fd, const struct ouro__stream_kind **out_kind)
 {
-    struct stat status;
-    if (fstat(fd, &status) != 0)
-        return -errno;
-    if (S_ISSOCK(status.st_mode))
+    mode_t mode = 0;
+    int rc = ouro__kernel_file_mode(fd, &mode);
+    if (rc < 0)
+        return rc;
+    if (S_ISSOCK(mode))
         return kind_of_socket(fd, out_kind);
-    if (!S_ISFIFO(status.st_mode))
+    if (!S_ISFIFO(mode))
         return -EPROTOTYPE;
     *out_kind = &ouro__stream_pipe;
     return 0;
@@ -66,12 +66,12 @@ static int kind_of(int fd, const struct ouro__stream_kind **out_kind)
 
 static int make_nonblocking(int fd)
 {
-    int flags = fcntl(fd, F_GETFL);
+    int flags = ouro__kernel_get_flags(fd);
     if (flags < 0)
-        return -errno;
+        return flags;
     if ((flags & O_PATH) != 0) /* names a file, and can neither read nor write it */
         return -EBADF;
-    return (flags & O_NONBLOCK) != 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) == 0 ? 0 : -errno;
+    return (flags & O_NONBLOCK) != 0 ? 0 : ouro__kernel_set_flags(fd, flags | O_NONBLOCK);
 }
 
 int ouro_stream_from_fd(int fd, struct ouro_stream **out_stream)

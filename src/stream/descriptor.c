@@ -30,6 +30,7 @@
  */
 #include "stream/descriptor.h"
 
+#include "base/kernel.h"
 #include "registry/registration.h"
 #include "task/fork.h"
 #include "task/handle.h"
@@ -39,7 +40,6 @@
 
 #include <errno.h>
 #include <sched.h>
-#include <unistd.h>
 
 #define CLOSING (UINT32_C(1) << 31)
 #define NO_CALLS UINT32_C(0)
@@ -289,7 +289,7 @@ static void release(struct ouro__descriptor *descriptor)
 int ouro__descriptor_close(struct ouro__descriptor *descriptor)
 {
     if (OURO__UNLIKELY(ouro__fork_is_child(descriptor->handle->fork_generation))) {
-        (void)close(descriptor->fd);
+        ouro__kernel_close(descriptor->fd);
         return -OURO_EFORKED;
     }
     if (OURO__UNLIKELY(ouro__load(&descriptor->calls, memory_order_acquire) != NO_CALLS)) {
@@ -301,7 +301,7 @@ int ouro__descriptor_close(struct ouro__descriptor *descriptor)
     }
     int fd = descriptor->fd;
     release(descriptor);
-    (void)close(fd);
+    ouro__kernel_close(fd);
     return 0;
 }
 

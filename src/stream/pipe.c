@@ -20,19 +20,14 @@
 #include "stream/pipe.h"
 
 #include "base/alloc.h"
+#include "base/kernel.h"
 #include "registry/readiness.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <time.h>
-#include <unistd.h>
-
-#ifndef RWF_NOSIGNAL
-#define RWF_NOSIGNAL 0x00000100
-#endif
 
 static _Atomic bool lacks_nosignal; /* this kernel has no RWF_NOSIGNAL */
 
@@ -55,35 +50,26 @@ static ssize_t write_blocking_the_signal(int fd, const struct iovec *vectors, in
     bool was_blocked = sigismember(&before, SIGPIPE) == 1;
     if (was_blocked) /* only then can one have been pending */
         (void)sigpending(&pending);
-    ssize_t n = writev(fd, vectors, count);
-    int error = errno;
-    if (n < 0 && error == EPIPE && sigismember(&pending, SIGPIPE) != 1) {
+    ssize_t n = ouro__kernel_writev(fd, vectors, count);
+    if (n == -EPIPE && sigismember(&pending, SIGPIPE) != 1) {
         while (sigtimedwait(&pipe_signal, NULL, &now) < 0 && errno == EINTR)
             continue;
     }
     if (!was_blocked)
         (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return n < 0 ? -error : n;
+    return n;
 }
 
 /* One write: a count or -errno. */
 static ssize_t write_once(int fd, const struct iovec *vectors, int count)
 {
     if (!ouro__load(&lacks_nosignal, memory_order_relaxed)) {
-        ssize_t n = pwritev2(fd, vectors, count, -1, RWF_NOSIGNAL);
-        if (n >= 0)
+        ssize_t n = ouro__kernel_writev_nosignal(fd, vectors, count);
+        if (n != -EOPNOTSUPP && n != -ENOSYS)
             return n;
-        if (errno != EOPNOTSUPP && errno != ENOSYS)
-            return -errno;
         ouro__pipe_use_nosignal(false);
     }
     return write_blocking_the_signal(fd, vectors, count);
-}
-
-static ssize_t read_once(int fd, const struct iovec *vectors, int count)
-{
-    ssize_t n = readv(fd, vectors, count);
-    return n < 0 ? -errno : n;
 }
 
 typedef ssize_t transfer_function(int fd, const struct iovec *vectors, int count);
@@ -118,7 +104,7 @@ static ssize_t transfer(struct ouro_stream *stream, struct ouro__context *contex
 static ssize_t pipe_readv(struct ouro_stream *stream, struct ouro__context *context,
                           const struct iovec *vectors, int count)
 {
-    return transfer(stream, context, read_once, OURO_READABLE, vectors, count);
+    return transfer(stream, context, ouro__kernel_readv, OURO_READABLE, vectors, count);
 }
 
 static ssize_t pipe_read(struct ouro_stream *stream, struct ouro__context *context, void *buffer,
@@ -173,8 +159,8 @@ int ouro_pipe(struct ouro_stream **out_reader, struct ouro_stream **out_writer)
     struct ouro_stream *writer = ouro__alloc(sizeof(*writer));
     if (reader == NULL || writer == NULL)
         rc = -ENOMEM;
-    else if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) != 0)
-        rc = -errno;
+    else
+        rc = ouro__kernel_pipe(fds);
     if (rc < 0) {
         ouro__free(reader);
         ouro__free(writer);

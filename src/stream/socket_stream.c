@@ -9,6 +9,7 @@
  * Always:  the message header lies in this call's frame: the operation has ended at the return.
  * Tests:   tests/stream/test_stream.c, tests/stream/test_stream_ends.c
  */
+#include "base/kernel.h"
 #include "stream/stream.h"
 
 #include <errno.h>
@@ -69,10 +70,9 @@ static int socket_shutdown(struct ouro_stream *stream, enum ouro_shutdown how)
     static const int native[] = {SHUT_RD, SHUT_WR, SHUT_RDWR};
     /* The system call and not the ring's operation: it never waits, and it wakes what is pending.
      */
-    if (shutdown(stream->descriptor.fd, native[how]) == 0)
-        return 0;
-    /* ENOTCONN: the peer has reset the connection, so both halves have ended. */
-    return errno == ENOTCONN ? 0 : -errno;
+    int rc = ouro__kernel_shutdown(stream->descriptor.fd, native[how]);
+    /* -ENOTCONN: the peer has reset the connection, so both halves have ended. */
+    return rc == -ENOTCONN ? 0 : rc;
 }
 
 const struct ouro__stream_kind ouro__stream_tcp = {

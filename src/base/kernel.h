@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The seam to the kernel: everything that streams, net and time ask of it outside of an operation
+ * of a driver.
+ *
+ * src/stream, src/net and src/task call the kernel through these functions only (a lint test,
+ * tests/lint/seam.py, checks that), so that a simulated kernel can answer in its place.  On the
+ * real backends each of them compiles to the system call.  They return 0, a descriptor or a count,
+ * or -errno; outputs are as the system call leaves them.
+ *
+ * The library needs no random numbers.  Whoever comes to need them adds the call here.
+ */
+#ifndef OURO_BASE_KERNEL_H
+#define OURO_BASE_KERNEL_H
+
+#include "base/compiler.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <stdint.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef RWF_NOSIGNAL
+#define RWF_NOSIGNAL 0x00000100 /* Linux 6.18 */
+#endif
+
+/* CLOCK_MONOTONIC in nanoseconds. */
+static inline int64_t ouro__kernel_clock_ns(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * INT64_C(1000000000) + (int64_t)now.tv_nsec;
+}
+
+/* A socket, close-on-exec and non-blocking. */
+static inline int ouro__kernel_socket(int family, int type, int protocol)
+{
+    int fd = socket(family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol);
+    return fd < 0 ? -errno : fd;
+}
+
+/* A pipe, both ends close-on-exec and non-blocking. */
+static inline int ouro__kernel_pipe(int out_fds[2])
+{
+    return pipe2(out_fds, O_CLOEXEC | O_NONBLOCK) == 0 ? 0 : -errno;
+}
+
+static inline int ouro__kernel_dup(int fd)
+{
+    int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    return copy < 0 ? -errno : copy;
+}
+
+static inline int ouro__kernel_bind(int fd, const struct sockaddr *addr, uint32_t length)
+{
+    return bind(fd, addr, (socklen_t)length) == 0 ? 0 : -errno;
+}
+
+static inline int ouro__kernel_listen(int fd, int backlog)
+{
+    return listen(fd, backlog) == 0 ? 0 : -errno;
+}
+
+/* connect(2) for sockets on which it never waits: Unix ones that are non-blocking. */
+static inline int ouro__kernel_connect(int fd, const struct sockaddr *addr, uint32_t length)
+{
+    return connect(fd, addr, (socklen_t)length) == 0 ? 0 : -errno;
+}
+
+static inline int ouro__kernel_shutdown(int fd, int how)
+{
+    return shutdown(fd, how) == 0 ? 0 : -errno;
+}
+
+/* The descriptor is gone whatever this would return, so it returns nothing. */
+static inline void ouro__kernel_close(int fd)
+{
+    (void)close(fd);
+}
+
+static inline int ouro__kernel_set_option(int fd, int level, int name, const void *value,
+                                          size_t size)
+{
+    return setsockopt(fd, level, name, value, (socklen_t)size) == 0 ? 0 : -errno;
+}
+
+static inline int ouro__kernel_get_option(int fd, int level, int name, void *out_value, size_t size)
+{
+    socklen_t length = (socklen_t)size;
+    return getsockopt(fd, level, name, out_value, &length) == 0 ? 0 : -errno;
+}
+
+static inline int ouro__kernel_local_name(int fd, struct sockaddr *out_name, socklen_t *length)
+{
+    return getsockname(fd, out_name, length) == 0 ? 0 : -errno;
+}
+
+static inline int ouro__kernel_peer_name(int fd, struct sockaddr *out_name, socklen_t *length)
+{
+    return getpeername(fd, out_name, length) == 0 ? 0 : -errno;
+}
+
+/* The O_ flags of an open file. */
+static inline int ouro__kernel_get_flags(int fd)
+{
+    int flags = fcntl(fd, F_GETFL);
+    return flags < 0 ? -errno : flags;
+}
+
+static inline int ouro__kernel_set_flags(int fd, int flags)
+{
+    return fcntl(fd, F_SETFL, flags) == 0 ? 0 : -errno;
+}
+
+/* What kind of file it is: st_mode of fstat(2). */
+static inline int ouro__kernel_file_mode(int fd, mode_t *out_mode)
+{
+    struct stat status;
+    if (fstat(fd, &status) != 0)
+        return -errno;
+    *out_mode = status.st_mode;
+    return 0;
+}
+
+static inline ssize_t ouro__kernel_readv(int fd, const struct iovec *vectors, int count)
+{
+    ssize_t n = readv(fd, vectors, count);
+    return n < 0 ? -errno : n;
+}
+
+static inline ssize_t ouro__kernel_writev(int fd, const struct iovec *vectors, int count)
+{
+    ssize_t n = writev(fd, vectors, count);
+    return n < 0 ? -errno : n;
+}
+
+/* As writev, and raises no SIGPIPE; -EOPNOTSUPP before Linux 6.18. */
+static inline ssize_t ouro__kernel_writev_nosignal(int fd, const struct iovec *vectors, int count)
+{
+    ssize_t n = pwritev2(fd, vectors, count, -1, RWF_NOSIGNAL);
+    return n < 0 ? -errno : n;
+}
+
+/* The index of the interface @name, at least 1; -ENODEV when there is none. */
+static inline int64_t ouro__kernel_interface_index(const char *name)
+{
+    unsigned index = if_nametoindex(name);
+    return index == 0 ? -errno : (int64_t)index;
+}
+
+#endif
