@@ -9,7 +9,11 @@
  *
  * Readiness is edge-triggered and remembered.  After a system call has said EAGAIN, clear the event
  * that led to it: the clear is void when a newer event has come in between, so nothing is lost.
- * READ_CLOSED and WRITE_CLOSED are final and never cleared.
+ *
+ * READ_CLOSED and WRITE_CLOSED are final and never cleared.  They are reported for connected stream
+ * sockets and for pipes without a name.  A hang-up or an error that may pass is reported as
+ * READABLE and WRITABLE, as poll(2) would end the wait: a socket before connect(2) or listen(2), a
+ * FIFO, a pty master, an error queue.
  */
 #ifndef OURO_POLL_EVENTED_H
 #define OURO_POLL_EVENTED_H
@@ -24,8 +28,8 @@ extern "C" {
 struct ouro_poll_evented;
 
 /*
- * Interest and Ready.  To be interested in READABLE is to be woken by READ_CLOSED too, and in
- * WRITABLE by WRITE_CLOSED; PRIORITY by READ_CLOSED; ERROR only by ERROR.
+ * Interest and Ready.  A wait for READABLE also ends by READ_CLOSED, a wait for WRITABLE by
+ * WRITE_CLOSED, a wait for PRIORITY by READ_CLOSED.  A wait for ERROR ends by ERROR only.
  */
 #define OURO_READABLE (1u << 0)
 #define OURO_WRITABLE (1u << 1)
@@ -47,10 +51,12 @@ struct ouro_ready_event {
  *
  * Owns:     @fd remains the caller's and must stay open until ouro_poll_evented_free().  *out_io is
  *           the caller's.
- * Errors:   -EBADF; -EPERM for what cannot be waited for, a regular file; -EEXIST when the same
- *           descriptor is registered already (epoll only; io_uring permits it); -EINVAL for unknown
- *           interests; -ENOMEM; -OURO_EIODISABLED, -OURO_ENORUNTIME, -OURO_ESHUTDOWN,
- *           -OURO_EFORKED.  After an error nothing is registered.
+ * Errors:   those of epoll_ctl(2) on both drivers: -EBADF, also for O_PATH; -EPERM for what cannot
+ *           be waited for, such as a regular file; -EEXIST when the same descriptor is registered
+ *           already (epoll only; io_uring permits it); -EMFILE, -ENFILE (io_uring only: the check
+ *           needs a descriptor for a moment); -EINVAL for no or unknown interests; -ENOMEM;
+ *           -OURO_EIODISABLED, -OURO_ENORUNTIME, -OURO_ESHUTDOWN, -OURO_EFORKED.  After an error
+ *           nothing is registered.
  * Since:    0.1
  */
 OURO_API int ouro_poll_evented_new(int fd, uint32_t interest,
@@ -70,7 +76,8 @@ OURO_API void ouro_poll_evented_free(struct ouro_poll_evented *io);
  * Waits until the descriptor is ready for one of @interest.
  *
  * Suspends: until ready.  Any number of tasks may wait; all that match are woken.
- * Errors:   -EINVAL for no or unknown interests; those of every suspending call.
+ * Errors:   -EINVAL for no interest, or one that @io was not made with; those of every suspending
+ *           call.
  * Since:    0.1
  */
 OURO_API int ouro_poll_evented_ready(struct ouro_poll_evented *io, uint32_t interest,
@@ -81,7 +88,7 @@ OURO_API int ouro_poll_evented_ready(struct ouro_poll_evented *io, uint32_t inte
  * a reader (READABLE, PRIORITY) and one for a writer (WRITABLE, ERROR); a newer waker replaces an
  * older one.
  *
- * Errors:   OURO_POLL_READY (1) with *out_event, or OURO_POLL_PENDING (0); -EINVAL;
+ * Errors:   OURO_POLL_READY (1) with *out_event, or OURO_POLL_PENDING (0); -EINVAL as above;
  *           -OURO_ESHUTDOWN; -ECANCELED from a wake that ouro_poll_evented_free() made.
  * Threads:  any.
  * Since:    0.1
@@ -105,10 +112,11 @@ typedef ssize_t ouro_io_function(int fd, void *arg);
 
 /*
  * Calls @function when the descriptor is ready for @interest, clears and waits again as long as it
- * returns -EAGAIN.  The first call is made without waiting.
+ * returns -EAGAIN.  The first call is made without waiting.  When @function returns -EAGAIN while
+ * the descriptor stays ready, others run before the next call.
  *
  * Suspends: until @function returns something else.
- * Errors:   what @function returned; -EINVAL; those of every suspending call.
+ * Errors:   what @function returned; -EINVAL as above; those of every suspending call.
  * Since:    0.1
  */
 OURO_API ssize_t ouro_poll_evented_io(struct ouro_poll_evented *io, uint32_t interest,

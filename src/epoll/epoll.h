@@ -6,7 +6,7 @@
  *   emulate.c   an operation is tried, completes or goes on waiting
  *   connect.c   the one operation that is begun first and asked about later
  *   events.c    epoll_wait, and what an event means
- *   set.c    epoll_ctl, and who added which descriptor number
+ *   epoll_set.c  epoll_ctl, and who added which descriptor number
  */
 #ifndef OURO_EPOLL_EPOLL_H
 #define OURO_EPOLL_EPOLL_H
@@ -86,7 +86,7 @@ OURO__DRIVER_THREAD bool ouro__epoll_connect_check(struct ouro__op *op, int32_t 
 OURO__DRIVER_THREAD int ouro__epoll_collect(struct ouro__epoll *epoll, int64_t timeout_ns);
 
 /*
- * set.c: the table of @handle's driver, made on the first open and kept for the next; close()
+ * epoll_set.c: the table of @handle's driver, made on the first open and kept for the next; close()
  * empties it.  Errors: -ENOMEM.
  */
 int ouro__epoll_set_open(struct ouro__driver_handle *handle, int epoll_fd,

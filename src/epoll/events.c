@@ -2,12 +2,12 @@
 /*
  * Events: waiting for them, and what they mean.
  *
- * An event does three things: it goes into the readiness word; the operations whose direction it
- * concerns are put on the list of tries (an error or a hang-up concerns both); and if somebody
- * waits for readiness, the driver is told, which wakes them when the turn has collected everything.
+ * An event does two things.  The driver is told, which turns it into readiness and wakes those who
+ * wait for that when the turn has collected everything.  And the operations whose direction it
+ * concerns are put on the list of tries; an error or a hang-up concerns both directions.
  *
  * A token that names nobody any more is a late event of a registration that ended, or of an open
- * file that outlived its descriptor (set.c): it is counted and dropped.
+ * file that outlived its descriptor (epoll_set.c): it is counted and dropped.
  *
  * epoll_pwait2(2) waits in nanoseconds; where it is missing (before Linux 5.11, some sandboxes) the
  * time is rounded up to milliseconds, since rounding down would spin through the last one.  Both
@@ -15,8 +15,7 @@
  *
  * Owns:    the batch of events, in struct ouro__epoll.
  * Threads: the driver's.
- * Always:  a closed bit is only ever set from an event of a descriptor that was connected or begun
- *          to connect before it was added.
+ * Always:  an event of an earlier registration changes nothing.
  * Tests:   tests/epoll/test_events.c
  */
 #include "epoll/epoll.h"
@@ -25,6 +24,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -37,45 +37,13 @@
 #define SYS_epoll_pwait2 441 /* on every architecture but alpha */
 #endif
 
+/* The driver is given poll(2)'s events. */
+_Static_assert(EPOLLIN == POLLIN && EPOLLPRI == POLLPRI && EPOLLOUT == POLLOUT &&
+                   EPOLLRDHUP == POLLRDHUP && EPOLLHUP == POLLHUP && EPOLLERR == POLLERR,
+               "epoll and poll number events alike");
+
 #define READ_EVENTS ((uint32_t)(EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
 #define WRITE_EVENTS ((uint32_t)(EPOLLOUT | EPOLLHUP | EPOLLERR))
-
-static uint32_t ready_from_events(uint32_t events)
-{
-    uint32_t ready = 0;
-    if ((events & (EPOLLIN | EPOLLPRI)) != 0)
-        ready |= OURO_READABLE;
-    if ((events & EPOLLPRI) != 0)
-        ready |= OURO_PRIORITY;
-    if ((events & EPOLLOUT) != 0)
-        ready |= OURO_WRITABLE;
-    if ((events & EPOLLHUP) != 0)
-        ready |= OURO_READ_CLOSED | OURO_WRITE_CLOSED;
-    /* The other end has shut down its writing half; alone it would not be news of ours. */
-    if ((events & EPOLLIN) != 0 && (events & EPOLLRDHUP) != 0)
-        ready |= OURO_READ_CLOSED;
-    if ((events & EPOLLERR) != 0)
-        ready |= OURO_ERROR;
-    /* A pipe's reader has gone (with OUT or alone); with IN alone it is an error to be read. */
-    if ((events & EPOLLERR) != 0 && ((events & EPOLLOUT) != 0 || events == EPOLLERR))
-        ready |= OURO_WRITE_CLOSED;
-    return ready;
-}
-
-static void note(struct ouro__epoll *epoll, struct ouro__scheduled_io *sio, uint32_t ready)
-{
-    struct ouro__driver_handle *handle = epoll->driver.handle;
-    uint64_t before = ouro__load(&sio->readiness, memory_order_relaxed);
-    _Atomic uint64_t after = before;
-    (void)ouro__readiness_set(&after, ready);
-    if ((sio->flags & OURO__SIO_READINESS) != 0)
-        ouro__driver_ready(&epoll->driver, sio, ready);
-    else
-        ouro__sio_hint(sio, ready);
-    OURO__TRACE(handle, .kind = OURO_TRACE_READINESS, .fd = sio->fd,
-                .token = ouro__sio_token(sio, 0), .a = before,
-                .b = ouro__load(&after, memory_order_relaxed));
-}
 
 static void wake_lane(struct ouro__epoll *epoll, struct ouro__op *op)
 {
@@ -103,7 +71,7 @@ static void take(struct ouro__epoll *epoll, const struct epoll_event *event)
     OURO__TRACE(handle, .kind = OURO_TRACE_EVENT, .fd = sio->fd, .token = token, .a = events);
     if ((events & EPOLLPRI) != 0)
         ouro__epoll_sio_mark(sio, OURO__EPOLL_SIO_URGENT);
-    note(epoll, sio, ready_from_events(events));
+    ouro__driver_event(&epoll->driver, sio, events);
     if ((events & READ_EVENTS) != 0) {
         wake_lane(epoll, sio->lane[OURO__LANE_READ]);
         wake_lane(epoll, sio->lane[OURO__LANE_ACCEPT]);

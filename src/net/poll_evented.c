@@ -42,6 +42,12 @@ static bool is_interest(uint32_t interest)
     return interest != 0 && (interest & ~OURO__INTEREST_ALL) == 0;
 }
 
+/* Whether the descriptor was registered with all of @interest. */
+static bool is_registered(const struct ouro_poll_evented *io, uint32_t interest)
+{
+    return is_interest(interest) && (interest & ~io->registration.sio->interest) == 0;
+}
+
 static void ref(struct ouro_poll_evented *io)
 {
     (void)ouro__fetch_add(&io->references, 1, memory_order_relaxed);
@@ -155,7 +161,7 @@ int ouro_poll_evented_ready(struct ouro_poll_evented *io, uint32_t interest,
                             struct ouro_ready_event *out_event)
 {
     struct ouro__context *context = NULL;
-    if (io == NULL || out_event == NULL || !is_interest(interest))
+    if (io == NULL || out_event == NULL || !is_registered(io, interest))
         return -EINVAL;
     int rc = ouro__context_enter(&context);
     if (rc < 0)
@@ -186,7 +192,7 @@ int ouro_poll_evented_poll_ready(struct ouro_poll_evented *io, uint32_t interest
                                  const struct ouro_waker *waker, struct ouro_ready_event *out_event)
 {
     if (io == NULL || waker == NULL || waker->vtable == NULL || out_event == NULL ||
-        !is_interest(interest))
+        !is_registered(io, interest))
         return -EINVAL;
     if (ouro__fork_is_child(io->handle->fork_generation))
         return -OURO_EFORKED;
@@ -202,6 +208,19 @@ void ouro_poll_evented_clear(struct ouro_poll_evented *io, const struct ouro_rea
         ouro__sio_clear(io->registration.sio, event->snapshot, event->ready);
 }
 
+/*
+ * The function said EAGAIN and nothing would make it wait: what is ready is final, or an event has
+ * come in between.  The next call may say EAGAIN again, so others must get their turn now; that is
+ * also how this context hears of its deadline and of a cancellation.
+ */
+static void yield_if_still_ready(struct ouro__context *context, struct ouro_poll_evented *io,
+                                 uint32_t interest)
+{
+    uint64_t word = ouro__load(&io->registration.sio->readiness, memory_order_relaxed);
+    if ((ouro__readiness_ready(word) & ouro__interest_mask(interest)) != 0)
+        ouro__context_yield(context);
+}
+
 static ssize_t call_until_done(struct ouro__context *context, struct ouro_poll_evented *io,
                                uint32_t interest, ouro_io_function *function, void *arg)
 {
@@ -215,8 +234,10 @@ static ssize_t call_until_done(struct ouro__context *context, struct ouro_poll_e
         if (rc < 0)
             return rc;
         result = function(io->fd, arg);
-        if (result == -EAGAIN)
+        if (result == -EAGAIN) {
             ouro_poll_evented_clear(io, &event);
+            yield_if_still_ready(context, io, interest);
+        }
     }
     return result;
 }
@@ -225,7 +246,7 @@ ssize_t ouro_poll_evented_io(struct ouro_poll_evented *io, uint32_t interest,
                              ouro_io_function *function, void *arg)
 {
     struct ouro__context *context = NULL;
-    if (io == NULL || function == NULL || !is_interest(interest))
+    if (io == NULL || function == NULL || !is_registered(io, interest))
         return -EINVAL;
     int rc = ouro__context_enter(&context);
     if (rc < 0)

@@ -15,8 +15,8 @@
 
 #include "base/alloc.h"
 #include "base/fault.h"
+#include "registry/descriptor_kind.h"
 #include "registry/parker.h"
-#include "registry/registration.h"
 
 #include <ouro/error.h>
 
@@ -158,7 +158,7 @@ void ouro__driver_complete(struct ouro__driver *driver, struct ouro__op *op, int
     OURO__TRACE(handle, .kind = OURO_TRACE_COMPLETED, .fd = sio->fd,
                 .token = ouro__sio_token(sio, op->lane), .result = result,
                 .name = ouro__op_name(op->code));
-    if ((handle->ops->capabilities & OURO__DRIVER_ARMS_POLL) != 0)
+    if ((handle->ops->capabilities & OURO__DRIVER_TELLS_RESULTS) != 0)
         hint(handle, op, result);
     OURO__ASSERT(sio->inflight > 0 && driver->inflight > 0);
     sio->inflight--;
@@ -174,7 +174,6 @@ static void release_one(void *arg, struct ouro__scheduled_io *sio, bool freed)
         ouro__counter_add(&handle->counters.released, 1);
         OURO__TRACE(handle, .kind = OURO_TRACE_RELEASED, .fd = -1,
                     .token = ouro__sio_token(sio, 0));
-        ouro__registration_release(sio);
         return;
     }
     cancel_lanes(handle->driver, sio);
@@ -196,9 +195,26 @@ static void run_completed(struct ouro__driver *driver)
 
 void ouro__driver_ready(struct ouro__driver *driver, struct ouro__scheduled_io *sio, uint32_t ready)
 {
-    if (sio->ready_pending == 0)
+    if (ready != 0 && sio->ready_pending == 0)
         ouro__queue_push(&driver->ready, &sio->ready_node);
     sio->ready_pending |= ready;
+}
+
+void ouro__driver_event(struct ouro__driver *driver, struct ouro__scheduled_io *sio,
+                        uint32_t events)
+{
+    bool is_final = true;
+    uint64_t before = ouro__load(&sio->readiness, memory_order_relaxed);
+    uint32_t ready = ouro__descriptor_ready(sio->fd, &sio->kind, events, &is_final);
+    if (OURO__UNLIKELY(!is_final)) /* before the readiness: who sees that sees this */
+        ouro__store(&sio->must_check, true, memory_order_relaxed);
+    if ((sio->flags & OURO__SIO_READINESS) != 0)
+        ouro__driver_ready(driver, sio, ready);
+    else
+        ouro__sio_hint(sio, ready);
+    OURO__TRACE(driver->handle, .kind = OURO_TRACE_READINESS, .fd = sio->fd,
+                .token = ouro__sio_token(sio, 0), .a = before,
+                .b = ouro__readiness_after(before, ready));
 }
 
 /* Wakes whom the readiness collected so far concerns. */

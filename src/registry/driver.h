@@ -38,7 +38,7 @@ struct ouro__driver_config {
 };
 
 /* What a backend can do, or wants. */
-#define OURO__DRIVER_ARMS_POLL (1u << 0) /* readiness comes from OURO__OP_POLL, not by itself */
+#define OURO__DRIVER_TELLS_RESULTS (1u << 0) /* it sees results only: they set the readiness */
 
 struct ouro__driver_ops {
     const char *name; /* "io_uring", "epoll" */
@@ -49,9 +49,9 @@ struct ouro__driver_ops {
     /* Owner's thread; nothing is in flight and nothing attached. */
     void (*close)(struct ouro__driver *driver);
     /*
-     * Any thread, so neither may touch a ring.  attach prepares sio->fd for events where that is
-     * wanted at once (OURO__SIO_READINESS); after an error nothing is left.  detach stops new
-     * events; it frees nothing and cannot fail.
+     * Any thread.  attach sees to it that events of sio->fd become readiness, where they are waited
+     * for (OURO__SIO_READINESS): the present state first, then each change.  After an error nothing
+     * is left but sio->attached.  detach stops new events; it frees nothing and cannot fail.
      */
     int (*attach)(struct ouro__driver_handle *handle, struct ouro__scheduled_io *sio);
     void (*detach)(struct ouro__driver_handle *handle, struct ouro__scheduled_io *sio);
@@ -135,8 +135,14 @@ OURO__DRIVER_THREAD void ouro__driver_cancel_all(struct ouro__driver *driver);
 OURO__DRIVER_THREAD void ouro__driver_complete(struct ouro__driver *driver, struct ouro__op *op,
                                                int32_t result);
 
-/* Backends, inside turn(): @sio has become @ready.  Its waiters are woken when turn() has collected
- * everything. */
+/*
+ * Backends, inside turn(): poll(2)'s @events have been reported for @sio.  They become readiness
+ * (registry/descriptor_kind.h), and the waiters are woken when turn() has collected everything.
+ */
+OURO__DRIVER_THREAD void ouro__driver_event(struct ouro__driver *driver,
+                                            struct ouro__scheduled_io *sio, uint32_t events);
+
+/* As above, for what is no event of poll(2): @sio has become @ready. */
 OURO__DRIVER_THREAD void ouro__driver_ready(struct ouro__driver *driver,
                                             struct ouro__scheduled_io *sio, uint32_t ready);
 

@@ -31,7 +31,7 @@ enum ouro__op_code {
     OURO__OP_SEND = 4,
     OURO__OP_RECVMSG = 5,
     OURO__OP_SENDMSG = 6,
-    OURO__OP_POLL = 7,    /* io_uring only: arms readiness, ends once */
+    OURO__OP_POLL = 7,    /* the io_uring backend's own: reports readiness until it is cancelled */
     OURO__OP_QUIESCE = 8, /* ends when every other lane of the descriptor is idle */
     OURO__OP_CODES = 9
 };
@@ -72,7 +72,6 @@ struct ouro__op {
         } message;
         struct {
             uint32_t events; /* POLLIN ... */
-            uint32_t answer; /* backend's: what came of them, while it takes its poll back */
         } poll;
     } arg;
 };

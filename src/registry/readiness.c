@@ -9,16 +9,22 @@
  */
 #include "registry/readiness.h"
 
+uint64_t ouro__readiness_after(uint64_t word, uint32_t ready)
+{
+    uint64_t after = word | (ready & OURO__READY_ALL);
+    if ((ready & OURO__READY_READ_SIDE) != 0)
+        after = ouro__readiness_tick(after, OURO__READ_TICK_SHIFT);
+    if ((ready & OURO__READY_WRITE_SIDE) != 0)
+        after = ouro__readiness_tick(after, OURO__WRITE_TICK_SHIFT);
+    return after;
+}
+
 uint64_t ouro__readiness_set(_Atomic uint64_t *word, uint32_t ready)
 {
     uint64_t before = ouro__load(word, memory_order_relaxed);
     uint64_t after = 0;
     do {
-        after = before | (ready & OURO__READY_ALL);
-        if ((ready & OURO__READY_READ_SIDE) != 0)
-            after = ouro__readiness_tick(after, OURO__READ_TICK_SHIFT);
-        if ((ready & OURO__READY_WRITE_SIDE) != 0)
-            after = ouro__readiness_tick(after, OURO__WRITE_TICK_SHIFT);
+        after = ouro__readiness_after(before, ready);
     } while (!ouro__compare_exchange(word, &before, after, memory_order_acq_rel));
     return before;
 }

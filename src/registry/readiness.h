@@ -67,6 +67,9 @@ static inline uint64_t ouro__readiness_tick(uint64_t word, unsigned shift)
     return (word & ~(OURO__TICK_MASK << shift)) | (tick << shift);
 }
 
+/* @word with @ready in it and the ticks moved. */
+uint64_t ouro__readiness_after(uint64_t word, uint32_t ready);
+
 /* Driver: ORs @ready in and moves the ticks.  Returns the word before. */
 uint64_t ouro__readiness_set(_Atomic uint64_t *word, uint32_t ready);
 

@@ -14,8 +14,9 @@ struct ouro__registration {
 
 /*
  * Registers @fd with @driver.  @interest is that of a descriptor whose readiness will be waited
- * for; 0 for one that only operations are submitted on.  Any thread. Errors: -OURO_ESHUTDOWN,
- * -ENOMEM; with an interest -EBADF, -EPERM, -EEXIST too.  After an error nothing is registered.
+ * for; 0 for one that only operations are submitted on.  Any thread.
+ * Errors: -OURO_ESHUTDOWN, -ENOMEM; with an interest also those of epoll_ctl(2): -EBADF, -EPERM,
+ *         -EEXIST (epoll), -EMFILE (io_uring).  After an error nothing is registered.
  */
 OURO__ANY_THREAD int ouro__registration_new(struct ouro__driver_handle *handle, int fd,
                                             uint32_t interest,
@@ -33,14 +34,12 @@ OURO__ANY_THREAD void ouro__registration_drop(struct ouro__registration *registr
  */
 OURO__ANY_THREAD void ouro__registration_end(struct ouro__registration *registration);
 
-/* ouro__sio_poll() and ouro__sio_link(), and sees to it that the driver looks for @interest. */
+/* ouro__sio_poll() and ouro__sio_link(), which see to it that the readiness reported still holds.
+ */
 OURO__ANY_THREAD int ouro__registration_poll(struct ouro__registration *registration,
                                              uint32_t interest, const struct ouro_waker *waker,
                                              uint64_t *out_word);
 OURO__ANY_THREAD int ouro__registration_link(struct ouro__registration *registration,
                                              struct ouro__io_waiter *node, uint64_t *out_word);
-
-/* The driver, when it frees @sio: releases what hangs on it. */
-OURO__DRIVER_THREAD void ouro__registration_release(struct ouro__scheduled_io *sio);
 
 #endif

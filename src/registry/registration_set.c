@@ -49,11 +49,11 @@ static struct ouro__scheduled_io *slot(struct ouro__registration_set *set, uint3
 void ouro__registration_set_fini(struct ouro__registration_set *set)
 {
     OURO__ASSERT(ouro__list_is_empty(&set->live));
-    /* What was deregistered after its driver had closed has waited for nobody. */
+    /* What was deregistered after the driver had closed was never released. */
     for (uint32_t i = 0; i < set->slots; i++) {
         struct ouro__scheduled_io *sio = slot(set, i);
         OURO__ASSERT(sio->inflight == 0);
-        ouro__free(sio->poll);
+        ouro__free(sio->attached);
         ouro__list_remove(&sio->link);
         ouro__sio_fini(sio);
     }
@@ -67,7 +67,7 @@ void ouro__registration_set_fini(struct ouro__registration_set *set)
 static bool is_idle(const struct ouro__scheduled_io *sio)
 {
     return sio->inflight == 0 && sio->ready_pending == 0 &&
-           (sio->poll == NULL || ouro__load(&sio->poll->requested, memory_order_acquire) == 0);
+           ouro__load(&sio->messages, memory_order_acquire) == 0;
 }
 
 /* One more chunk of free slots. */
@@ -136,10 +136,13 @@ bool ouro__registration_set_deregister(struct ouro__registration_set *set,
 static void free_locked(struct ouro__registration_set *set, struct ouro__scheduled_io *sio)
 {
     ouro__list_remove(&sio->link);
+    ouro__free(sio->attached);
+    sio->attached = NULL;
     sio->state = OURO__SIO_FREE;
     sio->fd = -1;
     sio->backend = 0;
     sio->closing = false;
+    sio->must_check = false;
     sio->generation++;
     if (sio->generation == 0) /* 0 is the driver's own tokens' */
         sio->generation = 1;

@@ -31,14 +31,6 @@ struct ouro__io_waiter {
     bool linked; /* under the lock */
 };
 
-/* The four poll operations of a descriptor whose readiness is waited for on io_uring. */
-struct ouro__poll_lanes {
-    struct ouro__op op[4];
-    struct ouro__inbox_node arm_request; /* another thread's wish to have something armed */
-    _Atomic uint32_t wanted;             /* interests that somebody waits for */
-    _Atomic uint32_t requested;          /* 1: arm_request is in the inbox */
-};
-
 struct OURO__ALIGNED(OURO__CACHE_LINE) ouro__scheduled_io {
     /* What every operation touches comes first, in as few cache lines as can be: with many
      * descriptors each line is one that has to be waited for. */
@@ -57,6 +49,7 @@ struct OURO__ALIGNED(OURO__CACHE_LINE) ouro__scheduled_io {
     _Atomic uint32_t backend; /* the backend's own flags */
     uint32_t ready_pending;   /* readiness collected in this turn, not yet told */
     bool closing;             /* a QUIESCE has begun: new operations are refused */
+    uint8_t kind;             /* enum ouro__descriptor_kind */
     struct ouro__op *lane[OURO__LANES];
     struct ouro__queue_node ready_node;
 
@@ -69,9 +62,13 @@ struct OURO__ALIGNED(OURO__CACHE_LINE) ouro__scheduled_io {
     struct ouro__list waiters; /* struct ouro__io_waiter */
 
     /* Constant from attach to release, as well. */
-    uint32_t flags;                /* OURO__SIO_... */
-    uint32_t interest;             /* of a descriptor whose readiness is waited for */
-    struct ouro__poll_lanes *poll; /* with OURO__SIO_READINESS on a driver that must arm */
+    uint32_t flags;    /* OURO__SIO_... */
+    uint32_t interest; /* of a descriptor whose readiness is waited for */
+    void *attached;    /* the backend's memory, freed when the slot is released */
+
+    /* Any thread. */
+    _Atomic uint32_t messages; /* about it, on their way to the driver: it is not released */
+    _Atomic bool must_check;   /* some readiness came from a state that may have passed */
 
     /* RegistrationSet's, under its lock. */
     enum ouro__sio_state state;

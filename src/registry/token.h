@@ -17,20 +17,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/*
- * At most one operation of each lane is in flight on a descriptor.  The four poll lanes stand in
- * the order of the interest bits they serve.
- */
+/* At most one operation of each lane is in flight on a descriptor. */
 enum ouro__lane {
     OURO__LANE_READ = 0,
     OURO__LANE_WRITE = 1,
     OURO__LANE_ACCEPT = 2, /* a lane of its own: its result is a descriptor to be disposed of */
-    OURO__LANE_POLL_READ = 3,
-    OURO__LANE_POLL_WRITE = 4,
-    OURO__LANE_POLL_PRIORITY = 5,
-    OURO__LANE_POLL_ERROR = 6,
-    OURO__LANE_QUIESCE = 7, /* never the kernel's: waits for the others to end */
-    OURO__LANES = 8,
+    OURO__LANE_POLL =
+        3, /* the backend's: one poll for all interests, as long as it is registered */
+    OURO__LANE_QUIESCE = 4, /* never the kernel's: waits for the others to end */
+    OURO__LANES = 5,
     /* Tokens of the driver itself have index and generation 0. */
     OURO__LANE_WAKE = 0xf0,   /* the wake descriptor */
     OURO__LANE_IGNORE = 0xf1, /* a cancellation's own result */

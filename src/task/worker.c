@@ -29,6 +29,8 @@
 
 #include "fiber/stack_trim.h"
 
+#include <sched.h>
+
 enum { BUSY_ROUNDS_MAX = 1024 };
 
 int ouro__worker_open(struct ouro__worker *worker, const struct ouro__worker_config *config)
@@ -207,6 +209,16 @@ void ouro__worker_run_until_woken(struct ouro__worker *worker, struct ouro__cont
     worker->in_loop = false;
 }
 
+void ouro__worker_run_once(struct ouro__worker *worker)
+{
+    OURO__ASSERT(worker->running == NULL && !worker->in_loop);
+    worker->in_loop = true;
+    worker->outside = ouro__context_current();
+    run_ready(worker, 0);
+    step(worker, false, OURO__NEVER);
+    worker->in_loop = false;
+}
+
 /* No task is alive, and nobody else waits for an operation here. */
 static bool is_empty(const struct ouro__worker *worker)
 {
@@ -277,6 +289,16 @@ void ouro__context_spend(struct ouro__context *context)
     context->budget = OURO__BUDGET;
     if (context->task != NULL)
         ouro__worker_yield(context->worker);
+}
+
+void ouro__context_yield(struct ouro__context *context)
+{
+    if (context->task != NULL)
+        ouro__worker_yield(context->worker);
+    else if (context->worker != NULL)
+        ouro__worker_run_once(context->worker);
+    else
+        (void)sched_yield();
 }
 
 int ouro__context_tell_interruption(struct ouro__context *context)

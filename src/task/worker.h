@@ -90,6 +90,8 @@ void ouro__worker_fini(struct ouro__worker *worker);
 void ouro__worker_run(struct ouro__worker *worker);
 /* Runs tasks and turns the driver until @context is woken. */
 void ouro__worker_run_until_woken(struct ouro__worker *worker, struct ouro__context *context);
+/* As above, but one round of the loop, which does not wait. */
+void ouro__worker_run_once(struct ouro__worker *worker);
 /* Runs tasks and turns the driver until no task is alive and nothing is in flight, or @deadline_ns.
  * True: it came to that. */
 bool ouro__worker_run_until_empty(struct ouro__worker *worker, int64_t deadline_ns);
@@ -127,6 +129,9 @@ void ouro__context_interrupt(struct ouro__context *context, unsigned interrupt);
 
 /* Lets others run when the context has had its share of calls that did not wait. */
 void ouro__context_spend(struct ouro__context *context);
+
+/* Lets others run once: a worker's tasks, driver and timers; the system's threads otherwise. */
+void ouro__context_yield(struct ouro__context *context);
 
 /* As ouro__context_interrupted(), for a context that has something to tell, or no worker. */
 OURO__COLD int ouro__context_tell_interruption(struct ouro__context *context);

@@ -4,8 +4,8 @@
  *
  * The token leads to the slot, the generation says whether it is still the same descriptor, the
  * lane names the one operation of its kind.  A CQE that finds nobody is dropped and counted; if it
- * brings a descriptor, that is closed.  But for one kind of poll no operation here is multishot, so
- * every CQE is its operation's last.
+ * brings a descriptor, that is closed.  But for the poll of poll.c no operation here is multishot,
+ * so every CQE is its operation's last.
  *
  * Owns:    the CQEs between our head and the kernel's tail.
  * Threads: the owner's.
@@ -58,39 +58,6 @@ static bool finish_connect(struct ouro__uring *uring, struct ouro__op *op, int32
     return false;
 }
 
-/*
- * The kernel reports POLLRDHUP whether it was asked for or not.  Where the peer has ended its half,
- * a wait for room would therefore end at once with nothing learnt, however often it is begun.  Then
- * it goes on as a multishot poll, which reports changes only, until one of them is an answer; that
- * poll is taken back, and its last CQE is the operation's.  False: it goes on.
- */
-static bool finish_poll(struct ouro__uring *uring, struct ouro__op *op, bool more, int32_t *result)
-{
-    const uint32_t answers = op->arg.poll.events | POLLERR | POLLHUP | POLLNVAL;
-    if (*result > 0)
-        op->arg.poll.answer |= (uint32_t)*result & answers;
-    if (more) {
-        if (op->arg.poll.answer != 0 && (op->backend & OURO__URING_CANCELLED) == 0) {
-            op->backend |= OURO__URING_CANCELLED | OURO__URING_CANCEL_QUEUED;
-            ouro__queue_push(&uring->cancels, &op->node);
-        }
-        return false;
-    }
-    if (op->arg.poll.answer != 0) {
-        *result = (int32_t)op->arg.poll.answer | (*result > 0 ? *result : 0);
-        return true;
-    }
-    if (*result < 0)
-        return true;
-    if ((op->backend & OURO__URING_CANCELLED) != 0) {
-        *result = -ECANCELED;
-        return true;
-    }
-    op->backend |= OURO__URING_MULTISHOT | OURO__URING_BACKLOG;
-    ouro__queue_push(&uring->backlog, &op->node);
-    return false;
-}
-
 static void take_stale(struct ouro__uring *uring, unsigned lane, int32_t result)
 {
     ouro__counter_add(&uring->driver.handle->counters.stale, 1);
@@ -127,8 +94,8 @@ static void take(struct ouro__uring *uring, const struct io_uring_cqe *cqe)
         return;
     }
     if (OURO__UNLIKELY(more)) {
-        OURO__ASSERT((op->backend & OURO__URING_MULTISHOT) != 0 && op->code == OURO__OP_POLL);
-        (void)finish_poll(uring, op, true, &result);
+        OURO__ASSERT(op->code == OURO__OP_POLL);
+        ouro__uring_poll_event(uring, op, result);
         return;
     }
     if (OURO__UNLIKELY(op->backend != 0)) {
@@ -142,8 +109,8 @@ static void take(struct ouro__uring *uring, const struct io_uring_cqe *cqe)
     }
     if (op->code == OURO__OP_CONNECT && !finish_connect(uring, op, &result))
         return;
-    if (op->code == OURO__OP_POLL && !finish_poll(uring, op, false, &result))
-        return;
+    if (op->code == OURO__OP_POLL)
+        ouro__uring_poll_event(uring, op, result);
     ouro__sanitize_complete(op, result);
     ouro__driver_complete(&uring->driver, op, result);
 }

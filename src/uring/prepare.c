@@ -81,10 +81,7 @@ void ouro__uring_prepare(struct ouro__uring *uring, struct io_uring_sqe *sqe, st
                               op->arg.message.flags | MSG_NOSIGNAL);
         break;
     case OURO__OP_POLL:
-        if ((op->backend & OURO__URING_MULTISHOT) != 0)
-            io_uring_prep_poll_multishot(sqe, fd, op->arg.poll.events);
-        else
-            io_uring_prep_poll_add(sqe, fd, op->arg.poll.events);
+        io_uring_prep_poll_multishot(sqe, fd, op->arg.poll.events);
         break;
     default:
         OURO__PANIC("no such operation", op->code);

@@ -5,6 +5,7 @@
  *   ring.c      opens and closes it; the one io_uring_enter(2)
  *   prepare.c   an operation becomes an SQE
  *   complete.c  a CQE becomes an operation's result
+ *   poll.c      the poll that reports a descriptor's readiness
  *   spin.c      looking at the ring before sleeping
  *   turn.c      one turn: place, submit, wait, reap
  *   uring.c     submit, cancel, unpark and the table
@@ -30,7 +31,6 @@
 #define OURO__URING_CANCEL_QUEUED (1u << 2) /* its cancellation waits for an SQE */
 #define OURO__URING_CANCELLED (1u << 3)     /* a cancellation was asked for */
 #define OURO__URING_CONNECT_POLL (1u << 4)  /* CONNECT said "in progress": polls for its end */
-#define OURO__URING_MULTISHOT (1u << 4)     /* POLL: goes on as a multishot (complete.c) */
 #define OURO__URING_STAMP_SHIFT 5           /* three bits: the turn in which it was cancelled */
 
 /* The tokens that are the driver's own. */
@@ -129,6 +129,16 @@ bool ouro__uring_withdraw(struct ouro__uring *uring, uint64_t token);
 
 /* complete.c.  Turns every CQE that is there into a result.  0, or -errno: broken. */
 int ouro__uring_reap(struct ouro__uring *uring);
+
+/*
+ * poll.c.  attach() and detach() of the table; any thread.  event() takes what a CQE of the poll
+ * says: -errno, or events of poll(2).
+ */
+OURO__ANY_THREAD int ouro__uring_attach(struct ouro__driver_handle *handle,
+                                        struct ouro__scheduled_io *sio);
+OURO__ANY_THREAD void ouro__uring_detach(struct ouro__driver_handle *handle,
+                                         struct ouro__scheduled_io *sio);
+void ouro__uring_poll_event(struct ouro__uring *uring, struct ouro__op *op, int32_t result);
 
 /* spin.c */
 void ouro__uring_spin_init(struct ouro__uring_spin *spin, uint32_t spin_us);

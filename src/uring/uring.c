@@ -22,27 +22,10 @@
 #include <errno.h>
 #include <unistd.h>
 
-static int attach(struct ouro__driver_handle *handle, struct ouro__scheduled_io *sio)
-{
-    /* Nothing to prepare: the kernel takes the descriptor with each operation. */
-    (void)handle;
-    (void)sio;
-    return 0;
-}
-
-static void detach(struct ouro__driver_handle *handle, struct ouro__scheduled_io *sio)
-{
-    /* What is in flight is cancelled by the owner's thread, before it frees sio. */
-    (void)handle;
-    (void)sio;
-}
-
 static void submit(struct ouro__driver *driver, struct ouro__op *op)
 {
     struct ouro__uring *uring = ouro__uring_of(driver);
     struct io_uring_sqe *sqe = NULL;
-    if (op->code == OURO__OP_POLL)
-        op->arg.poll.answer = 0;
     if (OURO__LIKELY(ouro__queue_is_empty(&uring->backlog)))
         sqe = ouro__uring_sqe(uring);
     if (OURO__LIKELY(sqe != NULL)) {
@@ -102,11 +85,11 @@ static void unpark(struct ouro__driver_handle *handle)
 
 const struct ouro__driver_ops ouro__uring_ops = {
     .name = "io_uring",
-    .capabilities = OURO__DRIVER_ARMS_POLL,
+    .capabilities = OURO__DRIVER_TELLS_RESULTS,
     .open = ouro__uring_open,
     .close = ouro__uring_close,
-    .attach = attach,
-    .detach = detach,
+    .attach = ouro__uring_attach,
+    .detach = ouro__uring_detach,
     .submit = submit,
     .cancel = cancel,
     .turn = ouro__uring_turn,

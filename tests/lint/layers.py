@@ -35,6 +35,8 @@ HOME = [  # who may include a system's header
     (re.compile(r"sys/epoll\.h"),
      ("src/epoll/", "src/probe/quirk", "tools/ktest/",
      "tools/bench/", "tests/")),
+    # Which descriptors can be waited for is what epoll_ctl(2) says, on io_uring too.
+    (re.compile(r"linux/eventpoll\.h"), ("src/uring/pollable.c",)),
     (re.compile(r"openssl/"), ("src/tls/", "tests/tls/")),
 ]
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Models of the driver's shared half, with the real turn(): messages, registrations dropped by
- * other threads, and readiness that must be asked for, over a backend of a few lines.
+ * other threads, and readiness as io_uring reports it (uring/poll.c), over a kernel of a few lines.
  */
 #include "model/explorer.h"
 
 #include "registry/registration.h"
+#include "uring/ring.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -17,7 +18,9 @@ enum { FOREVER = -1, DROPPERS = 2 };
 static struct ouro__driver_handle handle;
 static struct ouro__driver backend; /* all there is of it */
 static struct ouro__registration registration[DROPPERS];
-static struct ouro__op *polling[OURO__LANES];
+static struct ouro__op *polling; /* the multishot poll that is in the kernel */
+static bool has_changed;         /* since it last reported */
+static bool is_cancelled;
 static bool kernel_wake;
 static unsigned data; /* what the descriptor has for its reader */
 static unsigned data_read;
@@ -48,55 +51,32 @@ static void close_backend(struct ouro__driver *driver)
     (void)driver;
 }
 
-static int attach(struct ouro__driver_handle *driver_handle, struct ouro__scheduled_io *sio)
-{
-    (void)driver_handle;
-    (void)sio;
-    return 0;
-}
-
-static void detach(struct ouro__driver_handle *driver_handle, struct ouro__scheduled_io *sio)
-{
-    (void)driver_handle;
-    (void)sio;
-}
-
 static void submit(struct ouro__driver *driver, struct ouro__op *op)
 {
     (void)driver;
-    MODEL_CHECK(polling[op->lane] == NULL);
-    polling[op->lane] = op;
-    model_note("arms lane %u", op->lane);
+    MODEL_CHECK(polling == NULL);
+    polling = op;
+    has_changed = true; /* it reports the present state first */
+    model_note("arms the poll");
 }
 
 static void cancel(struct ouro__driver *driver, struct ouro__op *op)
 {
     (void)driver;
-    op->backend = 1;
+    op->backend |= OURO__URING_CANCELLED;
+    is_cancelled = true;
 }
 
-/* What a poll of @lane would say: there is data now and then, and always room. */
-static uint32_t events_of(unsigned lane)
+static bool has_result(void)
 {
-    if (lane == OURO__LANE_POLL_READ)
-        return data > 0 ? POLLIN : 0;
-    return POLLOUT;
-}
-
-static bool has_result(unsigned lane)
-{
-    return polling[lane] != NULL && (events_of(lane) != 0 || polling[lane]->backend != 0);
+    return polling != NULL && (has_changed || is_cancelled);
 }
 
 /* A turn that has released all there was may end: that is what the models' owners wait for. */
 static bool may_wake(void *arg)
 {
     (void)arg;
-    for (unsigned lane = 0; lane < OURO__LANES; lane++) {
-        if (has_result(lane))
-            return true;
-    }
-    return kernel_wake || released() == releases_due;
+    return has_result() || kernel_wake || released() == releases_due;
 }
 
 static int turn(struct ouro__driver *driver, int64_t timeout_ns)
@@ -106,13 +86,17 @@ static int turn(struct ouro__driver *driver, int64_t timeout_ns)
         model_wait_until(may_wake, NULL);
         kernel_wake = false;
     }
-    for (unsigned lane = 0; lane < OURO__LANES; lane++) {
-        if (!has_result(lane))
-            continue;
-        struct ouro__op *op = polling[lane];
-        uint32_t events = events_of(lane);
-        polling[lane] = NULL;
-        ouro__driver_complete(driver, op, events != 0 ? (int32_t)events : -ECANCELED);
+    if (!has_result())
+        return 0;
+    struct ouro__op *op = polling;
+    if (has_changed) {
+        has_changed = false;
+        ouro__driver_event(driver, op->sio, POLLOUT | (data > 0 ? POLLIN : 0));
+    }
+    if (is_cancelled) {
+        polling = NULL;
+        is_cancelled = false;
+        ouro__driver_complete(driver, op, -ECANCELED);
     }
     return 0;
 }
@@ -126,11 +110,11 @@ static void unpark(struct ouro__driver_handle *driver_handle)
 }
 
 static const struct ouro__driver_ops ops = {.name = "model",
-                                            .capabilities = OURO__DRIVER_ARMS_POLL,
+                                            .capabilities = OURO__DRIVER_TELLS_RESULTS,
                                             .open = open_backend,
                                             .close = close_backend,
-                                            .attach = attach,
-                                            .detach = detach,
+                                            .attach = ouro__uring_attach,
+                                            .detach = ouro__uring_detach,
                                             .submit = submit,
                                             .cancel = cancel,
                                             .turn = turn,
@@ -151,7 +135,9 @@ static void begin(void)
     if (!clean)
         make_handle();
     clean = false;
-    memset(polling, 0, sizeof(polling));
+    polling = NULL;
+    has_changed = false;
+    is_cancelled = false;
     kernel_wake = false;
     data = 0;
     data_read = 0;
@@ -251,7 +237,7 @@ static bool is_woken(void *arg)
     return *count > 0;
 }
 
-/* Until it is ready, for which it may have to be asked several times. */
+/* Until it is ready: a wake may be for something else. */
 static void wait_for(uint32_t interest, unsigned *count, uint64_t *out_word)
 {
     const struct ouro_waker waker = {&vtable, count};
@@ -261,7 +247,7 @@ static void wait_for(uint32_t interest, unsigned *count, uint64_t *out_word)
     }
 }
 
-/* Another thread waits for readiness that the driver must ask the kernel for. */
+/* Another thread waits for readiness, which the driver's thread reports. */
 static void read_until(unsigned wanted)
 {
     uint64_t word = 0;
@@ -309,9 +295,16 @@ static void begin_with_data(void)
     data = 1;
 }
 
-/* Asks, and drops the registration with the question on its way. */
-static void ask_and_drop(void)
+static void begin_unregistered(void)
 {
+    begin();
+    releases_due = 1;
+}
+
+/* Registers and drops, with the message that arms the poll on its way. */
+static void register_and_drop(void)
+{
+    MODEL_CHECK(ouro__registration_new(&handle, fd, OURO_READABLE, &registration[0]) == 0);
     const struct ouro_waker waker = {&vtable, &woken[0]};
     uint64_t word = 0;
     (void)ouro__registration_poll(&registration[0], OURO_READABLE, &waker, &word);
@@ -320,16 +313,16 @@ static void ask_and_drop(void)
 
 static void data_arrives_twice(void)
 {
-    ouro__model_point();
-    data++;
-    ouro__model_point();
-    data++;
+    for (unsigned i = 0; i < 2; i++) {
+        ouro__model_point();
+        data++;
+        has_changed = true;
+    }
 }
 
 static void nothing_is_left(void)
 {
-    for (unsigned lane = 0; lane < OURO__LANES; lane++)
-        MODEL_CHECK(polling[lane] == NULL);
+    MODEL_CHECK(polling == NULL);
     MODEL_CHECK(held == 0);
     MODEL_CHECK(ouro__list_is_empty(&handle.set.live));
     MODEL_CHECK(ouro__list_is_empty(&handle.set.pending));
@@ -347,19 +340,19 @@ static const struct model models[] = {
      .thread = {turn_until_all_released, drop_first, drop_second},
      .end = nothing_is_left,
      .preemptions = 4},
-    {.name = "readiness that must be asked for",
+    {.name = "readiness reaches another thread",
      .begin = begin_waiting,
      .thread = {turn_until_all_released, read_both, data_arrives_twice},
      .end = nothing_is_left,
      .preemptions = 4},
-    {.name = "both directions must be asked for",
+    {.name = "both directions are waited for",
      .begin = begin_with_data,
      .thread = {turn_until_all_released, read_one, write_one},
      .end = nothing_is_left,
      .preemptions = 3},
-    {.name = "dropped with a question on its way",
-     .begin = begin_waiting,
-     .thread = {turn_until_all_released, ask_and_drop},
+    {.name = "dropped with a message on its way",
+     .begin = begin_unregistered,
+     .thread = {turn_until_all_released, register_and_drop},
      .end = nothing_is_left,
      .preemptions = 4},
 };

@@ -168,23 +168,17 @@ MUTANTS = {
             "    ouro__list_splice_back(&batch, &set->pending);\n"
             "    ouro__mutex_unlock(&set->lock);\n    ouro__mutex_lock(&set->lock);\n"
             "    set->release_due = false;\n    ouro__mutex_unlock(&set->lock);"),
-        "wish_is_taken_out_after_the_wake": (
-            "registry/registration.c",
-            "    ouro__fetch_and(&poll->wanted, ~interest, memory_order_acq_rel);\n"
-            "    if (op->result == -ECANCELED)\n        return;",
-            "    if (op->result == -ECANCELED)\n        return;\n"
-            "    ouro__sio_set_ready(sio, ready_from_poll((uint32_t)op->result));\n"
-            "    ouro__fetch_and(&poll->wanted, ~interest, memory_order_acq_rel);\n"
-            "    return;"),
-        "request_is_forgotten_after_arming": (
-            "registry/registration.c",
-            "    ouro__store(&poll->requested, 0, memory_order_release);\n"
-            "    arm_here(sio);", "    arm_here(sio);\n"
-            "    ouro__store(&poll->requested, 0, memory_order_release);"),
         "freed_with_a_message_on_its_way": (
             "registry/registration_set.c",
-            "ouro__load(&sio->poll->requested, memory_order_acquire) == 0);",
-            "sio->poll != NULL);"),
+            "ouro__load(&sio->messages, memory_order_acquire) == 0;", "true;"),
+        "message_is_not_counted": (
+            "uring/poll.c", "    ouro__store(&sio->messages, 1, memory_order_relaxed);\n", ""),
+        "message_counts_for_ever": (
+            "uring/poll.c",
+            "    arm(&poll->op);\n    ouro__store(&sio->messages, 0, memory_order_release);",
+            "    arm(&poll->op);"),
+        "event_replaces_the_one_before": (
+            "registry/driver.c", "    sio->ready_pending |= ready;", "    sio->ready_pending = 0;"),
     },
     "remote": {
         "cancel_does_not_look_for_finished": (
