@@ -18,7 +18,6 @@
 
 #include "base/fault.h"
 #include "registry/driver.h"
-#include "uring/uring.h"
 
 #include <liburing.h>
 

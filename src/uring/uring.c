@@ -16,7 +16,9 @@
  * Always:  an operation's memory is used by the kernel only between submit() and its completion.
  * Tests:   tests/uring/test_ring.c, tests/registry/test_driver.c
  */
+#include "uring/uring.h"
 #include "base/assert.h"
+
 #include "uring/ring.h"
 
 #include <errno.h>
