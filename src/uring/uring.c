@@ -17,8 +17,8 @@
  * Tests:   tests/uring/test_ring.c, tests/registry/test_driver.c
  */
 #include "uring/uring.h"
-#include "base/assert.h"
 
+#include "base/assert.h"
 #include "uring/ring.h"
 
 #include <errno.h>

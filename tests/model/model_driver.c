@@ -125,7 +125,8 @@ static void make_handle(void)
 {
     fd = eventfd(0, EFD_CLOEXEC);
     MODEL_CHECK(ouro__driver_handle_init(&handle, &ops) == 0);
-    MODEL_CHECK(ouro__driver_open(&handle, NULL) == 0);
+    const struct ouro__driver_config config = {.ring_entries = 0};
+    MODEL_CHECK(ouro__driver_open(&handle, &config) == 0);
     handle.owner = NULL; /* the models' threads are one to the system: let none seem the owner */
 }
 
