@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * stdin or stdout as a task reads or writes it, whatever it is: a pipe, a terminal, a socket, a
- * file.
+ * stdin or stdout as a task reads or writes it, whatever it is: a pipe, a terminal, a pty's master,
+ * a socket, a file, a device.
  */
-#ifndef OURO_PIPE_END_H
-#define OURO_PIPE_END_H
+#ifndef OURO_CLI_PIPE_END_H
+#define OURO_CLI_PIPE_END_H
 
 #include <ouro.h>
 #include <stdbool.h>
@@ -13,9 +13,9 @@
 struct pipe_end {
     int fd;
     bool is_socket;
-    bool owns_fd;                  /* opened here: closed by pipe_end_fini() */
-    struct ouro_poll_evented *io;  /* NULL for what is always ready, a regular file */
-    struct pipe_end *next_changed; /* those whose file has to be made blocking again */
+    bool is_own;                  /* an open file of our own, closed by pipe_end_fini() */
+    bool is_pty_master;           /* its end is told by EIO */
+    struct ouro_poll_evented *io; /* NULL where the blocking pool waits */
 };
 
 /*

@@ -26,7 +26,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static bool is_pty_master(int fd)
+bool reopen_is_pty_master(int fd)
 {
     unsigned number;
     return ioctl(fd, TIOCGPTN, &number) == 0; /* ENOTTY for the terminal at the other end */
@@ -37,7 +37,7 @@ int reopen_nonblocking(int fd, bool for_writing)
     struct stat status;
     if (fstat(fd, &status) < 0)
         return -errno;
-    bool is_terminal = S_ISCHR(status.st_mode) && isatty(fd) && !is_pty_master(fd);
+    bool is_terminal = S_ISCHR(status.st_mode) && isatty(fd) && !reopen_is_pty_master(fd);
     if (!S_ISFIFO(status.st_mode) && !is_terminal)
         return -ENXIO;
     /* Opening again must not permit what the descriptor does not. */

@@ -15,4 +15,7 @@
  */
 int reopen_nonblocking(int fd, bool for_writing);
 
+/* Whether @fd is the master's side of a pseudo-terminal, a terminal emulator's say. */
+bool reopen_is_pty_master(int fd);
+
 #endif
