@@ -161,14 +161,15 @@ class Peer:
         self.held.append(connection)
 
     def __enter__(self):
-        thread = threading.Thread(target=self.accept, daemon=True)
-        thread.start()
+        self.accepting = threading.Thread(target=self.accept, daemon=True)
+        self.accepting.start()
         return self
 
     def __exit__(self, *_):
-        # The daemon thread may sit in accept: shutdown wakes it.
+        # The thread may sit in accept: shutdown wakes it.
         with contextlib.suppress(OSError):
             self.listener.shutdown(socket.SHUT_RDWR)
+        self.accepting.join(LIMIT)  # first: it adds to the others
         self.listener.close()
         for thread in self.threads:
             thread.join(LIMIT)
