@@ -86,7 +86,8 @@ struct ouro_runtime_config {
  * Owns:     *out_runtime is the caller's; release with ouro_runtime_free().
  * Errors:   -EINVAL for an unknown size, flag or combination; -ENOMEM; -EAGAIN when a thread cannot
  *           be made; -EMFILE, -ENFILE; -OURO_ENODRIVER when OURO_DRIVER_URING was demanded and
- *           cannot run (ouro/probe.h tells why).  After an error nothing is left behind.
+ *           cannot run (ouro/probe.h tells why); else the -errno of the system call that failed.
+ *           After an error nothing is left behind, and a later call may succeed.
  * Threads:  any; a current-thread runtime belongs to the thread that made it.
  * Since:    0.1
  */

@@ -111,7 +111,7 @@ enum ouro__feature_stage {
     OURO__FEATURE_STAGE_REGISTER, /* a ring was made, io_uring_register() refused */
     OURO__FEATURE_STAGE_ENTER,    /* io_uring_enter() refused */
     OURO__FEATURE_STAGE_SOCKET,   /* a NOP went through, an operation on a socket did not */
-    OURO__FEATURE_STAGE_TEST,     /* this process was out of something: no answer */
+    OURO__FEATURE_STAGE_TEST,     /* something this process may not, or cannot do, is in the way */
     OURO__FEATURE_STAGE_TIER,     /* everything answered, something required is missing */
     OURO__FEATURE_STAGE_DONE
 };
@@ -119,8 +119,8 @@ enum ouro__feature_stage {
 struct ouro__feature_report {
     uint64_t present;         /* OURO__FEATURE_BIT()s, see above */
     uint64_t claimed;         /* includes present */
-    uint64_t unanswered;      /* wanted, and not found out because of @shortage */
-    int shortage;             /* 0, or the first -ENOMEM, -EMFILE, ... that kept an answer away */
+    uint64_t unanswered;      /* wanted, and not found out because of @obstacle */
+    int obstacle;             /* 0, or the first -ENOMEM, -EPERM, ... that kept an answer away */
     uint64_t quirks;          /* OURO__QUIRK_BIT()s: wrong on this kernel */
     uint64_t quirks_untested; /* not run, not applicable, or not testable in passing */
     int error;                /* 0, or the -errno of the step that refused */
@@ -149,13 +149,14 @@ static inline bool ouro__feature_present(const struct ouro__feature_report *repo
  * thread; all descriptors and mappings it makes are released again.  What a runtime uses costs a
  * tenth of what OURO__FEATURE_ALL costs.  @out is filled in any case.
  *
- * Returns 0 when the wanted part of the 6.1 tier is there; else what refused: -ENOSYS, -EPERM,
- * ...; what this process is short of: -ENOMEM, -EMFILE, ...; or -ENOTSUP when everything answered
- * and something required is missing.
+ * Returns 0 when the wanted part of the 6.1 tier is there; -ENOSYS, -EPERM, ... when a call was
+ * refused; -ENOMEM, -EMFILE, ... when this process is short of something; -ENOTSUP when everything
+ * answered and something required is missing.
  */
 int ouro__feature_detect(uint64_t wanted, struct ouro__feature_report *out);
 
-/* Whether a later look by this process would find the same: false after a shortage. */
+/* Whether a later look by this process would find the same.  False after any refusal or shortage: a
+ * sysctl can change, and memory and descriptors come back. */
 bool ouro__feature_answer_lasts(const struct ouro__feature_report *report);
 
 /* Fills in what the system says about itself: the fields from sysctl_io_uring_disabled to

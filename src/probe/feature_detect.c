@@ -9,9 +9,10 @@
  * runtime uses is answered here; feature_socket.c and feature_ring.c have the steps that only a
  * whole look at the kernel needs.
  *
- * A process that has no descriptor, no memory or no time left cannot be told what the kernel has.
- * The kit notes such a shortage (feature_kit.h).  What a step then leaves unanswered is recorded as
- * unanswered and not as absent, because the answer is kept for the life of the process.
+ * A process that has no descriptor, memory or time left, or may not make a socket, learns nothing
+ * about the kernel.  The kit notes such an obstacle (feature_kit.h).  What a step then does not
+ * find is recorded as unanswered and not as absent, because absence is kept for the life of the
+ * process.
  *
  * Owns:    nothing after it returns.
  * Threads: any; no state outlives a call.
@@ -32,15 +33,15 @@
 
 enum { UD_MAIN = 1, UD_OTHER = 2 };
 
-/* A step that answers for @features met @shortage (0: none). */
-static void leave_unanswered(struct ouro__feature_report *report, uint64_t features, int shortage)
+/* A step that answers for @features met @obstacle (0: none). */
+static void leave_unanswered(struct ouro__feature_report *report, uint64_t features, int obstacle)
 {
     features &= ~report->present;
-    if (shortage == 0 || features == 0)
+    if (obstacle == 0 || features == 0)
         return;
     report->unanswered |= features;
-    if (report->shortage == 0)
-        report->shortage = shortage;
+    if (report->obstacle == 0)
+        report->obstacle = obstacle;
 }
 
 /* The ring the whole tier needs, or else a plain one and the knowledge of what was refused. */
@@ -66,7 +67,7 @@ static int open_ring(struct ouro__kit_ring *kit, struct ouro__feature_report *re
         ouro__feature_found(report, wanted[i].feature,
                             all || ouro__kit_setup_takes(kit, wanted[i].flags));
     for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
-        leave_unanswered(report, OURO__FEATURE_BIT(wanted[i].feature), kit->shortage);
+        leave_unanswered(report, OURO__FEATURE_BIT(wanted[i].feature), kit->obstacle);
     return 0;
 }
 
@@ -159,7 +160,7 @@ static int try_enter(struct ouro__kit_ring *kit, struct ouro__feature_report *re
         return rc;
     rc = ouro__kit_note(kit, ouro__kit_wait(kit, OURO__KIT_SOON_NS, &cqe));
     ouro__feature_found(report, OURO__FEATURE_EXT_ARG, rc == -ETIME && cqe.user_data == UD_MAIN);
-    leave_unanswered(report, OURO__FEATURE_BIT(OURO__FEATURE_EXT_ARG), kit->shortage);
+    leave_unanswered(report, OURO__FEATURE_BIT(OURO__FEATURE_EXT_ARG), kit->obstacle);
     return 0;
 }
 
@@ -283,9 +284,9 @@ static void run_steps(const struct ouro__feature_step *step, uint64_t wanted,
     for (; step->run != NULL; step++) {
         if ((step->finds & wanted) == 0)
             continue;
-        kit->shortage = 0;
+        kit->obstacle = 0;
         step->run(kit, report);
-        leave_unanswered(report, step->finds, kit->shortage);
+        leave_unanswered(report, step->finds, kit->obstacle);
     }
 }
 
@@ -295,7 +296,7 @@ static int judge(struct ouro__feature_report *report, uint64_t required)
     const uint64_t missing = required & ~report->present;
     if ((missing & report->unanswered) != 0) {
         report->stage = OURO__FEATURE_STAGE_TEST;
-        return report->shortage;
+        return report->obstacle;
     }
     if (missing != 0) {
         report->stage = OURO__FEATURE_STAGE_TIER;
@@ -350,15 +351,5 @@ int ouro__feature_detect(uint64_t wanted, struct ouro__feature_report *out)
 
 bool ouro__feature_answer_lasts(const struct ouro__feature_report *report)
 {
-    switch (report->error) {
-    case 0:
-    case -ENOTSUP:
-    case -ENOSYS:
-    case -EPERM:
-    case -EACCES:
-    case -EINVAL:
-        return report->shortage == 0;
-    default:
-        return false;
-    }
+    return report->obstacle == 0 && (report->error == 0 || report->error == -ENOTSUP);
 }

@@ -144,6 +144,12 @@ static void explain_missing(const struct ouro__feature_report *report, struct li
     put(change, " or later");
 }
 
+static bool is_refusal(int error)
+{
+    return error == -EPERM || error == -EACCES || error == -ENOSYS || error == -EOPNOTSUPP ||
+           error == -EINVAL;
+}
+
 static void explain_refusal(const struct ouro__feature_report *report, struct line *why,
                             struct line *change)
 {
@@ -170,7 +176,7 @@ static void explain_refusal(const struct ouro__feature_report *report, struct li
         put(why, ": no descriptor left");
         put(change, report->error == -EMFILE ? "raise RLIMIT_NOFILE (ulimit -n, LimitNOFILE=)"
                                              : "as root: raise the sysctl fs.file-max");
-    } else if (report->stage == OURO__FEATURE_STAGE_TEST || report->error == -ETIME) {
+    } else if (!is_refusal(report->error)) {
         put(change, "try again when the machine is less busy");
     } else if (report->seccomp_mode == 2) {
         put(why, ", and this process runs under a seccomp filter");

@@ -39,10 +39,10 @@ int64_t ouro__kit_now_ns(void)
 
 int ouro__kit_note(struct ouro__kit_ring *kit, int rc)
 {
-    bool is_shortage = rc == -ENOMEM || rc == -EMFILE || rc == -ENFILE || rc == -ENOBUFS ||
-                       rc == -EAGAIN || rc == -EBUSY;
-    if (is_shortage && kit->shortage == 0)
-        kit->shortage = rc;
+    bool is_obstacle = rc == -ENOMEM || rc == -EMFILE || rc == -ENFILE || rc == -ENOBUFS ||
+                       rc == -EAGAIN || rc == -EBUSY || rc == -EPERM || rc == -EACCES;
+    if (is_obstacle && kit->obstacle == 0)
+        kit->obstacle = rc;
     return rc;
 }
 
@@ -169,8 +169,8 @@ int ouro__kit_wait_for_nothing(struct ouro__kit_ring *kit, uint32_t flags, const
  * kernel has not said no. */
 static void note_silence(struct ouro__kit_ring *kit, int rc)
 {
-    if (rc == -ETIME && kit->shortage == 0)
-        kit->shortage = rc;
+    if (rc == -ETIME && kit->obstacle == 0)
+        kit->obstacle = rc;
 }
 
 int ouro__kit_expect(struct ouro__kit_ring *kit, struct ouro__kit_cqe *out)

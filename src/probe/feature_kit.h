@@ -18,7 +18,7 @@ struct ouro__kit_ring {
     struct io_uring ring;
     struct io_uring_params params;
     struct io_uring_sqe spare; /* handed out when the ring is full: filled, never submitted */
-    int shortage; /* the first error since this was 0 that says nothing about the kernel */
+    int obstacle; /* the first error since this was 0 that says nothing about the kernel */
 };
 
 struct ouro__kit_cqe {
@@ -30,9 +30,9 @@ struct ouro__kit_cqe {
 int64_t ouro__kit_now_ns(void);
 
 /*
- * Remembers @rc in kit->shortage when it means that this process is out of something (memory,
- * descriptors) or got no answer in time, and not that the kernel lacks something.  Returns @rc.
- * The calls below do it for what they return; callers do it for their own system calls.
+ * Remembers @rc in kit->obstacle when it says nothing about the kernel: this process is out of
+ * something (memory, descriptors), may not do it, or got no answer in time.  Returns @rc.  The
+ * calls below do it for what they return; callers do it for their own system calls.
  */
 int ouro__kit_note(struct ouro__kit_ring *kit, int rc);
 
@@ -53,7 +53,7 @@ struct io_uring_sqe *ouro__kit_sqe(struct ouro__kit_ring *kit, uint8_t opcode, i
 int ouro__kit_submit(struct ouro__kit_ring *kit);
 /* Take the next CQE, waiting up to @timeout_ns.  0, -ETIME, or what enter said. */
 int ouro__kit_wait(struct ouro__kit_ring *kit, int64_t timeout_ns, struct ouro__kit_cqe *out);
-/* Take the next CQE, which is certain to come: -ETIME is then noted as a shortage of time. */
+/* Take the next CQE, which is certain to come: -ETIME is then noted. */
 int ouro__kit_expect(struct ouro__kit_ring *kit, struct ouro__kit_cqe *out);
 /* Submit, then wait for one CQE of @user_data; others are dropped.  0 or -errno. */
 int ouro__kit_call(struct ouro__kit_ring *kit, uint64_t user_data, struct ouro__kit_cqe *out);

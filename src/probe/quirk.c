@@ -111,10 +111,10 @@ int ouro__quirk_selftest(struct ouro__feature_report *report, uint64_t wanted)
             continue;
         const int found = tests[i].run(&kit);
         if (found < 0) {
-            kit.shortage = 0;
+            kit.obstacle = 0;
             (void)ouro__kit_note(&kit, found);
-            if (report->shortage == 0)
-                report->shortage = kit.shortage;
+            if (report->obstacle == 0)
+                report->obstacle = kit.obstacle;
             continue;
         }
         report->quirks_untested &= ~OURO__QUIRK_BIT(i);

@@ -20,11 +20,12 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 
 /*
- * Looks at what a runtime uses of the kernel.  Only what lasts is kept: a shortage of memory,
- * descriptors or time is over at some point, and the next start looks again.
+ * Looks at what a runtime uses of the kernel.  Only what lasts is kept: a refusal can be lifted and
+ * a shortage ends, so after these the next start looks again.
  */
 static int look_at_kernel(struct ouro__feature_report *out_report)
 {
@@ -50,6 +51,13 @@ static int look_at_kernel(struct ouro__feature_report *out_report)
     return out_report->error;
 }
 
+/* Of something that this process may have at another time. */
+static bool is_shortage(int rc)
+{
+    return rc == -ENOMEM || rc == -EMFILE || rc == -ENFILE || rc == -ENOBUFS || rc == -EAGAIN ||
+           rc == -EBUSY || rc == -ETIME;
+}
+
 static void say(char *reason, size_t size, const char *text)
 {
     size_t length = strnlen(text, size - 1);
@@ -57,12 +65,25 @@ static void say(char *reason, size_t size, const char *text)
     reason[length] = '\0';
 }
 
-void ouro__choose_epoll(struct ouro__choice *choice)
+static void choose_epoll(struct ouro__choice *choice)
 {
     choice->ops = &ouro__epoll_ops;
     choice->kind = OURO_DRIVER_EPOLL;
     choice->features = 0;
     choice->quirks = 0;
+}
+
+bool ouro__choose_again(const struct ouro_runtime_config *config, struct ouro__choice *choice,
+                        int failure)
+{
+    /* A thread that cannot be made (-EAGAIN) is no reason against a ring. */
+    if (config->driver != OURO_DRIVER_AUTO || choice->kind != OURO_DRIVER_URING ||
+        failure == -EAGAIN)
+        return false;
+    choose_epoll(choice);
+    (void)snprintf(choice->reason, sizeof(choice->reason), "a start on io_uring failed with %s",
+                   ouro_err_name(failure));
+    return true;
 }
 
 int ouro__choose_driver(const struct ouro_runtime_config *config, struct ouro__choice *out_choice)
@@ -77,7 +98,7 @@ int ouro__choose_driver(const struct ouro_runtime_config *config, struct ouro__c
         *out_choice = choice;
         return 0;
     }
-    ouro__choose_epoll(&choice);
+    choose_epoll(&choice);
     if (config->driver == OURO_DRIVER_EPOLL) {
         say(choice.reason, sizeof(choice.reason), "epoll was asked for");
         *out_choice = choice;
@@ -92,7 +113,7 @@ int ouro__choose_driver(const struct ouro_runtime_config *config, struct ouro__c
         choice.features = report.present & ~config->feature_mask;
         choice.quirks = (report.quirks | config->quirk_mask) & ouro__uring_quirk_paths();
     } else if (config->driver == OURO_DRIVER_URING) {
-        return ouro__feature_answer_lasts(&report) ? -OURO_ENODRIVER : rc;
+        return is_shortage(rc) ? rc : -OURO_ENODRIVER;
     } else if (masked) {
         say(choice.reason, sizeof(choice.reason), "a feature that io_uring needs is masked");
     } else {

@@ -28,7 +28,12 @@ struct ouro__choice {
  */
 int ouro__choose_driver(const struct ouro_runtime_config *config, struct ouro__choice *out_choice);
 
-/* Changes @choice to epoll; reason and use_madv_guard stay. */
-void ouro__choose_epoll(struct ouro__choice *choice);
+/*
+ * After a start with @choice has failed with @failure: changes @choice to the next one to try, or
+ * returns false when there is none.  Rings can be refused although the kernel was found to have
+ * them: for many workers there may not be enough locked memory.
+ */
+bool ouro__choose_again(const struct ouro_runtime_config *config, struct ouro__choice *choice,
+                        int failure);
 
 #endif

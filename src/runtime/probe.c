@@ -74,7 +74,7 @@ static const char *why_not(const struct ouro_probe *probe, unsigned feature)
 {
     uint64_t bit = OURO__FEATURE_BIT(feature);
     if ((probe->report.unanswered & bit) != 0)
-        return "not found out: this process is short of memory, descriptors or time";
+        return "not found out: something this process lacks or may not do is in the way";
     if ((probe->report.present & bit) == 0)
         return (probe->report.claimed & bit) != 0 ? "claimed, but it did not work when performed"
                                                   : "";

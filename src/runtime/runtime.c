@@ -2,14 +2,15 @@
 /*
  * Runtime: workers on their threads, and their end.
  *
- * A runtime is a ladder of things started one after the other; what fails undoes the rungs below.
- * In the current-thread flavour the calling thread opens worker 0 itself; every other worker opens
- * its driver on its own thread, since a ring belongs to the thread that made it.
+ * A start makes one thing after the other; when one fails, it undoes the earlier ones and returns
+ * the error, so that the next start finds everything as this one did.  In the current-thread
+ * flavour the calling thread opens worker 0 itself; every other worker opens its driver on its own
+ * thread, since a ring belongs to the thread that made it.
  *
  * Owns:    one reference to the handle, the workers' threads, the blocking pool.
  * Threads: as documented in ouro/runtime.h.
  * Always:  a worker's thread ends only when no task of it is alive.
- * Tests:   tests/runtime/test_runtime.c
+ * Tests:   tests/runtime/test_runtime.c, tests/runtime/test_start.c
  */
 #include "runtime/runtime.h"
 
@@ -94,9 +95,48 @@ static int start_workers(struct ouro_handle *handle)
         first_thread = 1;
     }
     int rc = ouro__threads_start(handle, first_thread);
-    if (rc < 0 && is_current_thread(handle))
+    if (rc < 0 && is_current_thread(handle)) {
         ouro__handle_close_worker(&handle->worker[0]);
+        ouro__worker_fini(&handle->worker[0]);
+    }
     return rc;
+}
+
+static int start_reporting(struct ouro_handle *handle)
+{
+    if ((handle->config.flags & OURO_RUNTIME_F_NO_OVERFLOW_REPORT) != 0)
+        return start_workers(handle);
+    int rc = ouro__overflow_install();
+    if (rc < 0)
+        return rc;
+    rc = start_workers(handle);
+    if (rc < 0)
+        ouro__overflow_uninstall();
+    return rc;
+}
+
+static int start_with(struct ouro_runtime *runtime, const struct ouro_runtime_config *config,
+                      const struct ouro__choice *choice)
+{
+    struct ouro_handle *handle = NULL;
+    struct ouro_runtime_config chosen = *config;
+    chosen.feature_mask = ~choice->features;
+    chosen.quirk_mask = choice->quirks;
+    int rc = ouro__handle_new(&chosen, choice->ops, &ouro__task_kind, &handle);
+    if (rc < 0)
+        return rc;
+    handle->driver_kind = choice->kind;
+    handle->use_madv_guard = choice->use_madv_guard;
+    memcpy(handle->driver_reason, choice->reason, sizeof(handle->driver_reason));
+    rc = ouro__blocking_pool_new(config->blocking_threads_max, &handle->blocking);
+    if (rc == 0)
+        rc = start_reporting(handle);
+    if (rc < 0) {
+        ouro_handle_unref(handle);
+        return rc;
+    }
+    runtime->handle = handle;
+    return 0;
 }
 
 static int start(struct ouro_runtime *runtime, const struct ouro_runtime_config *config)
@@ -105,27 +145,9 @@ static int start(struct ouro_runtime *runtime, const struct ouro_runtime_config 
     int rc = ouro__choose_driver(config, &choice);
     if (rc < 0)
         return rc;
-    struct ouro_runtime_config chosen = *config;
-    chosen.feature_mask = ~choice.features;
-    chosen.quirk_mask = choice.quirks;
-    rc = ouro__handle_new(&chosen, choice.ops, &ouro__task_kind, &runtime->handle);
-    if (rc < 0)
-        return rc;
-    struct ouro_handle *handle = runtime->handle;
-    handle->driver_kind = choice.kind;
-    handle->use_madv_guard = choice.use_madv_guard;
-    memcpy(handle->driver_reason, choice.reason, sizeof(handle->driver_reason));
-    rc = ouro__blocking_pool_new(config->blocking_threads_max, &handle->blocking);
-    if (rc == 0) {
-        bool reports = (config->flags & OURO_RUNTIME_F_NO_OVERFLOW_REPORT) == 0;
-        rc = reports ? ouro__overflow_install() : 0;
-        if (rc == 0)
-            rc = start_workers(handle);
-        if (rc < 0 && reports)
-            ouro__overflow_uninstall();
-    }
-    if (rc < 0)
-        ouro_handle_unref(handle);
+    do {
+        rc = start_with(runtime, config, &choice);
+    } while (rc < 0 && ouro__choose_again(config, &choice, rc));
     return rc;
 }
 

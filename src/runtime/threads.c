@@ -9,7 +9,7 @@
  * Threads: start, stop, join: the runtime's owner.
  * Always:  a worker's thread takes the program's signals only while it runs tasks, since what these
  *          start must inherit the program's mask (base/signals.h); one that runs none takes none.
- * Tests:   tests/runtime/test_runtime.c, tests/runtime/test_shutdown.c,
+ * Tests:   tests/runtime/test_start.c, tests/runtime/test_shutdown.c,
  *          tests/runtime/test_signals.c
  */
 #include "runtime/threads.h"
@@ -22,7 +22,8 @@
 #include <errno.h>
 #include <pthread.h>
 
-#define NOT_YET 1
+/* In start_result, where any other value is 0 or an error number: even 1 is one, EPERM. */
+#define NOT_YET UINT32_MAX
 
 static void *worker_thread(void *arg)
 {
@@ -78,6 +79,7 @@ int ouro__threads_start(struct ouro_handle *handle, uint32_t first)
         ouro__store(&handle->is_shutdown, true, memory_order_release);
         ouro__threads_stop(handle, first);
         ouro__threads_join(handle, first);
+        /* Those that were opened have been closed by their threads. */
         for (uint32_t i = first; i < handle->worker_count; i++) {
             if (handle->worker[i].is_open)
                 ouro__worker_fini(&handle->worker[i]);

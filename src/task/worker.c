@@ -40,17 +40,21 @@ int ouro__worker_open(struct ouro__worker *worker, const struct ouro__worker_con
     int rc = ouro__stack_pool_init(&worker->stacks, &config->stacks);
     if (rc < 0)
         return rc;
-    rc = ouro__io_handle_open(&worker->io, &config->driver);
+    if (worker->reports_overflow)
+        rc = ouro__overflow_thread_start(&worker->overflow);
+    if (rc == 0) {
+        rc = ouro__io_handle_open(&worker->io, &config->driver);
+        if (rc < 0 && worker->reports_overflow)
+            ouro__overflow_thread_stop(&worker->overflow);
+    }
     if (rc < 0) {
         ouro__stack_pool_fini(&worker->stacks);
         return rc;
     }
     ouro__timer_wheel_init(&worker->timers, ouro__clock_now_ns());
     ouro__switch_adopt_thread(&worker->loop);
-    if (worker->reports_overflow) {
+    if (worker->reports_overflow)
         ouro__overflow_pool_add(&worker->stacks, worker->kind->name_of);
-        (void)ouro__overflow_thread_start(&worker->overflow); /* without it: a bare SIGSEGV */
-    }
     worker->is_open = true;
     return 0;
 }

@@ -69,7 +69,8 @@ struct ouro__worker {
     bool reports_overflow;
     pthread_t thread;
     struct ouro__overflow_thread overflow;
-    _Atomic uint32_t start_result; /* 1: not opened yet; 0, or the error positive; a futex */
+    _Atomic uint32_t
+        start_result; /* UINT32_MAX: not opened yet; 0, or the error positive; a futex */
     struct ouro__inbox_node stop_message;
 };
 

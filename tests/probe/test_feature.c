@@ -101,7 +101,7 @@ static int look_in_need(void *arg)
     uint64_t lost = shortage->present & shortage->wanted & ~report.present & ~report.unanswered;
     ck_assert_msg(lost == 0, "with %u descriptors: %#llx", (unsigned)shortage->descriptors,
                   (unsigned long long)lost);
-    ck_assert(report.unanswered == 0 ? report.shortage == 0 : report.shortage == -EMFILE);
+    ck_assert(report.unanswered == 0 ? report.obstacle == 0 : report.obstacle == -EMFILE);
     ck_assert(ouro__feature_answer_lasts(&report) == (report.unanswered == 0));
     return 0;
 }
@@ -209,8 +209,11 @@ static const struct {
     {-ENFILE, OURO__FEATURE_STAGE_SETUP, 0, 0, UINT64_MAX, "ENFILE: no descriptor left",
      "fs.file-max"},
     {-ETIME, OURO__FEATURE_STAGE_ENTER, 0, 0, UINT64_MAX, "refused with ETIME", "less busy"},
+    {-EPERM, OURO__FEATURE_STAGE_TEST, 0, 2, UINT64_MAX,
+     "a test of io_uring ended with EPERM, and this process runs under a seccomp filter",
+     "seccomp profile"},
     {-4000, OURO__FEATURE_STAGE_DONE, 0, 0, UINT64_MAX,
-     "a test of io_uring was refused with error 4000", "security module"},
+     "a test of io_uring was refused with error 4000", "try again"},
 };
 
 OURO_TEST_UNIT(a_refusal_names_its_cause_and_its_remedy)

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * System calls counted, and one of them made to fail: for sweeps over everything a function asks of
+ * the kernel.
+ *
+ * A seccomp filter sends the calls of the thread that installs it, and of the threads it makes from
+ * then on, to a thread that lets each go on or answers it with an error.  It cannot be taken back,
+ * so: in a child (support/child.h).
+ */
+#ifndef OURO_TEST_CALLS_H
+#define OURO_TEST_CALLS_H
+
+/*
+ * Installs the filter on the calling thread.  Skips the case where there is no such filter (before
+ * Linux 5.5, under Valgrind or an emulator).  Once per process.
+ */
+void ouro_test_calls_watch(void);
+
+/*
+ * From now on calls are counted, and the @nth (1: the next; 0: none) fails with @error.  Left out
+ * are the waits of other threads than the one that installed the filter: a worker that has been
+ * started runs its loop already.
+ */
+void ouro_test_calls_fail(unsigned nth, int error);
+
+/* Ends this.  How many calls there were; *out_failed is the number of the one that failed, or -1.
+ */
+unsigned ouro_test_calls_end(int *out_failed);
+
+/* The name of a system call, for messages. */
+const char *ouro_test_calls_name(int system_call);
+
+#endif
