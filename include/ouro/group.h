@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Groups: tasks that have ended before the call that began them returns.
+ * Groups: tasks that have ended before the call that began them returns.  Shields: clean-up that is
+ * not interrupted.
  *
  *     struct ouro_group group;
  *     struct work left = {...}, right = {...};
@@ -99,6 +100,43 @@ OURO_API int ouro_group_cancel(struct ouro_group *group);
  * Since:    0.2
  */
 OURO_API int ouro_group_end(struct ouro_group *group);
+
+/* A shield, in the caller's storage.  Its contents are ouro's. */
+struct ouro_shield {
+    uint64_t opaque[4];
+};
+
+/*
+ * Begins a shield on the calling task or thread: cancellation, shutdown and the deadlines of outer
+ * scopes are held off until it ends, so that what must be cleaned up can be.
+ *
+ *     ouro_shield_begin(&shield);
+ *     ouro_deadline_begin(&limit, OURO_SECOND);
+ *     (void)send_goodbye(stream);              also when the task has been cancelled
+ *     ouro_shield_end(&shield);                ends `limit`, too
+ *
+ * A deadline that is begun inside holds, so that the clean-up is bounded.  ouro_task_is_cancelled()
+ * tells of a cancellation all the same.  A shutdown is held off from sleeping and from waiting for
+ * tasks, wakers and blocking calls, but not from operations on descriptors: their driver is closing
+ * then, and they return -OURO_ESHUTDOWN.
+ *
+ * Shields and deadlines nest with each other: the end of an outer scope ends the inner ones.
+ *
+ * Owns:     *shield is the caller's until ouro_shield_end().
+ * Errors:   -EINVAL without a shield; -OURO_ENORUNTIME, -OURO_EFORKED.  After an error the shield
+ *           needs no end, and ending it is harmless.
+ * Since:    0.2
+ */
+OURO_API int ouro_shield_begin(struct ouro_shield *shield);
+
+/*
+ * Ends the shield, and the scopes inside it that have not ended.  What was held off takes effect in
+ * the next suspending call.  Ending a shield that has ended does nothing.  NULL is ignored.
+ *
+ * Threads:  the task or thread that began it; from any other it does nothing.
+ * Since:    0.2
+ */
+OURO_API void ouro_shield_end(struct ouro_shield *shield);
 
 #ifdef __cplusplus
 }

@@ -7,8 +7,14 @@
  *     rc = fetch_page(...);                  any suspending call in there: -ETIMEDOUT after 2 s
  *     ouro_deadline_end(&scope);
  *
- * Scopes nest; the earliest deadline counts.  A scope belongs to the task (or thread) that began it
- * and is inherited by nothing that outlives it: a spawned task starts without a deadline.
+ * or, where a function has several returns,
+ *
+ *     OURO_DEADLINE(scope, 2 * OURO_SECOND);   ends where the variable `scope` goes out of scope
+ *
+ * Scopes nest; the earliest deadline counts.  The end of a scope ends the scopes inside it, too, so
+ * an end that was forgotten lasts no longer than the scope around it, or the task.  A scope belongs
+ * to the task (or thread) that began it, and no other inherits it: a spawned task starts without a
+ * deadline.
  */
 #ifndef OURO_TIME_H
 #define OURO_TIME_H
@@ -27,6 +33,19 @@ extern "C" {
 struct ouro_deadline {
     uint64_t opaque[4];
 };
+
+#if defined(__GNUC__)
+/*
+ * Declares a scope, begins it, and ends it where the variable @name goes out of scope.  An error of
+ * the begin is not told; the suspending calls inside return the same error, but for
+ * -OURO_ETIMEDISABLED, where they go on without a deadline.  Only compilers with
+ * __attribute__((cleanup)) have it (gcc, clang), in C and in C++.  A longjmp does not end the
+ * scope.
+ */
+#define OURO_DEADLINE(name, timeout_ns)                                                            \
+    __attribute__((cleanup(ouro_deadline_end))) struct ouro_deadline name;                         \
+    (void)ouro_deadline_begin(&(name), (timeout_ns))
+#endif
 
 /*
  * Nanoseconds on the clock that all of ouro's deadlines use, CLOCK_MONOTONIC.
@@ -48,18 +67,21 @@ OURO_API int ouro_sleep(int64_t duration_ns);
 
 /*
  * Begins a deadline scope @timeout_ns from now on the calling task or thread.  Zero or less is a
- * deadline that has passed already; INT64_MAX is none at all.
+ * deadline that has passed already; INT64_MAX is none at all.  Once it has passed, every suspending
+ * call that would begin or go on waiting returns -ETIMEDOUT, until the scope ends.
  *
- * Owns:     *scope is the caller's and must stay where it is until ouro_deadline_end().
- * Errors:   -EINVAL without a scope; -OURO_ENORUNTIME; -OURO_ETIMEDISABLED.  After an error the
- *           scope needs no end, and ending it is harmless.
+ * Owns:     *scope is the caller's until ouro_deadline_end().
+ * Errors:   -EINVAL without a scope; -OURO_ENORUNTIME; -OURO_EFORKED; -OURO_ETIMEDISABLED.  After
+ *           an error the scope needs no end, and ending it is harmless.
  * Since:    0.1
  */
 OURO_API int ouro_deadline_begin(struct ouro_deadline *scope, int64_t timeout_ns);
 
 /*
- * Ends the scope; scopes end in the reverse order of their beginnings (a broken order aborts).
+ * Ends the scope, and the scopes inside it that have not ended.  Ending a scope that has ended, by
+ * itself or with one around it, does nothing.  NULL is ignored.
  *
+ * Threads:  the task or thread that began it; from any other it does nothing.
  * Since:    0.1
  */
 OURO_API void ouro_deadline_end(struct ouro_deadline *scope);

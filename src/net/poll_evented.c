@@ -225,7 +225,7 @@ static ssize_t call_until_done(struct ouro__context *context, struct ouro_poll_e
                                uint32_t interest, ouro_io_function *function, void *arg)
 {
     struct ouro_ready_event event;
-    int rc = ouro__context_interrupted(context);
+    int rc = ouro__context_interrupted_io(context);
     if (rc < 0)
         return rc;
     ssize_t result = function(io->fd, arg);

@@ -81,7 +81,7 @@ static ssize_t transfer(struct ouro_stream *stream, struct ouro__context *contex
 {
     struct ouro__descriptor *descriptor = &stream->descriptor;
     uint64_t seen = 0;
-    int rc = ouro__context_interrupted(context);
+    int rc = ouro__context_interrupted_io(context);
     if (rc < 0)
         return rc;
     for (;;) {

@@ -24,13 +24,15 @@ int ouro__context_why_not(const struct ouro__context *context)
 int ouro__context_interruption(const struct ouro__context *context)
 {
     unsigned interrupts = context->interrupts;
-    if ((interrupts & OURO__INTERRUPT_SHUTDOWN) != 0 || ouro__context_is_shutdown(context))
-        return -OURO_ESHUTDOWN;
-    if ((interrupts & OURO__INTERRUPT_CANCEL) != 0)
-        return -ECANCELED;
+    if ((interrupts & OURO__SHIELDED) == 0) {
+        if ((interrupts & OURO__INTERRUPT_SHUTDOWN) != 0 || ouro__context_is_shutdown(context))
+            return -OURO_ESHUTDOWN;
+        if ((interrupts & OURO__INTERRUPT_CANCEL) != 0)
+            return -ECANCELED;
+    }
     if ((interrupts & OURO__INTERRUPT_TIMEOUT) != 0)
         return -ETIMEDOUT;
-    if (context->worker != NULL || context->deadline_ns == OURO__NEVER)
+    if (context->deadline_ns == OURO__NEVER)
         return 0;
     return ouro__clock_now_ns() >= context->deadline_ns ? -ETIMEDOUT : 0;
 }

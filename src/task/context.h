@@ -30,7 +30,6 @@ struct ouro_handle;
 struct ouro_task;
 struct ouro__worker;
 struct ouro__wake_ref;
-struct ouro__deadline_scope;
 
 enum ouro__park_state { OURO__PARK_RUNNING = 0, OURO__PARK_PARKED = 1, OURO__PARK_NOTIFIED = 2 };
 
@@ -38,6 +37,13 @@ enum ouro__park_state { OURO__PARK_RUNNING = 0, OURO__PARK_PARKED = 1, OURO__PAR
 #define OURO__INTERRUPT_TIMEOUT (1u << 0)
 #define OURO__INTERRUPT_CANCEL (1u << 1)
 #define OURO__INTERRUPT_SHUTDOWN (1u << 2)
+/* Not reasons, but why a wait must look closer: there is a deadline, which may have passed without
+ * its timer having fired yet; CANCEL and SHUTDOWN are held off. */
+#define OURO__INTERRUPT_CLOCK (1u << 3)
+#define OURO__SHIELDED (1u << 4)
+
+/* Of so many scopes, the outermost, the context keeps the numbers (task/scope.c). */
+enum { OURO__SCOPES_KEPT = 3 };
 
 /* How many calls in a row may return without waiting before the caller yields. */
 enum { OURO__BUDGET = 128 };
@@ -58,12 +64,14 @@ struct ouro__context {
     const _Atomic bool *is_shutdown; /* in the handle */
     struct ouro__op *op;             /* in flight, to be cancelled by an interruption */
     void (*cancel_op)(struct ouro__op *op);
-    struct ouro__deadline_scope *scope; /* innermost */
-    struct ouro__wake_ref *wake_ref;    /* made when the first waker is */
-    int64_t deadline_ns;                /* the earliest of the scopes'; OURO__NEVER without */
-    struct ouro__timer timer;           /* for deadline_ns; with a worker */
+    uint32_t scope_depth;            /* scopes that are open */
+    uint32_t scope_serial;           /* the number of the last scope that was begun */
+    struct ouro__wake_ref *wake_ref; /* made when the first waker is */
+    int64_t deadline_ns;             /* the earliest of the scopes'; OURO__NEVER without */
+    struct ouro__timer timer;        /* for deadline_ns; with a worker */
     struct ouro__list link; /* in the worker's contexts; a plain thread's: handle->threads */
     uint32_t groups;        /* begun and not ended */
+    uint32_t scope_open[OURO__SCOPES_KEPT];
 };
 
 /* The last words for a context that ends with one. */
@@ -90,7 +98,7 @@ static inline bool ouro__context_is_shutdown(const struct ouro__context *context
     return ouro__load(context->is_shutdown, memory_order_acquire);
 }
 
-/* What interrupts the context: 0, -OURO_ESHUTDOWN, -ECANCELED or -ETIMEDOUT. */
+/* What interrupts the context now: 0, -OURO_ESHUTDOWN, -ECANCELED or -ETIMEDOUT. */
 int ouro__context_interruption(const struct ouro__context *context);
 
 /* For a caller that has no context, or one that is not this process's. */

@@ -1,18 +1,21 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Deadline scopes, and sleeping.
+ * Deadline: scopes with a time limit, and sleeping.
  *
- * A context keeps the earliest deadline of its scopes and, on a worker, one timer for it.  When the
- * timer fires the wait the context is in ends, and so does every later one until the scope ends.
+ * A context keeps the earliest deadline of its scopes (task/scope.c) and, on a worker, one timer
+ * for it.  When the timer fires, the wait that the context is in ends.  A task that computes past
+ * its deadline finds out in its next call: while there is a deadline, each suspending call reads
+ * the clock before it begins.
  *
- * Owns:    the scopes are their callers'.
+ * Owns:    nothing; the scopes are their callers'.
  * Threads: the context's own.
- * Always:  context->deadline_ns is the minimum over the scopes, OURO__NEVER without any.
+ * Always:  no wait begins after the deadline has passed.
  * Tests:   tests/task/test_deadline.c
  */
 #include "task/wait.h"
 
 #include "task/handle.h"
+#include "task/scope.h"
 
 #include <ouro/error.h>
 #include <ouro/task.h>
@@ -20,13 +23,7 @@
 
 #include <errno.h>
 
-struct ouro__deadline_scope {
-    struct ouro__deadline_scope *outer;
-    struct ouro__context *context; /* NULL: not begun */
-    int64_t outer_deadline_ns;
-};
-
-_Static_assert(sizeof(struct ouro__deadline_scope) <= sizeof(struct ouro_deadline),
+_Static_assert(sizeof(struct ouro__scope) <= sizeof(struct ouro_deadline),
                "a scope must fit the caller's storage");
 
 int64_t ouro_now_ns(void)
@@ -39,72 +36,39 @@ static bool has_time(const struct ouro__context *context)
     return (context->handle->config.flags & OURO_RUNTIME_F_NO_TIME) == 0;
 }
 
-static void deadline_passed(struct ouro__timer *timer)
+static struct ouro__scope *scope_in(struct ouro_deadline *storage)
 {
-    struct ouro__context *context = OURO__CONTAINER_OF(timer, struct ouro__context, timer);
-    ouro__context_interrupt(context, OURO__INTERRUPT_TIMEOUT);
+    return (struct ouro__scope *)(void *)storage;
 }
 
-/* @now_ns: a time not long ago; only whether the deadline had passed by then is asked of it. */
-static void set_deadline(struct ouro__context *context, int64_t deadline_ns, int64_t now_ns)
+int ouro_deadline_begin(struct ouro_deadline *deadline, int64_t timeout_ns)
 {
-    context->deadline_ns = deadline_ns;
-    if (context->worker == NULL)
-        return;
-    struct ouro__timer_wheel *timers = &context->worker->timers;
-    ouro__timer_unset(timers, &context->timer);
-    context->interrupts &= (uint8_t)~OURO__INTERRUPT_TIMEOUT;
-    if (deadline_ns == OURO__NEVER)
-        return;
-    if (now_ns >= deadline_ns) {
-        context->interrupts |= OURO__INTERRUPT_TIMEOUT;
-    } else {
-        context->timer.fire = deadline_passed;
-        ouro__timer_set(timers, &context->timer, deadline_ns);
-    }
-}
-
-int ouro_deadline_begin(struct ouro_deadline *scope, int64_t timeout_ns)
-{
-    if (scope == NULL)
+    if (deadline == NULL)
         return -EINVAL;
-    struct ouro__deadline_scope *inner = (struct ouro__deadline_scope *)(void *)scope;
-    inner->context = NULL;
+    struct ouro__scope *scope = scope_in(deadline);
+    scope->context = NULL;
     struct ouro__context *context = NULL;
     int rc = ouro__context_enter(&context);
     if (rc < 0)
         return rc;
     if (!has_time(context))
         return -OURO_ETIMEDISABLED;
-    *inner = (struct ouro__deadline_scope){
-        .outer = context->scope,
-        .context = context,
-        .outer_deadline_ns = context->deadline_ns,
-    };
-    context->scope = inner;
+    ouro__scope_begin(context, scope);
     if (timeout_ns == INT64_MAX)
         return 0;
     int64_t now_ns = ouro__clock_now_ns();
     int64_t deadline_ns = ouro__clock_add_ns(now_ns, timeout_ns < 0 ? 0 : timeout_ns);
     if (deadline_ns < context->deadline_ns)
-        set_deadline(context, deadline_ns, now_ns);
+        ouro__scope_set_deadline(context, deadline_ns, now_ns);
     return 0;
 }
 
-void ouro_deadline_end(struct ouro_deadline *scope)
+void ouro_deadline_end(struct ouro_deadline *deadline)
 {
-    struct ouro__deadline_scope *inner = (struct ouro__deadline_scope *)(void *)scope;
-    if (inner == NULL || inner->context == NULL)
-        return;
-    struct ouro__context *context = inner->context;
-    OURO__ASSERT(context == ouro__context_current());
-    OURO__ASSERT(context->scope == inner);
-    context->scope = inner->outer;
-    inner->context = NULL;
-    if (context->deadline_ns == inner->outer_deadline_ns)
-        return;
-    bool has_outer = inner->outer_deadline_ns != OURO__NEVER;
-    set_deadline(context, inner->outer_deadline_ns, has_outer ? ouro__clock_now_ns() : 0);
+    struct ouro__scope *scope = scope_in(deadline);
+    /* A scope of somebody else may be left over from a task that has ended. */
+    if (scope != NULL && scope->context != NULL && scope->context == ouro__context_current())
+        ouro__scope_end(scope);
 }
 
 int64_t ouro_deadline_remaining_ns(void)

@@ -11,6 +11,7 @@
 #include "task/fork.h"
 #include "task/handle.h"
 #include "task/park.h"
+#include "task/scope.h"
 #include "task/wake_ref.h"
 
 #include <ouro/error.h>
@@ -70,6 +71,7 @@ void ouro_leave(void)
     if (OURO__UNLIKELY(context->groups != 0))
         OURO__PANIC(OURO__GROUP_NOT_ENDED, 0);
     struct ouro_handle *handle = context->handle;
+    ouro__scope_end_all(context); /* a worker's own context is used again */
     ouro__context_set_current(NULL);
     if (context->worker == NULL) {
         ouro__mutex_lock(&handle->lock);

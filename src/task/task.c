@@ -49,7 +49,6 @@ static void task_main(void *arg)
     struct ouro__worker *worker = task->context.worker;
     ouro__worker_arrived(worker);
     task->result = task->function(task->arg);
-    OURO__ASSERT(task->context.scope == NULL); /* a deadline scope was begun and not ended */
     if (OURO__UNLIKELY(task->context.groups != 0))
         OURO__PANIC(OURO__GROUP_NOT_ENDED, 0);
     ouro__task_end(task);

@@ -97,7 +97,7 @@ static void await_here(struct ouro__context *context, struct ouro__op *op, uint3
 int32_t ouro__await(struct ouro__context *context, struct ouro__op *op, uint32_t flags)
 {
     if ((flags & OURO__AWAIT_UNINTERRUPTIBLE) == 0) {
-        int rc = ouro__context_interrupted(context);
+        int rc = ouro__context_interrupted_io(context);
         if (OURO__UNLIKELY(rc < 0))
             return rc;
     }

@@ -279,8 +279,11 @@ void ouro__context_wake_here(struct ouro__context *context)
 void ouro__context_interrupt(struct ouro__context *context, unsigned interrupt)
 {
     context->interrupts |= (uint8_t)interrupt;
+    int reason = ouro__context_interruption(context);
+    if (reason == 0)
+        return; /* held off */
     if (context->op != NULL && context->op->cancel_reason == 0) {
-        context->op->cancel_reason = ouro__context_interruption(context);
+        context->op->cancel_reason = reason;
         context->cancel_op(context->op);
     }
     ouro__context_wake_here(context);

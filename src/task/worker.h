@@ -14,6 +14,8 @@
 #include "task/context.h"
 #include "task/timer.h"
 
+#include <ouro/error.h>
+
 #include <pthread.h>
 
 struct ouro_handle;
@@ -125,7 +127,8 @@ static inline void ouro__worker_arrived(struct ouro__worker *worker)
 /* Worker's thread: wakes a context of this worker. */
 void ouro__context_wake_here(struct ouro__context *context);
 
-/* Worker's thread: ends the wait the context is in, and with CANCEL and SHUTDOWN all later ones. */
+/* Worker's thread: ends the wait the context is in, and with CANCEL and SHUTDOWN all later ones;
+ * when the context is shielded from these, as soon as the shield ends. */
 void ouro__context_interrupt(struct ouro__context *context, unsigned interrupt);
 
 /* Lets others run when the context has had its share of calls that did not wait. */
@@ -147,6 +150,16 @@ static inline int ouro__context_interrupted(struct ouro__context *context)
                      !ouro__context_is_shutdown(context)))
         return 0;
     return ouro__context_tell_interruption(context);
+}
+
+/* The same for an operation on a descriptor.  A shield does not hold off a shutdown from it: the
+ * driver cancels what is in flight, and would not cancel what begins later. */
+static inline int ouro__context_interrupted_io(struct ouro__context *context)
+{
+    int rc = ouro__context_interrupted(context);
+    if (OURO__UNLIKELY(rc == 0 && (context->interrupts & OURO__SHIELDED) != 0))
+        return ouro__context_is_shutdown(context) ? -OURO_ESHUTDOWN : 0;
+    return rc;
 }
 
 /* What traces call it. */

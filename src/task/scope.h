@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Scope: a stretch of a context's calls in which a deadline or a shield holds.
+ */
+#ifndef OURO_TASK_SCOPE_H
+#define OURO_TASK_SCOPE_H
+
+#include "task/worker.h"
+
+/* In the caller's storage. */
+struct ouro__scope {
+    struct ouro__context *context; /* NULL: not begun, or ended */
+    int64_t outer_deadline_ns;     /* what holds again after it */
+    uint32_t serial;
+    uint32_t depth; /* 1: no other is around it */
+    bool outer_is_shielded;
+};
+
+/* Begins @scope inside those that are open. */
+void ouro__scope_begin(struct ouro__context *context, struct ouro__scope *scope);
+
+/* Ends @scope and those inside it: what held before it holds again.  Nothing happens when it has
+ * ended already, by itself or with one around it.  By the context itself. */
+void ouro__scope_end(struct ouro__scope *scope);
+
+/* Ends all that are open, without their storage: the context goes on for somebody else. */
+void ouro__scope_end_all(struct ouro__context *context);
+
+/* Makes @deadline_ns the context's.  @now_ns: a time not long ago; the deadline counts as passed if
+ * it had passed by then. */
+void ouro__scope_set_deadline(struct ouro__context *context, int64_t deadline_ns, int64_t now_ns);
+
+#endif
