@@ -47,7 +47,8 @@ endif()
 
 function(ouro_target_flags name)
   # Empty, as the sources that name it themselves have it: they compile alone too.
-  target_compile_options(${name} PRIVATE -D_GNU_SOURCE=
+  # C++ compilers define it themselves.
+  target_compile_options(${name} PRIVATE $<$<NOT:$<COMPILE_LANGUAGE:CXX>>:-D_GNU_SOURCE=>
     "$<$<COMPILE_LANGUAGE:C>:${ouro_warnings}>" ${ouro_hardening} ${ouro_sanitizers}
     ${ouro_coverage} -pthread)
   if(OURO_WERROR)

@@ -17,6 +17,7 @@
 #include "base/alloc.h"
 #include "base/options.h"
 #include "blocking/pool.h"
+#include "fiber/exceptions.h"
 #include "runtime/choose.h"
 #include "runtime/threads.h"
 #include "task/fork.h"
@@ -159,6 +160,7 @@ int ouro_runtime_new(const struct ouro_runtime_config *config, struct ouro_runti
         rc = ouro__fork_watch();
     if (rc < 0)
         return rc;
+    ouro__exceptions_look();
     struct ouro_runtime *runtime = ouro__calloc(1, sizeof(*runtime));
     if (runtime == NULL)
         return -ENOMEM;

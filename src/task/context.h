@@ -21,6 +21,7 @@
 
 #include "base/atomic.h"
 #include "base/list.h"
+#include "fiber/exceptions.h"
 #include "fiber/switch.h"
 #include "registry/op.h"
 #include "task/fork.h"
@@ -72,6 +73,7 @@ struct ouro__context {
     struct ouro__list link; /* in the worker's contexts; a plain thread's: handle->threads */
     uint32_t groups;        /* begun and not ended */
     uint32_t scope_open[OURO__SCOPES_KEPT];
+    struct ouro__exceptions exceptions; /* of a suspended task, where there is a C++ runtime */
 };
 
 /* The last words for a context that ends with one. */

@@ -12,6 +12,10 @@
  * A context cannot release the stack it stands on.  One that ends and is held by nobody is left in
  * `ended`, and whoever runs next releases it.
  *
+ * Where there is a C++ runtime, whoever runs next also finds its own exceptions in the place of its
+ * predecessor's (fiber/exceptions.h).  `ended` is never NULL then, so that a switch needs no other
+ * comparison than the one it has, and programs of C pay nothing.
+ *
  * Parking and waking a worker's context happen on that worker's thread, so they are plain stores; a
  * wake from another thread is a message to the worker (task/wake_ref.c).
  *
@@ -133,6 +137,35 @@ void ouro__worker_switch_out_for_good(struct ouro__worker *worker)
     ouro__switch_exit_to(&context->fiber, to);
 }
 
+void ouro__worker_arrived_slowly(struct ouro__worker *worker)
+{
+    struct ouro__context *ended = worker->ended;
+
+    worker->ended = NULL;
+    if (worker->exceptions != NULL) {
+        struct ouro__exceptions *mine =
+            worker->running == NULL ? &worker->loop_exceptions : &worker->running->exceptions;
+        if (mine != worker->exceptions_of)
+            ouro__exceptions_exchange(worker->exceptions, worker->exceptions_of, mine);
+        worker->exceptions_of = mine;
+        worker->ended = &worker->main; /* so that the next to arrive comes here, too */
+    }
+    if (ended != &worker->main)
+        worker->kind->release(ended);
+}
+
+/* In the loop: from here on the exceptions of contexts are kept apart, if there is a C++ runtime.
+ */
+static inline void begin_exceptions(struct ouro__worker *worker)
+{
+    worker->exceptions = ouro__exceptions_here();
+    if (OURO__LIKELY(worker->exceptions == NULL))
+        return;
+    OURO__ASSERT(worker->running == NULL && worker->ended == NULL);
+    worker->exceptions_of = &worker->loop_exceptions;
+    worker->ended = &worker->main;
+}
+
 /* @woken: how many may have been made ready by the driver's last turn. */
 static void run_ready(struct ouro__worker *worker, uint64_t woken)
 {
@@ -141,6 +174,8 @@ static void run_ready(struct ouro__worker *worker, uint64_t woken)
     struct ouro__context *context = next_ready(worker);
     if (context == NULL)
         return;
+    if (OURO__UNLIKELY(worker->exceptions == NULL))
+        begin_exceptions(worker);
     struct ouro__switch *to = enter(worker, context);
     ouro__switch_to(&worker->loop, to);
     ouro__worker_arrived(worker);

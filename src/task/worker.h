@@ -47,7 +47,8 @@ struct ouro__worker {
     /* The worker's thread only. */
     struct ouro__queue ready;
     struct ouro__context *running; /* NULL: the loop itself */
-    struct ouro__context *ended;   /* held by nobody; whoever runs next releases it */
+    struct ouro__context *ended;   /* held by nobody; whoever runs next releases it.  &main: nobody
+                                      has ended, but exceptions are to be looked after */
     struct ouro__switch loop;
     uint32_t slice;
     bool is_stopping;
@@ -55,6 +56,9 @@ struct ouro__worker {
     struct ouro__context *outside; /* the current context while no task runs */
     struct ouro__timer_wheel timers;
     struct ouro__stack_pool stacks;
+    struct ouro__exceptions *exceptions;    /* the thread's; NULL without a C++ runtime */
+    struct ouro__exceptions *exceptions_of; /* where to put what is there now */
+    struct ouro__exceptions loop_exceptions;
     bool trims_shared;          /* stacks of the runtime's shared pools became idle here */
     uint32_t busy_rounds;       /* of the loop, without a look at the stacks */
     struct ouro__list contexts; /* of the tasks born here and not released */
@@ -114,14 +118,12 @@ static inline void ouro__worker_make_ready(struct ouro__worker *worker,
 {
     ouro__queue_push(&worker->ready, &context->ready);
 }
-/* Releases what is in worker->ended.  For whoever runs first after a switch. */
+/* For whoever runs first after a switch: looks after worker->ended. */
+void ouro__worker_arrived_slowly(struct ouro__worker *worker);
 static inline void ouro__worker_arrived(struct ouro__worker *worker)
 {
-    if (worker->ended == NULL)
-        return;
-    struct ouro__context *ended = worker->ended;
-    worker->ended = NULL;
-    worker->kind->release(ended);
+    if (worker->ended != NULL)
+        ouro__worker_arrived_slowly(worker);
 }
 
 /* Worker's thread: wakes a context of this worker. */

@@ -53,6 +53,14 @@ void ouro__stack_put(struct ouro__stack_pool *pool, void *header)
     model_note("is released");
 }
 
+/* As in task/worker.c, without a C++ runtime. */
+void ouro__worker_arrived_slowly(struct ouro__worker *worker)
+{
+    struct ouro__context *ended = worker->ended;
+    worker->ended = NULL;
+    worker->kind->release(ended);
+}
+
 /* In the worker's table, which nothing calls here. */
 int64_t ouro__handle_trim_shared_stacks(struct ouro_handle *handle, int64_t now_ns)
 {
