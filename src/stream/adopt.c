@@ -92,6 +92,7 @@ int ouro_stream_from_fd(int fd, struct ouro_stream **out_stream)
         return rc;
     }
     ouro__stream_init(stream, kind, context->handle, fd);
+    ouro__store(&stream->is_known_outside, true, memory_order_relaxed);
     *out_stream = stream;
     return 0;
 }

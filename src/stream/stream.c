@@ -6,6 +6,12 @@
  * mixed: the second writer gets -EBUSY.  There is no buffer between the caller's and the kernel's,
  * so a slow reader slows its peer down and costs no memory.
  *
+ * Closing must not stop the worker.  With SO_LINGER and a time, close(2) waits inside the kernel
+ * until the peer has acknowledged everything, and stops the thread that calls it.  What it waits
+ * for happens without it, too: Linux sends the rest in the background, whether close(2) waited or
+ * not.  So the option is switched off before the close.  Only a program that has had the descriptor
+ * can have set it, so other streams pay no system call for this.
+ *
  * Owns:    the stream's memory; a direction during a call.
  * Threads: any; one reader and one writer at a time.
  * Always:  the operation has ended when the call returns, so buffers and vectors may lie on the
@@ -15,6 +21,9 @@
 #include "stream/stream.h"
 
 #include "base/alloc.h"
+#include "base/kernel.h"
+#include "task/fork.h"
+#include "task/handle.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -165,7 +174,12 @@ int ouro_stream_shutdown(struct ouro_stream *stream, enum ouro_shutdown how)
 
 int ouro_stream_fd(const struct ouro_stream *stream)
 {
-    return stream == NULL ? -EINVAL : stream->descriptor.fd;
+    if (stream == NULL)
+        return -EINVAL;
+    /* Streams lie on the heap: the const is the caller's view. */
+    struct ouro_stream *known = (struct ouro_stream *)(uintptr_t)stream;
+    ouro__store(&known->is_known_outside, true, memory_order_relaxed);
+    return stream->descriptor.fd;
 }
 
 enum ouro_stream_kind ouro_stream_kind(const struct ouro_stream *stream)
@@ -183,10 +197,28 @@ int ouro_stream_into_fd(struct ouro_stream *stream)
     return fd;
 }
 
+/* Makes close(2) return at once.  A time of 0 stays: it resets the connection and does not wait. */
+static void stop_lingering(const struct ouro_stream *stream)
+{
+    int fd = stream->descriptor.fd;
+    struct linger linger = {.l_onoff = 0};
+    if (stream->kind != &ouro__stream_tcp ||
+        ouro__kernel_get_option(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)) < 0)
+        return;
+    if (linger.l_onoff == 0 || linger.l_linger == 0)
+        return;
+    linger.l_onoff = 0;
+    (void)ouro__kernel_set_option(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
+}
+
 int ouro_stream_close(struct ouro_stream *stream)
 {
     if (stream == NULL)
         return 0;
+    /* A forked child shares the socket, and must not change the parent's options. */
+    if (OURO__UNLIKELY(ouro__load(&stream->is_known_outside, memory_order_relaxed)) &&
+        !ouro__fork_is_child(stream->descriptor.handle->fork_generation))
+        stop_lingering(stream);
     int rc = ouro__descriptor_close(&stream->descriptor);
     ouro__free(stream);
     return rc;

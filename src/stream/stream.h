@@ -40,6 +40,8 @@ extern const struct ouro__stream_kind ouro__stream_pipe; /* pipe.c */
 struct ouro_stream {
     struct ouro__descriptor descriptor;
     const struct ouro__stream_kind *kind;
+    _Atomic bool
+        is_known_outside; /* the program has had the descriptor, and may have set options */
 };
 
 /* Takes @fd over, and a reference to @handle.  Registers nothing. */
@@ -49,6 +51,7 @@ static inline void ouro__stream_init(struct ouro_stream *stream,
 {
     ouro__descriptor_init(&stream->descriptor, handle, fd);
     stream->kind = kind;
+    ouro__atomic_init(&stream->is_known_outside, false);
 }
 
 #endif

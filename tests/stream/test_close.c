@@ -337,3 +337,85 @@ OURO_TEST(a_shutdown_ends_the_read_of_a_thread)
         ouro_runtime_free(runtime);
     }
 }
+
+/* Counts what a peer receives after it was left alone until the stream was closed. */
+static uint64_t count_until_end(int fd)
+{
+    static _Thread_local char buffer[65536];
+    uint64_t count = 0;
+    ssize_t n = 0;
+    while ((n = recv(fd, buffer, sizeof(buffer), 0)) > 0)
+        count += (uint64_t)n;
+    ck_assert_int_eq(n, 0);
+    return count;
+}
+
+static void set_linger(int fd, int seconds)
+{
+    struct linger linger = {.l_onoff = 1, .l_linger = seconds};
+    ck_assert_int_eq(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)), 0);
+}
+
+/* Fills a stream until its peer takes no more.  Returns how much was written. */
+static uint64_t fill(struct ouro_stream *stream)
+{
+    static char zeroes[16 << 20];
+    struct ouro_deadline scope;
+    size_t written = 0;
+    ck_assert_int_eq(ouro_deadline_begin(&scope, 50 * OURO_TEST_MS), 0);
+    ck_assert_int_eq(ouro_stream_write_all(stream, zeroes, sizeof(zeroes), &written), -ETIMEDOUT);
+    ouro_deadline_end(&scope);
+    return written;
+}
+
+/* With the option set before the stream began, or through its descriptor. */
+static int close_lingering(void *arg)
+{
+    for (int adopted = 0; adopted < 2; adopted++) {
+        int late = 0;
+        int64_t took_ns = 0;
+        do {
+            int peer = -1;
+            struct ouro_stream *stream = connected(&peer);
+            if (adopted != 0) {
+                int fd = ouro_stream_into_fd(stream);
+                set_linger(fd, 5);
+                ck_assert_int_eq(ouro_stream_from_fd(fd, &stream), 0);
+            } else {
+                set_linger(ouro_stream_fd(stream), 5);
+            }
+            uint64_t written = fill(stream);
+            int64_t begin_ns = ouro_now_ns();
+            ck_assert_int_eq(ouro_stream_close(stream), 0);
+            took_ns = ouro_now_ns() - begin_ns;
+            ck_assert_uint_eq(count_until_end(peer), written); /* all the same it arrives */
+            (void)close(peer);
+        } while (!is_in_time(took_ns, OURO_TEST_SECOND, &late));
+    }
+    (void)arg;
+    return 0;
+}
+
+OURO_TEST(close_does_not_linger_and_loses_nothing)
+{
+    everywhere(close_lingering, NULL);
+}
+
+static int close_with_a_reset(void *arg)
+{
+    int peer = -1;
+    char byte = 0;
+    struct ouro_stream *stream = connected(&peer);
+    (void)arg;
+    set_linger(ouro_stream_fd(stream), 0);
+    ck_assert_int_eq(ouro_stream_close(stream), 0);
+    ck_assert_int_eq(recv(peer, &byte, 1, 0), -1);
+    ck_assert_int_eq(errno, ECONNRESET);
+    (void)close(peer);
+    return 0;
+}
+
+OURO_TEST(a_linger_time_of_zero_still_resets)
+{
+    everywhere(close_with_a_reset, NULL);
+}
