@@ -179,10 +179,10 @@ OURO_API int ouro_stream_shutdown(struct ouro_stream *stream, enum ouro_shutdown
  * Closes and releases the stream.  A reader or writer still in a call gets -ECANCELED and has left
  * the stream when close returns.  Cancellation, deadlines and shutdown do not interrupt it.
  *
- * Close does not wait for the peer: the kernel sends what was written in the background.  That holds
- * with SO_LINGER, too; a time other than 0 is switched off, for duplicates of the socket as well.
- * (A time of 0 resets the connection, as OURO_CONNECT_F_RESET does.)  To know that the peer has
- * everything, shut down WRITE and read until the end of the stream.
+ * Close does not wait for the peer: the kernel sends what was written in the background.  That
+ * holds with SO_LINGER, too; a time other than 0 is switched off, for duplicates of the socket as
+ * well.  (A time of 0 resets the connection, as OURO_CONNECT_F_RESET does.)  To know that the peer
+ * has everything, shut down WRITE and read until the end of the stream.
  *
  * Suspends: only while calls of others are being ended.
  * Owns:     takes @stream, always; NULL is ignored.

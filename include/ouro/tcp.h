@@ -147,7 +147,8 @@ OURO_API int ouro_tcp_listener_bind(const struct ouro_to_socket_addrs *addrs,
  *           NULL.
  * Errors:   -EMFILE, -ENFILE, -ENOMEM: the connection stays in the backlog; -EBUSY when another
  *           task waits in accept; -ECANCELED when the listener is closed meanwhile; those of
- *           accept(2) and of every suspending call.
+ *           accept(2) and of every suspending call.  An error of a single connection, such as a
+ *           reset while it waited in the backlog, is not reported: the next one is taken.
  * Since:    0.1
  */
 OURO_API int ouro_tcp_listener_accept(struct ouro_tcp_listener *listener,

@@ -11,6 +11,7 @@
 enum ouro__fault_point {
     OURO__FAULT_NONE = 0,
     OURO__FAULT_SOCKET,         /* socket(2) */
+    OURO__FAULT_ACCEPT,         /* an accept: it is not made, and returns this */
     OURO__FAULT_ATTACH,         /* the backend's attach */
     OURO__FAULT_DRIVER_OPEN,    /* a worker's driver */
     OURO__FAULT_THREAD,         /* pthread_create(3) */

@@ -4,16 +4,15 @@
  *
  *     socket -> options, bind -> register -> CONNECT -> stream
  *
- * The driver answers with the outcome: 0 is a socket that has a peer, and "in progress" is the
- * driver's own business.
+ * The driver answers with the outcome: 0 is a socket that has a peer.
  *
- * One answer is a trap.  Who connects to a port of this machine on which nobody listens may be
- * given that very port for this end, and TCP's simultaneous open then connects the socket to
- * itself.  To the caller that is what it would have been with any other port: refused.
+ * One success is a failure.  When nobody listens on a port of this machine, the kernel may choose
+ * that very port for this end, and TCP's simultaneous open then connects the socket to itself. With
+ * any other port for this end the connect would have been refused, so that is what is reported.
  *
  * Owns:    the stream and its descriptor, until it has succeeded.
  * Threads: the caller's.
- * Always:  after an error the descriptor is closed and deregistered; nobody else has ever seen it.
+ * Always:  after an error the descriptor is closed and deregistered.
  * Tests:   tests/net/test_tcp_connect.c
  */
 #include "net/connect_addr.h"

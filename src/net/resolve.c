@@ -1,21 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Look-ups: a name, a thread of the blocking pool, and somebody who may stop waiting.
+ * Look-ups: a name is resolved by getaddrinfo(3) on a thread of the blocking pool.
  *
- * getaddrinfo(3) cannot be interrupted, and with a dead name server takes half a minute.  So a
- * look-up lies on the heap and belongs to whoever lets go of it last.  One word decides:
+ * getaddrinfo(3) cannot be interrupted, and takes half a minute when the name server is down.  So a
+ * look-up lies on the heap, and its state decides who releases it:
  *
- *     WAITED --- the pool has the answer ---> DONE       the waiter releases it
- *     WAITED --- the waiter goes ---> ABANDONED          the pool releases it
+ *     WAITED --- the pool has the answer ---> DONE             the waiter releases it
+ *     WAITED --- the waiter is interrupted ---> ABANDONED      the pool releases it
  *
- * The waiter's waker goes with the same word: in DONE the pool wakes and drops it, in ABANDONED the
- * waiter takes it back, so that a thread which hangs in the resolver keeps no task or runtime
- * alive.
+ * The waiter's waker has the same owner: in DONE the pool wakes and drops it, in ABANDONED the
+ * waiter drops it, so that a thread which hangs in the resolver keeps no task or runtime alive.
  *
  * Owns:    its look-ups.
  * Threads: waiters are fibers or entered threads; answers come from pool threads.
  * Always:  a look-up touches nothing but itself.
- * Tests:   tests/net/test_resolve.c
+ * Tests:   tests/net/test_resolve.c, tests/net/test_resolve_shortage.c
  */
 #include "net/resolve.h"
 
@@ -30,9 +29,13 @@
 
 #include "base/alloc.h"
 #include "base/atomic.h"
+#include "base/kernel.h"
 #include "blocking/pool.h"
 #include "task/handle.h"
 #include "task/wait.h"
+
+/* The most descriptors that one look-up opens at a time; see check_descriptors(). */
+enum { DESCRIPTORS_NEEDED = 8 };
 
 enum lookup_state { LOOKUP_WAITED = 0, LOOKUP_DONE, LOOKUP_ABANDONED };
 
@@ -64,20 +67,44 @@ static void release(struct lookup *lookup)
 }
 
 /*
- * EAI_SYSTEM says "see errno".  What is about this process is worth passing on; the rest, ETIMEDOUT
- * say, would be taken for a deadline of the caller's.
+ * Whether the resolver can open what it needs.  glibc opens nsswitch.conf, hosts and resolv.conf, a
+ * socket for each of three name servers, one to sort the answers by and one for its modules.  When
+ * it can't open a file it does not say so: it reports "name not known", and may keep what it
+ * concluded from the missing file for the life of the process.
+ * Errors: -EMFILE, -ENFILE, -ENOMEM.
+ */
+static int check_descriptors(void)
+{
+    int fds[DESCRIPTORS_NEEDED];
+    int count = 0;
+    int rc = ouro__kernel_socket(AF_UNIX, SOCK_DGRAM, 0);
+    while (rc >= 0) {
+        fds[count++] = rc;
+        if (count == DESCRIPTORS_NEEDED)
+            break;
+        rc = ouro__kernel_dup(fds[0]);
+    }
+    for (int i = 0; i < count; i++)
+        ouro__kernel_close(fds[i]);
+    /* Any other error says nothing about descriptors: then the resolver is asked. */
+    return rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM ? rc : 0;
+}
+
+/*
+ * What a failed look-up is reported as.  EAI_SYSTEM means "see errno", which is passed on; but not
+ * ETIMEDOUT and ECANCELED, which the caller would take for its own deadline or cancellation.
  */
 static int error_of(int code, int system_error)
 {
     if (code == EAI_MEMORY)
         return -ENOMEM;
-    if (code == EAI_SYSTEM &&
-        (system_error == EMFILE || system_error == ENFILE || system_error == ENOMEM))
+    if (code == EAI_SYSTEM && system_error != 0 && system_error != ETIMEDOUT &&
+        system_error != ECANCELED)
         return -system_error;
     return -(OURO_ERESOLVE + (code < 0 ? -code : code));
 }
 
-/* /etc/hosts may say the same thing twice; nobody wants to wait for the same address twice. */
+/* /etc/hosts may have an address twice; trying it twice would only cost time. */
 static bool is_known(const struct lookup *lookup, const struct ouro_socket_addr *addr)
 {
     for (size_t i = 0; i < lookup->count; i++)
@@ -113,7 +140,7 @@ static int take_answer(struct lookup *lookup, const struct addrinfo *answer)
     return lookup->count > 0 ? 0 : -OURO_ENOADDRESS;
 }
 
-/* Hands the look-up to its waiter, or releases it when there is none any more. */
+/* Hands the look-up to its waiter, or releases it when the waiter has gone. */
 static void end_lookup(struct lookup *lookup, int error)
 {
     struct ouro_waker waker = lookup->waker;
@@ -126,23 +153,37 @@ static void end_lookup(struct lookup *lookup, int error)
     ouro_waker_drop(&waker);
 }
 
+/* Asks the resolver.  0, or the error to report; *out_answer is the caller's to free. */
+static int ask_resolver(const struct ouro__name_query *query, struct addrinfo **out_answer)
+{
+    const struct addrinfo hints = {.ai_family = query->family, .ai_socktype = SOCK_STREAM};
+    int rc = check_descriptors();
+    if (rc < 0)
+        return rc;
+    errno = 0;
+    int code = resolver(query->name, NULL, &hints, out_answer);
+    int system_error = errno;
+    if (code == 0)
+        return 0;
+    rc = check_descriptors(); /* used up meanwhile: then the answer may be wrong */
+    return rc < 0 ? rc : error_of(code, system_error);
+}
+
 static void run_lookup(struct ouro__blocking_job *job)
 {
     struct lookup *lookup = OURO__CONTAINER_OF(job, struct lookup, job);
-    const struct addrinfo hints = {.ai_family = lookup->query.family, .ai_socktype = SOCK_STREAM};
     struct addrinfo *answer = NULL;
 
-    int code = resolver(lookup->query.name, NULL, &hints, &answer);
-    if (code != 0) {
-        end_lookup(lookup, error_of(code, errno));
-        return;
+    int rc = ask_resolver(&lookup->query, &answer);
+    if (rc == 0) {
+        rc = take_answer(lookup, answer);
+        if (answer != NULL)
+            freeaddrinfo(answer);
     }
-    int error = take_answer(lookup, answer);
-    if (answer != NULL)
-        freeaddrinfo(answer);
-    end_lookup(lookup, error);
+    end_lookup(lookup, rc);
 }
 
+/* The pool ends before the look-up has begun. */
 static void refuse_lookup(struct ouro__blocking_job *job)
 {
     end_lookup(OURO__CONTAINER_OF(job, struct lookup, job), -OURO_ESHUTDOWN);
@@ -154,7 +195,7 @@ static bool is_answered(void *arg)
     return ouro__load(&lookup->state, memory_order_acquire) == LOOKUP_DONE;
 }
 
-/* Whether the look-up could be left to itself; false: the answer has come meanwhile. */
+/* True: the look-up is the pool's or released.  False: the answer has come meanwhile. */
 static bool abandon(struct ouro__blocking_pool *pool, struct lookup *lookup)
 {
     struct ouro_waker waker = lookup->waker;

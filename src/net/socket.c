@@ -18,6 +18,8 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #ifndef IP_BIND_ADDRESS_NO_PORT
@@ -147,14 +149,32 @@ int ouro__socket_open_listening(const struct ouro_socket_addr *addr, uint32_t fl
     return 0;
 }
 
-int ouro__socket_is_connected_to_itself(int fd, const struct ouro_socket_addr *peer)
+/* The port of an internet address, as the kernel writes it; in network byte order. */
+static uint16_t port_of(const struct sockaddr_storage *name)
 {
-    /* Below this no kernel chooses ports by default (ip_local_port_range, ip(7)): one system call
-     * saved for most connects. */
-    const uint16_t lowest_ephemeral_port = 32768;
+    struct sockaddr_in in; /* sin6_port stands at the same place */
+    memcpy(&in, name, sizeof(in));
+    return in.sin_port;
+}
+
+_Static_assert(offsetof(struct sockaddr_in, sin_port) == offsetof(struct sockaddr_in6, sin6_port),
+               "one place for the port");
+
+bool ouro__socket_is_connected_to_itself(int fd, const struct ouro_socket_addr *target)
+{
+    /* Any address may be this machine's, and any port may be in the range the kernel chooses from
+     * (ip_local_port_range, ip(7)), so every connect asks for its own name.  It costs 0.1 us.  The
+     * target itself does not help further: "0.0.0.0", a mapped address and a scope all stand for a
+     * peer that is called something else. */
+    struct sockaddr_storage name;
+    socklen_t length = sizeof(name);
+    if (ouro__kernel_local_name(fd, (struct sockaddr *)&name, &length) < 0 ||
+        OURO__LIKELY(ntohs(port_of(&name)) != ouro_socket_addr_port(target)))
+        return false;
     struct ouro_socket_addr local;
-    return ouro_socket_addr_port(peer) >= lowest_ephemeral_port &&
-           ouro__socket_local_addr(fd, &local) == 0 && ouro_socket_addr_equal(&local, peer);
+    struct ouro_socket_addr peer;
+    return ouro__socket_local_addr(fd, &local) == 0 && ouro__socket_peer_addr(fd, &peer) == 0 &&
+           ouro_socket_addr_equal(&local, &peer) != 0;
 }
 
 int ouro__socket_local_addr(int fd, struct ouro_socket_addr *out_addr)

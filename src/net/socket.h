@@ -7,6 +7,8 @@
 
 #include <ouro/addr.h>
 
+#include <stdbool.h>
+
 struct ouro_tcp_connect_options;
 
 /* A stream socket, close-on-exec and non-blocking from the start.  Errors: those of socket(2). */
@@ -26,9 +28,9 @@ int ouro__socket_open_for_connect(const struct ouro_socket_addr *addr,
 int ouro__socket_open_listening(const struct ouro_socket_addr *addr, uint32_t flags, int backlog,
                                 int *out_fd);
 
-/* Whether both ends of the connected socket are the same one: nobody listened, and the kernel chose
- * @peer's port for this end. */
-int ouro__socket_is_connected_to_itself(int fd, const struct ouro_socket_addr *peer);
+/* Whether a socket that was connected to @target is its own peer: nobody listened, and the kernel
+ * chose the target's port for this end. */
+bool ouro__socket_is_connected_to_itself(int fd, const struct ouro_socket_addr *target);
 
 /* getsockname(2) and getpeername(2).  Errors: theirs. */
 int ouro__socket_local_addr(int fd, struct ouro_socket_addr *out_addr);

@@ -2,9 +2,9 @@
 /*
  * TcpListener: a listening socket and its accept.
  *
- * An accepted connection is registered nowhere until it is first read or written: it may go to
- * another worker before that.  The memory of its stream is there before the connection is taken
- * from the backlog, so that running out of it loses none.
+ * An accepted connection is registered when it is first read or written, so it can be handed to
+ * another worker before that at no cost.  The memory of its stream is allocated before the
+ * connection is taken from the backlog: without memory the connection stays there.
  *
  * Owns:    the listening socket.
  * Threads: any; one accept at a time.
@@ -12,6 +12,7 @@
  * Tests:   tests/net/test_tcp_listener.c
  */
 #include "base/alloc.h"
+#include "base/fault.h"
 #include "base/options.h"
 #include "net/resolve.h"
 #include "net/socket.h"
@@ -94,8 +95,29 @@ int ouro_tcp_listener_bind(const struct ouro_to_socket_addrs *addrs,
     return 0;
 }
 
-/* The descriptor of the next connection.  A connection that was reset while it waited in the
- * backlog is nobody's error (accept(2), "Error handling"). */
+/*
+ * Whether the error is about the one connection that was taken from the backlog: it was reset while
+ * it waited there, or the network under it has failed (accept(2), "Error handling").  The next
+ * connection may be all right.
+ */
+static bool is_of_one_connection(int32_t error)
+{
+    switch (-error) {
+    case ECONNABORTED:
+    case EPROTO:
+    case ENOPROTOOPT:
+    case ENETDOWN:
+    case ENETUNREACH:
+    case ENONET:
+    case EHOSTDOWN:
+    case EHOSTUNREACH:
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* The descriptor of the next connection, and its address. */
 static int32_t accept_fd(struct ouro_tcp_listener *listener, struct ouro__context *context,
                          struct sockaddr_storage *name, socklen_t *length)
 {
@@ -107,8 +129,10 @@ static int32_t accept_fd(struct ouro_tcp_listener *listener, struct ouro__contex
             .lane = OURO__LANE_ACCEPT,
             .arg.accept = {.addr = (struct sockaddr *)name, .length = length},
         };
-        fd = ouro__descriptor_await(&listener->descriptor, context, &op);
-    } while (fd == -ECONNABORTED);
+        fd = ouro__fault(OURO__FAULT_ACCEPT);
+        if (OURO__LIKELY(fd == 0))
+            fd = ouro__descriptor_await(&listener->descriptor, context, &op);
+    } while (OURO__UNLIKELY(fd < 0) && is_of_one_connection(fd));
     return fd;
 }
 

@@ -205,6 +205,41 @@ OURO_TEST(when_all_fail_each_has_its_error)
     release(&race);
 }
 
+/* A Unix address in a TCP connect: the attempt fails before a packet leaves. */
+static void add_unsupported(struct race *race)
+{
+    race->fd[race->count] = -1;
+    ck_assert_int_eq(ouro_socket_addr_parse("unix:@nothing", &race->addr[race->count++]), 0);
+}
+
+static int closest_is_reported(void *arg)
+{
+    struct race *race = arg;
+    int rc = run(race);
+    ck_assert_msg(rc == -ECONNREFUSED, "%s", ouro_err_name(rc));
+    ck_assert_uint_eq(race->attempts, 3);
+    return 0;
+}
+
+/* The address that came closest is the first, the second or the last that fails. */
+OURO_TEST(of_all_errors_the_closest_is_reported)
+{
+    const uint32_t flags[] = {0, OURO_CONNECT_F_SEQUENTIAL};
+    for (int i = 0; i < 6; i++) {
+        struct race race;
+        prepare(&race, 10 * OURO_TEST_SECOND);
+        race.options.flags = flags[i % 2];
+        for (int position = 0; position < 3; position++) {
+            if (position == i / 2)
+                add_refusing(&race, AF_INET);
+            else
+                add_unsupported(&race);
+        }
+        everywhere(closest_is_reported, &race);
+        release(&race);
+    }
+}
+
 static int failure_beside_a_dead_one(void *arg)
 {
     struct race *race = arg;

@@ -240,6 +240,8 @@ static int failures_body(void *arg)
         {EAI_AGAIN, 0, -(OURO_ERESOLVE - EAI_AGAIN)},
         {EAI_MEMORY, 0, -ENOMEM},
         {EAI_SYSTEM, EMFILE, -EMFILE},
+        {EAI_SYSTEM, EACCES, -EACCES},
+        {EAI_SYSTEM, ECANCELED, -(OURO_ERESOLVE - EAI_SYSTEM)}, /* nobody cancelled */
         {EAI_SYSTEM, ETIMEDOUT, -(OURO_ERESOLVE - EAI_SYSTEM)}, /* no deadline of ours */
         {EAI_SYSTEM, 0, -(OURO_ERESOLVE - EAI_SYSTEM)},
     };
@@ -416,6 +418,49 @@ OURO_TEST(shutdown_does_not_wait_for_the_resolver)
     ouro_runtime_free(runtime);
     ck_assert_int_lt(ouro_now_ns() - before_ns, 5 * OURO_SECOND);
     (void)sem_post(&fake.let_go); /* the thread comes back to nothing, and ends */
+}
+
+static uint32_t lookups_queued(struct ouro__blocking_pool *pool)
+{
+    struct ouro__blocking_stats stats;
+    ouro__blocking_pool_stats(pool, &stats);
+    return stats.queued;
+}
+
+/* The pool ends before the runtime does, with one look-up under way and one in its queue. */
+static int end_the_pool_body(void *arg)
+{
+    struct ouro_handle *handle = ouro_handle_current();
+    struct ouro__blocking_pool *pool = ouro__handle_blocking_pool(handle);
+    struct ouro_task *asked = NULL;
+    struct ouro_task *queued = NULL;
+    int result = 0;
+    (void)arg;
+    ck_assert_int_eq(ouro_task_spawn(resolve_task, NULL, &asked), 0);
+    yield_until_asked();
+    ck_assert_int_eq(ouro_task_spawn(resolve_task, NULL, &queued), 0);
+    while (lookups_queued(pool) == 0)
+        ck_assert_int_eq(ouro_yield(), 0);
+    ck_assert_int_eq(ouro__blocking_pool_shutdown(pool, 0), 0);
+    ck_assert_int_eq(ouro_task_join(queued, &result), 0);
+    ck_assert_int_eq(result, -OURO_ESHUTDOWN);
+    ck_assert_int_eq(atomic_load(&fake.calls), 1);
+    (void)sem_post(&fake.let_go);
+    ck_assert_int_eq(ouro_task_join(asked, &result), 0);
+    ck_assert_int_eq(result, -(OURO_ERESOLVE - EAI_AGAIN));
+    ouro_handle_unref(handle);
+    return 0;
+}
+
+OURO_TEST(a_pool_that_ends_refuses_the_lookups_in_its_queue)
+{
+    int result = -1;
+    use_fake(NULL, EAI_AGAIN, true);
+    struct ouro_runtime *runtime = open_runtime(1);
+    ck_assert_int_eq(ouro_runtime_block_on(runtime, end_the_pool_body, NULL, &result), 0);
+    ck_assert_int_eq(result, 0);
+    ouro_runtime_free(runtime);
+    ouro__resolve_use(NULL);
 }
 
 enum { MANY = 300 };

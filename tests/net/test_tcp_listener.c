@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/fault.h"
 #include "fiber/stack_tools.h"
 #include "ouro/error.h"
 #include "ouro/tcp.h"
@@ -68,6 +69,38 @@ OURO_TEST(connections_are_accepted)
     everywhere(accept_one, NULL);
     ouro_test_need_family(AF_INET6);
     everywhere(accept_one, (void *)1);
+}
+
+/* Connections that fail in the backlog, each in its own way, stand before a good one. */
+static int accept_after_failures(void *arg)
+{
+    const int errors[] = {-ECONNABORTED, -EPROTO, -ENOPROTOOPT, -ENETDOWN,
+                          -ENETUNREACH,  -ENONET, -EHOSTDOWN,   -EHOSTUNREACH};
+    uint16_t port = 0;
+    struct ouro_tcp_listener *listener = listen_with(0, "127.0.0.1:0", &port);
+    (void)arg;
+    for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
+        struct ouro_stream *stream = NULL;
+        int peer = ouro_test_connect(AF_INET, port);
+        ouro__fault_arm(OURO__FAULT_ACCEPT, 1, 3, errors[i]);
+        ck_assert_int_eq(ouro_tcp_listener_accept(listener, &stream, NULL), 0);
+        ck_assert_uint_eq(ouro__fault_fired(OURO__FAULT_ACCEPT), 3);
+        ouro__fault_disarm_all();
+        ck_assert_int_eq(ouro_stream_close(stream), 0);
+        (void)close(peer);
+    }
+    /* Others are the listener's. */
+    struct ouro_stream *stream = NULL;
+    ouro__fault_arm(OURO__FAULT_ACCEPT, 1, 1, -EINVAL);
+    ck_assert_int_eq(ouro_tcp_listener_accept(listener, &stream, NULL), -EINVAL);
+    ouro__fault_disarm_all();
+    ck_assert_int_eq(ouro_tcp_listener_close(listener), 0);
+    return 0;
+}
+
+OURO_TEST(a_connection_that_fails_in_the_backlog_ends_no_accept)
+{
+    everywhere(accept_after_failures, NULL);
 }
 
 struct acceptor {
