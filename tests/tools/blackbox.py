@@ -261,19 +261,10 @@ def unanswered_address():
         yield "127.0.0.1:%d" % listener.getsockname()[1]
 
 
-def without_uring(action):
-    """For preexec_fn: from then on io_uring_setup, _enter and _register end in @action: an errno,
-    or "kill" to kill the process."""
-    BPF_LD_W_ABS, BPF_JGE, BPF_RET = 0x20, 0x35, 0x06
-    RET_ALLOW, RET_ERRNO, RET_KILL_PROCESS = 0x7FFF0000, 0x00050000, 0x80000000
+def refuse_calls(instructions):
+    """For preexec_fn: from then on the system calls pass this filter: (code, jt, jf, k) each."""
     PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
-    result = RET_KILL_PROCESS if action == "kill" else RET_ERRNO | action
-    program = b"".join(struct.pack("HBBI", *instruction) for instruction in (
-        (BPF_LD_W_ABS, 0, 0, 0),  # the number: 425 to 427, the same on every architecture
-        (BPF_JGE, 0, 2, 425),
-        (BPF_JGE, 1, 0, 428),
-        (BPF_RET, 0, 0, result),
-        (BPF_RET, 0, 0, RET_ALLOW)))
+    program = b"".join(struct.pack("HBBI", *instruction) for instruction in instructions)
 
     class Program(ctypes.Structure):
         _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_char_p)]
@@ -287,6 +278,20 @@ def without_uring(action):
             os._exit(126)
 
     return install
+
+
+def without_uring(action):
+    """For preexec_fn: from then on io_uring_setup, _enter and _register end in @action: an errno,
+    or "kill" to kill the process."""
+    BPF_LD_W_ABS, BPF_JGE, BPF_RET = 0x20, 0x35, 0x06
+    RET_ALLOW, RET_ERRNO, RET_KILL_PROCESS = 0x7FFF0000, 0x00050000, 0x80000000
+    result = RET_KILL_PROCESS if action == "kill" else RET_ERRNO | action
+    return refuse_calls((
+        (BPF_LD_W_ABS, 0, 0, 0),  # the number: 425 to 427, the same on every architecture
+        (BPF_JGE, 0, 2, 425),
+        (BPF_JGE, 1, 0, 428),
+        (BPF_RET, 0, 0, result),
+        (BPF_RET, 0, 0, RET_ALLOW)))
 
 
 def main():

@@ -19,11 +19,21 @@
 
 #include "output.h"
 
+void cli_parse_flags(const struct argp *argp, int argc, char **argv, unsigned flags, void *input)
+{
+    /* What is wrong with the command line ends the process in there, with CLI_USAGE. */
+    int error = argp_parse(argp, argc, argv, flags, NULL, input);
+    if (error == 0)
+        return;
+    output_error("cannot read the command line: %s", strerror(error));
+    exit(CLI_FAILED);
+}
+
 void cli_parse(const struct argp *argp, const char *name, int argc, char **argv, void *input)
 {
     output_set_name(name);
     argv[0] = (char *)output_name(); /* argp takes it for its messages and for --help */
-    argp_parse(argp, argc, argv, 0, NULL, input);
+    cli_parse_flags(argp, argc, argv, 0, input);
 }
 
 bool cli_parse_duration(const char *text, int64_t *out_ns)

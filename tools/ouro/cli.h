@@ -25,7 +25,10 @@ int cli_connect(int argc, char **argv);
 int cli_serve(int argc, char **argv);
 int cli_probe(int argc, char **argv);
 
-/* argp_parse() with "ouro NAME" as the program's name.  Does not return on errors and --help. */
+/* argp_parse() with these flags.  Does not return on errors and --help. */
+void cli_parse_flags(const struct argp *argp, int argc, char **argv, unsigned flags, void *input);
+
+/* The same with "ouro NAME" as the program's name, for the arguments of a subcommand. */
 void cli_parse(const struct argp *argp, const char *name, int argc, char **argv, void *input);
 
 /* "1.5s", "300ms", "20us", "2m", "1h": more than nothing, at most about a century. */

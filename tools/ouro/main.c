@@ -10,6 +10,7 @@
  * 128 + n ended by signal n.
  */
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -34,6 +35,12 @@ static void print_version(FILE *stream, struct argp_state *state)
     fprintf(stream, "ouro %s\n", ouro_version());
 }
 
+static void fail_without_memory(void)
+{
+    output_error("out of memory");
+    exit(CLI_FAILED);
+}
+
 /* The list of subcommands in --help, from the table. */
 static char *help_filter(int key, const char *text, void *input)
 {
@@ -44,12 +51,13 @@ static char *help_filter(int key, const char *text, void *input)
     size_t size = 0;
     FILE *stream = open_memstream(&list, &size);
     if (stream == NULL)
-        return (char *)text;
+        fail_without_memory();
     fputs("Commands:\n", stream);
     for (size_t i = 0; i < COMMAND_COUNT; i++)
         fprintf(stream, "  %-10s %s\n", commands[i].name, commands[i].what);
     fputs("\n`ouro COMMAND --help' explains each; the manual is ouro(1).", stream);
-    fclose(stream);
+    if (fclose(stream) != 0)
+        fail_without_memory();
     return list; /* argp frees what differs from @text */
 }
 
@@ -105,7 +113,7 @@ int main(int argc, char **argv)
     if (argc > 0)
         argv[0] = (char *)"ouro";
     int first = 0;
-    argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &first);
+    cli_parse_flags(&argp, argc, argv, ARGP_IN_ORDER, &first);
 
     for (size_t i = 0; first > 0 && i < COMMAND_COUNT; i++) {
         if (strcmp(argv[first], commands[i].name) == 0)

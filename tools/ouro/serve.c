@@ -6,16 +6,18 @@
  * accepts on a listener of its own.  With several workers the listeners share the address by
  * SO_REUSEPORT, so the kernel spreads the connections and none ever changes its worker.
  *
- *   main task      opens the listeners, says so on stdout, waits for SIGINT or SIGTERM
- *   accept task    accept, spawn; backs off while there are no descriptors left
- *   echo task      read, write_all, until the peer ends or the server does
+ *   main task      opens the listeners, says so on stdout, begins a group and waits for its end
+ *   signal task    waits for SIGINT or SIGTERM, then cancels the group
+ *   accept task    accepts, spawns into a group of its own; waits while descriptors are short
+ *   echo task      reads, writes, until the peer ends or the server does
+ *
+ * Each task ends before the one that began its group.  An accept that fails for good ends the
+ * server with a failure.
  *
  * Owns:    listeners: the main task; a stream: its echo task.
  * Threads: the accept tasks run on their workers and share nothing; the main task on any.
  */
 #include <errno.h>
-#include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -36,17 +38,14 @@ struct serve_options {
     uint64_t workers;
 };
 
-struct acceptor {
-    struct ouro_tcp_listener *listener;
-    struct ouro_task *task;
-};
-
 struct server {
     const struct serve_options *options;
     int signal_fd;
-    struct acceptor acceptors[WORKERS_MAX];
+    struct ouro_group group;
+    struct ouro_tcp_listener *listeners[WORKERS_MAX]; /* one for each worker */
 };
 
+/* What goes wrong with one connection is no failure of the server. */
 static int echo_task(void *arg)
 {
     struct ouro_stream *stream = arg;
@@ -56,7 +55,8 @@ static int echo_task(void *arg)
         if (got <= 0 || ouro_stream_write_all(stream, buffer, (size_t)got, NULL) < 0)
             break;
     }
-    return ouro_stream_close(stream);
+    (void)ouro_stream_close(stream);
+    return 0;
 }
 
 /* The connection's own troubles, of which accept(2) may tell; the listener is as good as before. */
@@ -67,13 +67,15 @@ static bool is_of_the_peer(int rc)
            rc == -ENONET || rc == -ENOPROTOOPT || rc == -EOPNOTSUPP || rc == -ETIMEDOUT;
 }
 
+/* ENOSPC: of epoll's watches, which are counted for each user (epoll(7), max_user_watches). */
 static bool is_shortage(int rc)
 {
-    return rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM || rc == -ENOBUFS || rc == -EAGAIN;
+    return rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM || rc == -ENOBUFS || rc == -EAGAIN ||
+           rc == -ENOSPC;
 }
 
 /* Takes one connection and starts its task. */
-static int accept_one(struct ouro_tcp_listener *listener)
+static int accept_one(struct ouro_tcp_listener *listener, struct ouro_group *connections)
 {
     struct ouro_stream *stream = NULL;
     int rc = ouro_tcp_listener_accept(listener, &stream, NULL);
@@ -82,7 +84,7 @@ static int accept_one(struct ouro_tcp_listener *listener)
     struct ouro_task_options options = OURO_TASK_OPTIONS_INIT;
     options.name = "echo";
     options.worker = OURO_WORKER_CURRENT;
-    rc = ouro_task_spawn_with(NULL, &options, echo_task, stream, NULL);
+    rc = ouro_group_spawn(connections, &options, echo_task, stream);
     if (rc < 0)
         (void)ouro_stream_close(stream);
     return rc;
@@ -92,31 +94,67 @@ static int accept_one(struct ouro_tcp_listener *listener)
  * A shortage ends by waiting: connections that end give back what they hold.  Until then the
  * backlog keeps the newcomers; asking again at once would only burn the CPU the others need.
  */
-static int accept_task(void *arg)
+static int wait_for_others(int rc, int64_t *backoff_ns)
 {
-    const struct acceptor *acceptor = arg;
+    if (*backoff_ns == 0)
+        output_error("accept: %s (%s); waiting", ouro_strerror(rc), ouro_err_name(rc));
+    *backoff_ns = *backoff_ns == 0 ? BACKOFF_MIN_NS : 2 * *backoff_ns;
+    if (*backoff_ns > BACKOFF_MAX_NS)
+        *backoff_ns = BACKOFF_MAX_NS;
+    return ouro_sleep(*backoff_ns);
+}
+
+/* Accepts until that is cancelled or fails for good. */
+static int accept_all(struct ouro_tcp_listener *listener, struct ouro_group *connections)
+{
     int64_t backoff_ns = 0;
     for (;;) {
-        int rc = accept_one(acceptor->listener);
+        int rc = accept_one(listener, connections);
         if (rc == 0) {
             backoff_ns = 0;
         } else if (is_shortage(rc)) {
-            if (backoff_ns == 0)
-                output_error("accept: %s (%s); waiting", ouro_strerror(rc), ouro_err_name(rc));
-            backoff_ns = backoff_ns == 0 ? BACKOFF_MIN_NS : 2 * backoff_ns;
-            if (backoff_ns > BACKOFF_MAX_NS)
-                backoff_ns = BACKOFF_MAX_NS;
-            rc = ouro_sleep(backoff_ns);
+            rc = wait_for_others(rc, &backoff_ns);
             if (rc < 0)
                 return rc;
-        } else if (!is_of_the_peer(rc)) {
-            if (rc != -ECANCELED && rc != -OURO_ESHUTDOWN) {
-                output_error("accept: %s (%s)", ouro_strerror(rc), ouro_err_name(rc));
-                (void)kill(getpid(), SIGTERM); /* as good as being told to end */
-            }
+        } else if (is_of_the_peer(rc)) {
+            rc = ouro_yield(); /* a firewall can refuse one after the other */
+            if (rc < 0)
+                return rc;
+        } else {
             return rc;
         }
     }
+}
+
+/* The connections end with the task that accepted them. */
+static int accept_task(void *arg)
+{
+    struct ouro_tcp_listener *listener = arg;
+    struct ouro_group connections;
+    int rc = ouro_group_begin(&connections, 0);
+    if (rc == 0) {
+        rc = accept_all(listener, &connections);
+        (void)ouro_group_cancel(&connections); /* it cannot fail: the group has begun */
+        (void)ouro_group_end(&connections);    /* the connections do not fail */
+    }
+    if (rc != -ECANCELED)
+        output_error("accept: %s (%s)", ouro_strerror(rc), ouro_err_name(rc));
+    return rc;
+}
+
+/* SIGINT and SIGTERM end the server. */
+static int signal_task(void *arg)
+{
+    struct server *server = arg;
+    int rc = signals_wait(server->signal_fd);
+    if (rc < 0) {
+        if (rc != -ECANCELED)
+            output_error("signals: %s (%s)", ouro_strerror(rc), ouro_err_name(rc));
+        return rc;
+    }
+    signals_unblock(); /* a second one ends it at once */
+    (void)ouro_group_cancel(&server->group);
+    return 0;
 }
 
 /*
@@ -133,7 +171,7 @@ static int open_listeners(struct server *server, struct ouro_socket_addr *out_ad
     struct ouro_socket_addr addr;
     int rc = 0;
     for (uint64_t i = 0; i < server->options->workers && rc == 0; i++) {
-        struct ouro_tcp_listener **listener = &server->acceptors[i].listener;
+        struct ouro_tcp_listener **listener = &server->listeners[i];
         rc = ouro_tcp_listener_bind(i == 0 ? OURO_ADDRS(server->options->address)
                                            : OURO_ADDR_LIST(&addr, 1),
                                     &options, listener);
@@ -146,61 +184,57 @@ static int open_listeners(struct server *server, struct ouro_socket_addr *out_ad
     return rc;
 }
 
-static int start_acceptors(struct server *server)
+/* All tasks of the server: one that waits for signals, one that accepts on each worker. */
+static int start_tasks(struct server *server)
 {
     struct ouro_task_options options = OURO_TASK_OPTIONS_INIT;
+    options.name = "signals";
+    options.worker = OURO_WORKER_CURRENT;
+    int rc = ouro_group_spawn(&server->group, &options, signal_task, server);
     options.name = "accept";
-    int rc = 0;
     for (uint64_t i = 0; i < server->options->workers && rc == 0; i++) {
-        struct acceptor *acceptor = &server->acceptors[i];
         options.worker = (uint32_t)i;
-        rc = ouro_task_spawn_with(NULL, &options, accept_task, acceptor, &acceptor->task);
+        rc = ouro_group_spawn(&server->group, &options, accept_task, server->listeners[i]);
     }
     return rc;
 }
 
-/* No newcomers from here on; the connections there are end with the runtime. */
-static void stop_acceptors(struct server *server)
+/* Serves until a signal comes (0) or something fails. */
+static int serve(struct server *server, const struct ouro_socket_addr *addr)
 {
-    for (uint64_t i = 0; i < server->options->workers; i++) {
-        struct acceptor *acceptor = &server->acceptors[i];
-        if (acceptor->task != NULL) {
-            (void)ouro_task_cancel(acceptor->task);
-            (void)ouro_task_join(acceptor->task, NULL);
-        }
-        (void)ouro_tcp_listener_close(acceptor->listener);
+    int rc = ouro_group_begin(&server->group, 0);
+    if (rc == 0) {
+        rc = start_tasks(server);
+        if (rc < 0)
+            (void)ouro_group_cancel(&server->group);
     }
+    if (rc < 0) {
+        output_error("cannot start: %s (%s)", ouro_strerror(rc), ouro_err_name(rc));
+    } else {
+        char text[OURO_ADDR_TEXT_MAX];
+        printf("listening on %s\n", ouro_socket_addr_format(addr, text, sizeof(text)));
+        if (!output_flush()) {
+            rc = -EIO;
+            (void)ouro_group_cancel(&server->group);
+        }
+        output_never_wait(); /* from here on the work is to serve */
+    }
+    int end_rc = ouro_group_end(&server->group);
+    return rc < 0 ? rc : end_rc;
 }
 
 static int serve_task(void *arg)
 {
     struct server *server = arg;
     struct ouro_socket_addr addr;
-    int code = CLI_FAILED;
     int rc = open_listeners(server, &addr);
-    if (rc < 0) {
-        output_error("%s: %s (%s)", server->options->address, ouro_strerror(rc), ouro_err_name(rc));
-        goto out;
-    }
-    rc = start_acceptors(server);
-    if (rc < 0) {
-        output_error("cannot start: %s (%s)", ouro_strerror(rc), ouro_err_name(rc));
-        goto out;
-    }
-
-    char text[OURO_ADDR_TEXT_MAX];
-    printf("listening on %s\n", ouro_socket_addr_format(&addr, text, sizeof(text)));
-    if (!output_flush())
-        goto out;
-    rc = signals_wait(server->signal_fd);
     if (rc < 0)
-        output_error("signals: %s (%s)", ouro_strerror(rc), ouro_err_name(rc));
+        output_error("%s: %s (%s)", server->options->address, ouro_strerror(rc), ouro_err_name(rc));
     else
-        code = CLI_OK;
-    signals_unblock(); /* a second one ends it at once */
-out:
-    stop_acceptors(server);
-    return code;
+        rc = serve(server, &addr);
+    for (uint64_t i = 0; i < server->options->workers; i++)
+        (void)ouro_tcp_listener_close(server->listeners[i]); /* NULL where none was opened */
+    return rc < 0 ? CLI_FAILED : CLI_OK;
 }
 
 static error_t parse_option(int key, char *arg, struct argp_state *state)

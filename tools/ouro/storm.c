@@ -4,16 +4,17 @@
  *
  * C tasks of one worker each connect, close with a reset (nothing stays in TIME_WAIT, so a storm
  * does not run out of ports) and begin again, until N have been made.  Between two connects a task
- * does two clock readings and a few increments; it allocates nothing and prints nothing.
+ * reads the clock twice and increments a few numbers; it allocates nothing and prints nothing.
  *
- * SIGINT and SIGTERM come through a signalfd to a task of their own, which cancels the others: then
- * what was measured so far is printed.  A second signal ends the program.
+ * All tasks are of one group: those that connect, one that waits for SIGINT and SIGTERM, and one
+ * that draws the progress bar.  The last connecting task cancels the group, which ends the other
+ * two.  A signal cancels it too: then what was measured so far is printed.  A second signal ends
+ * the program.
  *
  * Owns:    the tasks, the histogram, the counts.
  * Threads: one worker, so the tasks share the counts without locks.
  */
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -29,9 +30,23 @@ struct storm {
     struct target target; /* resolved */
     struct storm_counts counts;
     int signal_fd;
-    struct ouro_task **workers; /* NULL where joined */
-    uint64_t worker_count;
+    struct ouro_group group;
+    uint64_t connecting; /* the tasks that connect, and the main one while it spawns them */
+    bool stopped;        /* called off: what fails from now on is no result */
 };
+
+/* The last one stops the clock, and the tasks that do not connect. */
+static void leave(struct storm *storm)
+{
+    if (--storm->connecting > 0)
+        return;
+    storm->counts.end_ns = ouro_now_ns();
+    struct timespec cpu = {0};
+    if (clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu) < 0)
+        output_error("CPU time: %s", strerror(errno));
+    storm->counts.cpu_ns = cpu.tv_sec * OURO_SECOND + cpu.tv_nsec;
+    (void)ouro_group_cancel(&storm->group); /* it cannot fail: the group has begun */
+}
 
 static int connect_loop(void *arg)
 {
@@ -39,23 +54,24 @@ static int connect_loop(void *arg)
     struct storm_counts *counts = &storm->counts;
     const uint64_t total = storm->options->count;
     const int64_t timeout_ns = storm->options->timeout_ns;
-    while (counts->signal == 0 && counts->started < total) {
+    while (!storm->stopped && counts->started < total) {
         counts->started++;
         struct ouro_stream *stream = NULL;
         int64_t begin_ns = ouro_now_ns();
         int rc = target_connect(&storm->target, OURO_CONNECT_F_RESET, timeout_ns, NULL, &stream);
         int64_t end_ns = ouro_now_ns();
         if (rc == 0) {
-            (void)ouro_stream_close(stream);
+            (void)ouro_stream_close(stream); /* a reset: there is nothing to lose */
             histogram_record(&counts->latency, end_ns - begin_ns);
             counts->connected++;
-        } else if (counts->signal != 0) {
+        } else if (storm->stopped) {
             counts->started--; /* called off, not failed */
         } else {
             storm_count_error(counts, rc);
             (void)ouro_yield(); /* a connect that fails at once never waited */
         }
     }
+    leave(storm);
     return 0;
 }
 
@@ -63,12 +79,16 @@ static int signal_task(void *arg)
 {
     struct storm *storm = arg;
     int number = signals_wait(storm->signal_fd);
-    if (number <= 0)
-        return 0;
+    if (number == -ECANCELED) /* the storm is over */
+        return number;
+    storm->stopped = true;
+    if (number < 0) {
+        output_error("signals: %s (%s)", ouro_strerror(number), ouro_err_name(number));
+        return number; /* a failure: cancels the group */
+    }
     signals_unblock();
     storm->counts.signal = number;
-    for (uint64_t i = 0; i < storm->worker_count; i++)
-        (void)ouro_task_cancel(storm->workers[i]); /* refuses NULL */
+    (void)ouro_group_cancel(&storm->group);
     return 0;
 }
 
@@ -85,47 +105,49 @@ static int progress_task(void *arg)
     return 0;
 }
 
-static struct ouro_task *spawn(const char *name, ouro_task_function *function, void *arg, int *rc)
+static int spawn(struct storm *storm, const char *name, ouro_task_function *function)
 {
     struct ouro_task_options options = OURO_TASK_OPTIONS_INIT;
     options.name = name;
     options.worker = OURO_WORKER_CURRENT;
-    struct ouro_task *task = NULL;
-    *rc = ouro_task_spawn_with(NULL, &options, function, arg, &task);
-    return task;
+    return ouro_group_spawn(&storm->group, &options, function, storm);
 }
 
-static void cancel_and_join(struct ouro_task *task)
+/* Starts the tasks.  With fewer than were asked for, those do the work of all. */
+static int spawn_all(struct storm *storm)
 {
-    if (task == NULL)
-        return;
-    (void)ouro_task_cancel(task);
-    (void)ouro_task_join(task, NULL);
-}
-
-/* All workers, from the first to the last. */
-static int run_workers(struct storm *storm)
-{
-    int rc = 0;
-    storm->counts.begin_ns = ouro_now_ns();
-    while (storm->worker_count < storm->options->concurrency && rc == 0) {
-        struct ouro_task *task = spawn("storm", connect_loop, storm, &rc);
-        if (rc == 0)
-            storm->workers[storm->worker_count++] = task;
+    int rc = spawn(storm, "signals", signal_task);
+    if (rc == 0 && isatty(STDERR_FILENO))
+        rc = spawn(storm, "progress", progress_task);
+    uint64_t count = 0;
+    while (rc == 0 && count < storm->options->concurrency) {
+        rc = spawn(storm, "storm", connect_loop);
+        if (rc == 0) {
+            storm->connecting++;
+            count++;
+        }
     }
     if (rc < 0)
-        output_error("%llu tasks at a time are too many: %s",
-                     (unsigned long long)storm->options->concurrency, ouro_strerror(rc));
-    /* Those that could be made do the work of all. */
-    for (uint64_t i = 0; i < storm->worker_count; i++) {
-        (void)ouro_task_join(storm->workers[i], NULL);
-        storm->workers[i] = NULL;
-    }
-    storm->counts.end_ns = ouro_now_ns();
-    struct timespec cpu;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
-    storm->counts.cpu_ns = cpu.tv_sec * OURO_SECOND + cpu.tv_nsec;
+        output_error("%llu tasks at a time are too many, %llu can be made: %s (%s)",
+                     (unsigned long long)storm->options->concurrency, (unsigned long long)count,
+                     ouro_strerror(rc), ouro_err_name(rc));
     return rc;
+}
+
+/* From the first connect to the last.  Failed connects are counted, not returned. */
+static int run(struct storm *storm)
+{
+    int rc = ouro_group_begin(&storm->group, 0);
+    if (rc < 0) {
+        output_error("cannot start: %s (%s)", ouro_strerror(rc), ouro_err_name(rc));
+        return rc;
+    }
+    storm->counts.begin_ns = ouro_now_ns();
+    storm->connecting = 1;
+    rc = spawn_all(storm);
+    leave(storm);
+    int end_rc = ouro_group_end(&storm->group);
+    return rc < 0 ? rc : end_rc;
 }
 
 /* A name is resolved once, not for every connect. */
@@ -156,19 +178,14 @@ static int storm_task(void *arg)
     if (rc < 0)
         return CLI_FAILED;
 
-    struct ouro_task *waiter = spawn("signals", signal_task, storm, &rc);
-    struct ouro_task *progress = NULL;
-    if (isatty(STDERR_FILENO))
-        progress = spawn("progress", progress_task, storm, &rc);
-    rc = run_workers(storm);
-    cancel_and_join(progress);
-    cancel_and_join(waiter);
+    rc = run(storm);
     ouro_addr_list_free(list);
-    if (!storm_print(&storm->counts, storm->options))
+    const struct storm_counts *counts = &storm->counts;
+    if (!storm_print(counts, storm->options))
         return CLI_FAILED;
-    if (storm->counts.signal != 0)
-        return CLI_INTERRUPTED + storm->counts.signal;
-    return rc < 0 || storm->counts.failed > 0 ? CLI_FAILED : CLI_OK;
+    if (counts->signal != 0)
+        return CLI_INTERRUPTED + counts->signal;
+    return rc == 0 && counts->connected == storm->options->count ? CLI_OK : CLI_FAILED;
 }
 
 /* As many descriptors as may be: every connect under way has one. */
@@ -178,32 +195,23 @@ static void raise_descriptor_limit(void)
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
         return;
     limit.rlim_cur = limit.rlim_max;
-    (void)setrlimit(RLIMIT_NOFILE, &limit);
+    (void)setrlimit(RLIMIT_NOFILE,
+                    &limit); /* refused: connects fail with EMFILE, and that counts */
 }
 
 int connect_storm(const struct connect_options *options)
 {
+    static struct storm storm; /* a part of it is a histogram of 270 KiB */
     raise_descriptor_limit();
-    struct storm *storm = calloc(1, sizeof(*storm));
-    struct ouro_task **workers = calloc(options->concurrency, sizeof(*workers));
-    int code = CLI_FAILED;
-    if (storm == NULL || workers == NULL) {
-        output_error("out of memory");
-        goto out;
-    }
-    storm->options = options;
-    storm->workers = workers;
-    storm->signal_fd = signals_open();
-    if (storm->signal_fd < 0) {
-        output_error("signals: %s", ouro_strerror(storm->signal_fd));
-        goto out;
+    storm.options = options;
+    storm.signal_fd = signals_open();
+    if (storm.signal_fd < 0) {
+        output_error("signals: %s", ouro_strerror(storm.signal_fd));
+        return CLI_FAILED;
     }
     struct ouro_runtime_config config = OURO_RUNTIME_CONFIG_INIT;
     config.driver = options->driver;
-    code = cli_run(&config, storm_task, storm, OURO_SECOND);
-    close(storm->signal_fd);
-out:
-    free(workers);
-    free(storm);
+    int code = cli_run(&config, storm_task, &storm, OURO_SECOND);
+    close(storm.signal_fd);
     return code;
 }
