@@ -296,3 +296,17 @@ void ouro__overflow_pool_remove(struct ouro__stack_pool *pool)
     while (ouro__stack_slab_is_watched())
         ouro__cpu_relax();
 }
+
+#ifdef OURO_TESTING
+unsigned ouro__overflow_pool_count(void)
+{
+    unsigned count = 0;
+
+    (void)pthread_mutex_lock(&lock);
+    for (struct ouro__stack_pool *pool = ouro__load(&pools, memory_order_seq_cst); pool;
+         pool = ouro__load(&pool->next_watched, memory_order_seq_cst))
+        count++;
+    (void)pthread_mutex_unlock(&lock);
+    return count;
+}
+#endif

@@ -57,4 +57,9 @@ void ouro__overflow_thread_stop(struct ouro__overflow_thread *thread);
 void ouro__overflow_pool_add(struct ouro__stack_pool *pool, ouro__overflow_name_fn *name_of);
 void ouro__overflow_pool_remove(struct ouro__stack_pool *pool);
 
+#ifdef OURO_TESTING
+/* How many pools the handler knows. */
+unsigned ouro__overflow_pool_count(void);
+#endif
+
 #endif

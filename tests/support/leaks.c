@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Leak accounting by what the kernel says of us: /proc/self/fd, /task and /maps; and by ouro's own
- * count of heap blocks.
+ * count of heap blocks and of pools of stacks that the fault handler knows.
  *
  * Descriptors, threads, blocks and ring mappings must come back exactly.  Of anonymous memory
  * MAPS_TOLERANCE_BYTES may remain: libc keeps what it once mapped for itself (the loader's TLS
@@ -26,6 +26,7 @@
 
 #include "base/alloc.h"
 #include "base/compiler.h"
+#include "fiber/overflow.h"
 #include "fiber/stack_tools.h"
 #include "support/fail.h"
 #include "support/until.h"
@@ -130,6 +131,7 @@ void ouro_test_holdings_take(struct ouro_test_holdings *out)
     count_descriptors(out);
     count_threads(out);
     out->blocks = ouro__alloc_live_blocks();
+    out->watched_pools = ouro__overflow_pool_count();
 }
 
 unsigned ouro_test_open_descriptors(void)
@@ -151,7 +153,8 @@ static bool nothing_left(void *arg)
     ouro_test_holdings_take(&c->now);
     /* Fewer threads: one of the warm-up's had been joined and was still there to be counted. */
     return c->now.fds == c->before->fds && c->now.threads <= c->before->threads &&
-           c->now.blocks == c->before->blocks && c->now.ring_mappings == c->before->ring_mappings &&
+           c->now.blocks == c->before->blocks && c->now.watched_pools == c->before->watched_pools &&
+           c->now.ring_mappings == c->before->ring_mappings &&
            (!maps_are_ours() ||
             c->now.anonymous_bytes <= c->before->anonymous_bytes + MAPS_TOLERANCE_BYTES);
 }
@@ -179,8 +182,10 @@ void ouro_test_holdings_check(const struct ouro_test_holdings *before, bool may_
     name_descriptors(&c);
     ouro_test_fail("tests/support/leaks.c", __LINE__, "the case ends with what it began with",
                    "descriptors %u -> %u, threads %u -> %u, heap blocks %" PRId64 " -> %" PRId64
-                   ", ring mappings %u -> %u, anonymous memory %" PRId64 " -> %" PRId64 " KiB",
+                   ", pools of stacks the fault handler knows %u -> %u, ring mappings %u -> %u, "
+                   "anonymous memory %" PRId64 " -> %" PRId64 " KiB",
                    before->fds, c.now.fds, before->threads, c.now.threads, before->blocks,
-                   c.now.blocks, before->ring_mappings, c.now.ring_mappings,
-                   before->anonymous_bytes / 1024, c.now.anonymous_bytes / 1024);
+                   c.now.blocks, before->watched_pools, c.now.watched_pools, before->ring_mappings,
+                   c.now.ring_mappings, before->anonymous_bytes / 1024,
+                   c.now.anonymous_bytes / 1024);
 }

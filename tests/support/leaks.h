@@ -15,6 +15,7 @@ struct ouro_test_holdings {
     unsigned fds;
     unsigned threads;
     int64_t blocks;          /* of ouro's heap */
+    unsigned watched_pools;  /* pools of stacks on the fault handler's list */
     unsigned ring_mappings;  /* of io_uring descriptors */
     int64_t anonymous_bytes; /* private mappings outside heap and main stack */
     bool fd_open[OURO_TEST_FDS_NAMED];
