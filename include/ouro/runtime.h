@@ -86,9 +86,11 @@ struct ouro_runtime_config {
  * Owns:     *out_runtime is the caller's; release with ouro_runtime_free().
  * Errors:   -EINVAL for an unknown size, flag or combination; -ENOMEM; -EAGAIN when a thread cannot
  *           be made; -EMFILE, -ENFILE; -OURO_ENODRIVER when OURO_DRIVER_URING was demanded and
- *           cannot run (ouro/probe.h tells why); else the -errno of the system call that failed.
- *           After an error nothing is left behind, and a later call may succeed.
- * Threads:  any; a current-thread runtime belongs to the thread that made it.
+ *           cannot run (ouro/probe.h tells why); -OURO_ENESTED from inside a task of any runtime,
+ *           or from a callback that a worker calls, such as a waker; else the -errno of the system
+ *           call that failed.  After an error nothing is left behind, and a later call may succeed.
+ * Threads:  any; a current-thread runtime belongs to the thread that made it.  A task that needs
+ *           another runtime makes and uses it inside ouro_blocking().
  * Since:    0.1
  */
 OURO_API int ouro_runtime_new(const struct ouro_runtime_config *config,
@@ -96,8 +98,8 @@ OURO_API int ouro_runtime_new(const struct ouro_runtime_config *config,
 
 /*
  * Shuts down with a grace time of ten seconds if that has not been done, and releases everything.
- * NULL is ignored.  From inside a task it does nothing: a task cannot free what it runs on.  In a
- * forked child it only releases memory.
+ * NULL is ignored.  From inside a task of any runtime, or a callback that a worker calls (a waker,
+ * a trace function), it does nothing.  In a forked child it only releases memory.
  *
  * Owns:     takes @runtime.
  * Threads:  for a current-thread runtime: the one that made it.
@@ -111,8 +113,9 @@ OURO_API void ouro_runtime_free(struct ouro_runtime *runtime);
  *
  * Owns:     @arg is borrowed until the return.
  * Errors:   0 when the function ran, and then *out_result (may be NULL) is what it returned;
- *           -OURO_ENESTED from inside a task; -OURO_EWRONGTHREAD for a current-thread runtime of
- *           another thread; -OURO_ESHUTDOWN, -OURO_EFORKED, -ENOMEM, -EAGAIN, -EINVAL.
+ *           -OURO_ENESTED from inside a task of any runtime, a callback that a worker calls, or
+ *           a thread of the runtime's blocking pool; -OURO_EWRONGTHREAD for a current-thread
+ *           runtime of another thread; -OURO_ESHUTDOWN, -OURO_EFORKED, -ENOMEM, -EAGAIN, -EINVAL.
  * Threads:  current thread: the one that made it.  Multi thread: any, also several at once.
  * Since:    0.1
  */
@@ -120,11 +123,16 @@ OURO_API int ouro_runtime_block_on(struct ouro_runtime *runtime, ouro_task_funct
                                    void *arg, int *out_result) OURO_MUST_CHECK;
 
 /*
- * Ends it: no new tasks, every wait returns -OURO_ESHUTDOWN at once, also those begun afterwards,
- * so that tasks run to their ends.  Waits for that at most @grace_ns.  Again is harmless.
+ * Shuts the runtime down: no new tasks and registrations; every wait returns -OURO_ESHUTDOWN, also
+ * one begun later, and also one in a task of another runtime that uses a stream of this one.  Waits
+ * up to @grace_ns for tasks to end.  May be called again.
  *
- * Errors:   -ETIMEDOUT when tasks were left that do not end (again waits again);
- *           -OURO_ENESTED from inside a task; -OURO_EWRONGTHREAD; -OURO_EFORKED; -EINVAL.
+ * Calls that other threads make at the same time either have their whole effect or fail: a spawn
+ * that returns 0 has its task run.
+ *
+ * Errors:   -ETIMEDOUT when tasks were left that did not end in time: call again to wait again;
+ *           -OURO_ENESTED from inside a task of any runtime, a callback that a worker calls, or a
+ *           thread of the runtime's blocking pool; -OURO_EWRONGTHREAD; -OURO_EFORKED; -EINVAL.
  * Threads:  current thread: the one that made it.  Multi thread: any but its own.
  * Since:    0.1
  */
@@ -170,7 +178,8 @@ OURO_API void ouro_handle_unref(struct ouro_handle *handle);
  * waits.
  *
  * Owns:     the thread holds a reference until ouro_leave().
- * Errors:   -EINVAL for NULL; -OURO_ENESTED in a task, or when the thread has entered already;
+ * Errors:   -EINVAL for NULL; -OURO_ENESTED in a task, in a callback that a worker calls, or when
+ *           the thread has entered already;
  *           -OURO_EFORKED; -OURO_ESHUTDOWN; -ENOMEM.
  * Since:    0.1
  */
@@ -212,9 +221,10 @@ OURO_API int ouro_handle_metrics(const struct ouro_handle *handle,
                                  struct ouro_io_driver_metrics *out_metrics);
 
 /*
- * A current-thread runtime, @function(@arg) as its task, and its end: for programs of one piece.
+ * Makes a current-thread runtime, runs @function(@arg) as its task, and frees the runtime.
  *
- * Errors:   what the function returned, or the negative code of what kept it from running.
+ * Errors:   what the function returned, or the error of ouro_runtime_new() or of
+ *           ouro_runtime_block_on().
  * Since:    0.1
  */
 OURO_API int ouro_run(ouro_task_function *function, void *arg) OURO_MUST_CHECK;

@@ -50,7 +50,7 @@ struct ouro_task_options {
  * without deadline and not cancelled.
  *
  * Owns:     *out_task must be given to exactly one of ouro_task_join() and ouro_task_detach(); with
- *           a NULL @out_task the task is detached from the start.  @arg is the task's affair.
+ *           a NULL @out_task the task is detached from the start.  ouro never frees @arg.
  * Errors:   -EINVAL without a function; -ENOMEM; -EAGAIN when the runtime's tasks_max is reached;
  *           -OURO_ENORUNTIME, -OURO_ESHUTDOWN, -OURO_EFORKED.
  * Threads:  any that is a fiber or has entered a runtime.
@@ -74,19 +74,23 @@ OURO_API int ouro_task_spawn_with(struct ouro_handle *handle,
                                   struct ouro_task **out_task) OURO_MUST_CHECK;
 
 /*
- * Waits for the end of a task and releases it.  The wait and the task's result are two things: the
- * return value says whether the task was joined, *out_result what its function returned.
+ * Waits for the end of a task and releases it.  The return value says whether the task was joined;
+ * *out_result is what its function returned.
  *
  * Suspends: until the task has ended.  A join that is cancelled, times out or meets a shutdown
  *           releases nothing: join again, or detach.
  * Owns:     on 0 the task is gone.  @out_result may be NULL.
- * Errors:   those of every suspending call; -EDEADLK for joining oneself; -EINVAL for NULL.
+ * Errors:   those of every suspending call; -EDEADLK for joining oneself; -EBUSY when another
+ *           caller waits in a join of this task; -ENOMEM; -EINVAL for NULL.  After an error the
+ *           task is still the caller's.
+ * Threads:  any that is a fiber or has entered a runtime, not only the task's own runtime.
  * Since:    0.1
  */
 OURO_API int ouro_task_join(struct ouro_task *task, int *out_result);
 
 /*
- * Lets a task run on by itself; it is released when it ends.  NULL is ignored.
+ * Gives up a task without waiting for it: it runs on, and is released when it ends.  NULL is
+ * ignored.  In a forked child, for a task of the parent, it does nothing.
  *
  * Owns:     takes @task.
  * Threads:  any.
@@ -96,10 +100,10 @@ OURO_API void ouro_task_detach(struct ouro_task *task);
 
 /*
  * Asks a task to stop: the suspending call it is in, and every later one, returns -ECANCELED.  It
- * ends when its function returns; join waits for that.  Asking twice is harmless.  A call that had
- * already succeeded when the request arrived still reports its success.
+ * ends when its function returns; join waits for that.  May be called again.  If an operation
+ * finishes before the request arrives, its call returns its normal result.
  *
- * Errors:   -EINVAL for NULL.
+ * Errors:   -EINVAL for NULL; -OURO_EFORKED in a forked child, for a task of the parent.
  * Threads:  any.
  * Since:    0.1
  */

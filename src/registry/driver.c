@@ -83,9 +83,10 @@ void ouro__driver_submit(struct ouro__driver *driver, struct ouro__op *op)
     op->state = OURO__OP_INFLIGHT;
     op->backend = 0;
     ouro__counter_add(&handle->counters.submitted, 1);
-    if (OURO__UNLIKELY(sio->lane[op->lane] != NULL || sio->closing)) {
+    bool is_late = ouro__driver_is_shut_down(handle) && op->lane != OURO__LANE_QUIESCE;
+    if (OURO__UNLIKELY(sio->lane[op->lane] != NULL || sio->closing || is_late)) {
         op->state = OURO__OP_COMPLETED;
-        op->result = sio->closing ? -ECANCELED : -EBUSY;
+        op->result = sio->closing || is_late ? -ECANCELED : -EBUSY;
         ouro__counter_add(&handle->counters.completed, 1);
         ouro__queue_push(&driver->completed, &op->node);
         return;
@@ -253,7 +254,10 @@ void ouro__driver_turn(struct ouro__driver_handle *handle, int64_t timeout_ns)
 {
     if (ouro__inbox_drain(&handle->inbox) > 0)
         timeout_ns = 0;
-    ouro__registration_set_release(&handle->set, release_one, handle);
+    /* An op that was refused is not counted in flight, and its memory may be the ScheduledIo's: it
+     * is released when done() has run, in the next turn.  This one does not wait. */
+    if (ouro__queue_is_empty(&handle->driver->completed))
+        ouro__registration_set_release(&handle->set, release_one, handle);
     turn_backend(handle->driver, timeout_ns);
     run_completed(handle->driver);
     run_ready(handle->driver);
@@ -282,6 +286,13 @@ bool ouro__driver_send(struct ouro__driver_handle *handle, struct ouro__inbox_no
 void ouro__driver_cancel_all(struct ouro__driver *driver)
 {
     ouro__registration_set_for_each(&driver->handle->set, cancel_lanes, driver);
+}
+
+void ouro__driver_shut_down(struct ouro__driver_handle *handle)
+{
+    ouro__registration_set_shut_down(&handle->set);
+    if (handle->driver != NULL)
+        ouro__driver_cancel_all(handle->driver);
 }
 
 void ouro__driver_close(struct ouro__driver_handle *handle)

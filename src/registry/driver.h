@@ -22,9 +22,11 @@
 #include "registry/registration_set.h"
 #include "registry/unpark.h"
 
+#include <ouro/error.h>
 #include <ouro/metrics.h>
 #include <ouro/trace.h>
 
+#include <errno.h>
 #include <signal.h>
 
 struct ouro__driver;
@@ -122,7 +124,8 @@ void ouro__driver_close(struct ouro__driver_handle *handle);
 void ouro__driver_handle_fini(struct ouro__driver_handle *handle);
 
 /* Owner's thread.  op->state is IDLE; code, lane, sio, done and arg are set.  A lane that is taken
- * gives the result -EBUSY, a closing descriptor -ECANCELED. */
+ * gives the result -EBUSY, a closing descriptor -ECANCELED, a driver that was shut down
+ * -ECANCELED; a QUIESCE is accepted always. */
 OURO__DRIVER_THREAD void ouro__driver_submit(struct ouro__driver *driver, struct ouro__op *op);
 
 /* Owner's thread.  Again, or for an op that has completed, it does nothing. */
@@ -130,6 +133,27 @@ OURO__DRIVER_THREAD void ouro__driver_cancel(struct ouro__driver *driver, struct
 
 /* Owner's thread: cancels everything that is in flight. */
 OURO__DRIVER_THREAD void ouro__driver_cancel_all(struct ouro__driver *driver);
+
+/* Owner's thread: registrations and operations that come from here on are refused, waits for
+ * readiness end with -OURO_ESHUTDOWN, and what is in flight is cancelled. */
+OURO__DRIVER_THREAD void ouro__driver_shut_down(struct ouro__driver_handle *handle);
+
+/* Owner's thread: whether ouro__driver_shut_down() was called. */
+OURO__DRIVER_THREAD static inline bool
+ouro__driver_is_shut_down(const struct ouro__driver_handle *handle)
+{
+    return handle->set.is_shutdown; /* only this thread writes it */
+}
+
+/* Owner's thread, in @op's done(): the result for its waiter.  Whom a shutdown has cancelled is
+ * told so.  io_uring reports a cancelled operation that was running on one of its worker threads,
+ * as a connect to a full Unix backlog, as interrupted. */
+OURO__DRIVER_THREAD static inline int32_t ouro__driver_result(const struct ouro__op *op)
+{
+    bool cancelled = op->result == -ECANCELED || op->result == -EINTR;
+    return OURO__UNLIKELY(cancelled) && ouro__driver_is_shut_down(op->sio->handle) ? -OURO_ESHUTDOWN
+                                                                                   : op->result;
+}
 
 /* Backends, inside turn(): @op has ended.  Its done() runs when turn() has collected everything. */
 OURO__DRIVER_THREAD void ouro__driver_complete(struct ouro__driver *driver, struct ouro__op *op,

@@ -38,8 +38,11 @@ static inline bool ouro__inbox_push(struct ouro__inbox *inbox, struct ouro__inbo
 {
     struct ouro__inbox_node *newest = ouro__load(&inbox->newest, memory_order_relaxed);
     do {
-        if (newest == OURO__INBOX_CLOSED)
+        if (newest == OURO__INBOX_CLOSED) {
+            /* Acquire: the sender may rely on all that the owner did before it closed. */
+            (void)ouro__load(&inbox->newest, memory_order_acquire);
             return false;
+        }
         node->next = newest;
     } while (!ouro__compare_exchange(&inbox->newest, &newest, node, memory_order_acq_rel));
     return true;

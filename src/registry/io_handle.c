@@ -33,6 +33,15 @@ int ouro__io_handle_open(struct ouro__io_handle *io, const struct ouro__driver_c
     return 0;
 }
 
+bool ouro__io_handle_close_inbox(struct ouro__io_handle *io)
+{
+    const struct ouro__driver *driver = io->handle.driver;
+    bool is_idle =
+        driver == NULL || (driver->inflight == 0 && ouro__queue_is_empty(&driver->completed) &&
+                           ouro__queue_is_empty(&driver->ready));
+    return is_idle && ouro__inbox_close(&io->handle.inbox);
+}
+
 void ouro__io_handle_close(struct ouro__io_handle *io)
 {
     if (io->handle.driver != NULL) {

@@ -19,9 +19,24 @@ struct ouro__io_handle {
 int ouro__io_handle_init(struct ouro__io_handle *io, const struct ouro__driver_ops *ops);
 void ouro__io_handle_fini(struct ouro__io_handle *io);
 
+/* Owner's thread: no new registrations and operations from here on (registry/driver.h). */
+OURO__DRIVER_THREAD static inline void ouro__io_handle_shut_down(struct ouro__io_handle *io)
+{
+    ouro__driver_shut_down(&io->handle);
+}
+
+/* Owner's thread: closes the inbox if nothing is in flight and no message has arrived.  True: it is
+ * closed. */
+OURO__DRIVER_THREAD bool ouro__io_handle_close_inbox(struct ouro__io_handle *io);
+
+OURO__DRIVER_THREAD static inline bool ouro__io_handle_is_closed(const struct ouro__io_handle *io)
+{
+    return ouro__load(&io->handle.inbox.newest, memory_order_relaxed) == OURO__INBOX_CLOSED;
+}
+
 /* On the thread that shall own it.  Errors: the backend's; none when Disabled. */
 int ouro__io_handle_open(struct ouro__io_handle *io, const struct ouro__driver_config *config);
-/* Owner's thread.  Ends what is in flight; the inbox is drained a last time. */
+/* Owner's thread.  Ends what is in flight, and closes the inbox if it is not yet. */
 void ouro__io_handle_close(struct ouro__io_handle *io);
 
 /* Owner's thread: one turn (registry/driver.h), or a wait for messages. */

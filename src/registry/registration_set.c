@@ -12,7 +12,7 @@
  * next turn", which is right for epoll, is not enough.
  *
  * Owns:    the chunks and every slot in them.
- * Threads: allocate(), deregister(), shut_down() any; the rest the driver's.
+ * Threads: allocate(), deregister() any; the rest the driver's.
  * Always:  registered - deregistered is the length of the live list; num_pending_release that of
  *          the pending list; the lock is a leaf, never held across a wake or a call of the backend.
  * Tests:   tests/registry/test_driver_release.c, tests/model/model_driver.c

@@ -14,7 +14,7 @@ enum { OURO__SLAB_CHUNK = 64, OURO__SLAB_CHUNKS_MAX = 16384 };
 
 struct ouro__registration_set {
     struct ouro__mutex lock;
-    bool is_shutdown;
+    bool is_shutdown; /* written by the driver's thread, under the lock */
     bool release_due; /* deregistered since the last release(): the driver has been told */
     uint32_t slots;   /* made so far */
     struct ouro__scheduled_io *free;
@@ -66,8 +66,8 @@ ouro__registration_set_find(struct ouro__registration_set *set, uint64_t token);
 OURO__DRIVER_THREAD void ouro__registration_set_prefetch(struct ouro__registration_set *set,
                                                          uint64_t token);
 
-/* No more allocations; SHUTDOWN on all that are live, their waiters woken.  Any thread. */
-OURO__ANY_THREAD void ouro__registration_set_shut_down(struct ouro__registration_set *set);
+/* No more allocations; SHUTDOWN on all that are live, their waiters woken.  Driver's thread. */
+OURO__DRIVER_THREAD void ouro__registration_set_shut_down(struct ouro__registration_set *set);
 
 /* Calls @each for every live one.  Driver's thread; @each must not register or deregister. */
 OURO__DRIVER_THREAD void

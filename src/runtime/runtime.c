@@ -85,17 +85,21 @@ static bool is_current_thread(const struct ouro_handle *handle)
     return handle->config.flavour == OURO_FLAVOUR_CURRENT_THREAD;
 }
 
+/* The first worker that has a thread of its own. */
+static uint32_t first_thread(const struct ouro_handle *handle)
+{
+    return is_current_thread(handle) ? 1 : 0;
+}
+
 /* Worker 0 here, or all on threads of their own.  After an error none is left. */
 static int start_workers(struct ouro_handle *handle)
 {
-    uint32_t first_thread = 0;
     if (is_current_thread(handle)) {
         int rc = ouro__handle_open_worker(handle, &handle->worker[0]);
         if (rc < 0)
             return rc;
-        first_thread = 1;
     }
-    int rc = ouro__threads_start(handle, first_thread);
+    int rc = ouro__threads_start(handle, first_thread(handle));
     if (rc < 0 && is_current_thread(handle)) {
         ouro__handle_close_worker(&handle->worker[0]);
         ouro__worker_fini(&handle->worker[0]);
@@ -156,6 +160,8 @@ int ouro_runtime_new(const struct ouro_runtime_config *config, struct ouro_runti
 {
     struct ouro_runtime_config filled;
     int rc = out_runtime == NULL ? -EINVAL : fill_config(config, &filled);
+    if (rc == 0 && ouro__worker_loop_is_here())
+        rc = -OURO_ENESTED;
     if (rc == 0)
         rc = ouro__fork_watch();
     if (rc < 0)
@@ -184,20 +190,13 @@ static int check_caller(const struct ouro_runtime *runtime)
     if (runtime == NULL)
         return -EINVAL;
     struct ouro_handle *handle = runtime->handle;
-    struct ouro__context *caller = ouro__context_current();
     if (ouro__fork_is_child(handle->fork_generation))
         return -OURO_EFORKED;
-    bool in_task = caller != NULL && caller->task != NULL;
-    /* A forked child is inside none of its parent's tasks. */
-    if (in_task && !ouro__fork_is_child(caller->fork_generation))
+    if (ouro__worker_loop_is_here() || ouro__blocking_is_own_thread(handle->blocking))
         return -OURO_ENESTED;
-    if (ouro__blocking_is_own_thread(handle->blocking))
-        return -OURO_ENESTED;
-    if (!is_current_thread(handle))
-        return 0;
-    if (!ouro__worker_is_here(&handle->worker[0]))
+    if (is_current_thread(handle) && !ouro__worker_is_here(&handle->worker[0]))
         return -OURO_EWRONGTHREAD;
-    return handle->worker[0].in_loop ? -OURO_ENESTED : 0;
+    return 0;
 }
 
 int ouro_runtime_block_on(struct ouro_runtime *runtime, ouro_task_function *function, void *arg,
@@ -229,6 +228,12 @@ int ouro_runtime_block_on(struct ouro_runtime *runtime, ouro_task_function *func
     return rc;
 }
 
+/*
+ * Who tells whom, in this order (docs/ARCHITECTURE.md, "Shutdown"):
+ *   1. the handle's flag: from here on every call that could wait, register or spawn fails;
+ *   2. plain threads: they look at the flag again, and end their waits;
+ *   3. each worker, on its own thread: its driver, its contexts.
+ */
 static void begin_shutdown(struct ouro_handle *handle)
 {
     if (ouro__exchange(&handle->is_shutdown, true, memory_order_acq_rel))
@@ -236,27 +241,35 @@ static void begin_shutdown(struct ouro_handle *handle)
     ouro__handle_wake_threads(handle);
     if (is_current_thread(handle))
         ouro__worker_shut_down(&handle->worker[0]);
-    ouro__threads_stop(handle, is_current_thread(handle) ? 1 : 0);
+    ouro__threads_stop(handle, first_thread(handle));
+}
+
+/* True: all workers have ended. */
+static bool await_workers(struct ouro_handle *handle, int64_t deadline_ns)
+{
+    bool ended = true;
+    if (is_current_thread(handle))
+        ended = ouro__worker_run_until_end(&handle->worker[0], deadline_ns);
+    uint32_t threads = handle->worker_count - first_thread(handle);
+    return ouro__threads_await_end(handle, threads, deadline_ns) && ended;
+}
+
+/* True in *@out_ended: nothing runs in the workers any more. */
+static int shut_down(struct ouro_handle *handle, int64_t grace_ns, bool *out_ended)
+{
+    int64_t deadline_ns = ouro__clock_add_ns(ouro__clock_now_ns(), grace_ns < 0 ? 0 : grace_ns);
+    begin_shutdown(handle);
+    *out_ended = await_workers(handle, deadline_ns);
+    int64_t left_ns = deadline_ns - ouro__clock_now_ns();
+    int pool_rc = ouro__blocking_pool_shutdown(handle->blocking, left_ns > 0 ? left_ns : 0);
+    return *out_ended && pool_rc == 0 ? 0 : -ETIMEDOUT;
 }
 
 int ouro_runtime_shutdown(struct ouro_runtime *runtime, int64_t grace_ns)
 {
     int rc = check_caller(runtime);
-    if (rc < 0)
-        return rc;
-    struct ouro_handle *handle = runtime->handle;
-    int64_t deadline_ns = ouro__clock_add_ns(ouro__clock_now_ns(), grace_ns < 0 ? 0 : grace_ns);
-    begin_shutdown(handle);
-    bool empty = true;
-    if (is_current_thread(handle))
-        empty = ouro__worker_run_until_empty(&handle->worker[0], deadline_ns);
-    uint32_t threads = handle->worker_count - (is_current_thread(handle) ? 1 : 0);
-    if (!ouro__threads_await_end(handle, threads, deadline_ns))
-        empty = false;
-    int64_t left_ns = deadline_ns - ouro__clock_now_ns();
-    int pool_rc = ouro__blocking_pool_shutdown(handle->blocking, left_ns > 0 ? left_ns : 0);
-    runtime->is_down = empty && pool_rc == 0;
-    return runtime->is_down ? 0 : -ETIMEDOUT;
+    bool ended = false;
+    return rc < 0 ? rc : shut_down(runtime->handle, grace_ns, &ended);
 }
 
 /* In a forked child there are no threads to stop, and the kernel objects are the parent's. */
@@ -277,20 +290,16 @@ void ouro_runtime_free(struct ouro_runtime *runtime)
     }
     if (check_caller(runtime) < 0)
         return;
-    if (!runtime->is_down)
-        (void)ouro_runtime_shutdown(runtime, FREE_GRACE_NS);
-    uint32_t first_thread = is_current_thread(handle) ? 1 : 0;
-    uint32_t threads = handle->worker_count - first_thread;
-    bool threads_ended = ouro__threads_await_end(handle, threads, 0);
-    bool worker_empty = !is_current_thread(handle) || handle->worker[0].live == 0;
-    if (!threads_ended || !worker_empty) {
-        /* Tasks that refuse to end keep what they stand on; it is left behind rather than pulled
-         * from under them. */
-        ouro__threads_detach(handle, first_thread);
-        ouro__free(runtime);
+    bool ended = false;
+    (void)shut_down(handle, FREE_GRACE_NS, &ended);
+    ouro__free(runtime);
+    if (!ended) {
+        /* Tasks that do not end still use their stacks, their driver and the handle, so these stay
+         * behind. */
+        ouro__threads_detach(handle, first_thread(handle));
         return;
     }
-    ouro__threads_join(handle, first_thread);
+    ouro__threads_join(handle, first_thread(handle));
     if (is_current_thread(handle))
         ouro__handle_close_worker(&handle->worker[0]);
     for (uint32_t i = 0; i < handle->worker_count; i++)
@@ -298,7 +307,6 @@ void ouro_runtime_free(struct ouro_runtime *runtime)
     if ((handle->config.flags & OURO_RUNTIME_F_NO_OVERFLOW_REPORT) == 0)
         ouro__overflow_uninstall();
     ouro_handle_unref(handle);
-    ouro__free(runtime);
 }
 
 int ouro_run(ouro_task_function *function, void *arg)

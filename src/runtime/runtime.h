@@ -7,11 +7,8 @@
 
 #include <ouro/runtime.h>
 
-#include <stdbool.h>
-
 struct ouro_runtime {
     struct ouro_handle *handle;
-    bool is_down; /* a shutdown has succeeded */
 };
 
 #endif

@@ -33,7 +33,7 @@ static void *worker_thread(void *arg)
     ouro__store(&worker->start_result, (uint32_t)-rc, memory_order_release);
     ouro__futex_wake(&worker->start_result);
     if (rc == 0) {
-        ouro__worker_run(worker);
+        (void)ouro__worker_run_until_end(worker, OURO__NEVER);
         ouro__handle_close_worker(worker);
     }
     ouro__fetch_add(&handle->ended, 1, memory_order_acq_rel);

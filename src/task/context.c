@@ -4,7 +4,7 @@
  *
  * Owns:    nothing.
  * Threads: the context's own, and its worker's.
- * Always:  an interruption with CANCEL or SHUTDOWN stays; TIMEOUT lasts as long as its scope.
+ * Always:  a shutdown and a CANCEL stay; a TIMEOUT lasts as long as its scope.
  * Tests:   tests/net/test_cancel.c, tests/task/test_deadline.c
  */
 #include "task/context.h"
@@ -25,7 +25,7 @@ int ouro__context_interruption(const struct ouro__context *context)
 {
     unsigned interrupts = context->interrupts;
     if ((interrupts & OURO__SHIELDED) == 0) {
-        if ((interrupts & OURO__INTERRUPT_SHUTDOWN) != 0 || ouro__context_is_shutdown(context))
+        if (ouro__context_is_shutdown(context))
             return -OURO_ESHUTDOWN;
         if ((interrupts & OURO__INTERRUPT_CANCEL) != 0)
             return -ECANCELED;

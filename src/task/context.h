@@ -34,12 +34,12 @@ struct ouro__wake_ref;
 
 enum ouro__park_state { OURO__PARK_RUNNING = 0, OURO__PARK_PARKED = 1, OURO__PARK_NOTIFIED = 2 };
 
-/* Why waits end early.  The strongest is reported. */
+/* Why waits end early, beside the runtime's shutdown.  The strongest is reported: shutdown, then
+ * cancellation, then timeout. */
 #define OURO__INTERRUPT_TIMEOUT (1u << 0)
 #define OURO__INTERRUPT_CANCEL (1u << 1)
-#define OURO__INTERRUPT_SHUTDOWN (1u << 2)
 /* Not reasons, but why a wait must look closer: there is a deadline, which may have passed without
- * its timer having fired yet; CANCEL and SHUTDOWN are held off. */
+ * its timer having fired yet; cancellation and shutdown are held off. */
 #define OURO__INTERRUPT_CLOCK (1u << 3)
 #define OURO__SHIELDED (1u << 4)
 

@@ -32,7 +32,8 @@ int ouro_enter(struct ouro_handle *handle)
     if (handle == NULL)
         return -EINVAL;
     struct ouro__context *inside = ouro__context_current();
-    if (inside != NULL && !ouro__fork_is_child(inside->fork_generation))
+    bool has_entered = inside != NULL && !ouro__fork_is_child(inside->fork_generation);
+    if (has_entered || ouro__worker_loop_is_here())
         return -OURO_ENESTED;
     if (ouro__fork_is_child(handle->fork_generation))
         return -OURO_EFORKED;
@@ -40,8 +41,6 @@ int ouro_enter(struct ouro_handle *handle)
         return -OURO_ESHUTDOWN;
     struct ouro__worker *worker = own_worker(handle);
     if (worker != NULL) {
-        if (worker->in_loop)
-            return -OURO_ENESTED;
         (void)ouro_handle_ref(handle);
         ouro__context_set_current(&worker->main);
         return 0;

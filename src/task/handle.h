@@ -84,7 +84,7 @@ struct ouro__worker *ouro__handle_next_worker(struct ouro_handle *handle);
 
 /*
  * The driver that a descriptor first used by @context belongs to: its worker's own; for plain
- * threads the next in turn.  Errors: -OURO_EIODISABLED.
+ * threads the next in turn.  Errors: -OURO_EIODISABLED, -OURO_ESHUTDOWN.
  */
 int ouro__handle_driver_for(struct ouro__context *context, struct ouro__driver_handle **out_driver);
 

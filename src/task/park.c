@@ -17,6 +17,16 @@
 
 #include <errno.h>
 
+/* An own thread's worker has ended with the shutdown, but a few waits go on: for other threads to
+ * leave a stream that it closes, or under a shield.  Its inbox takes no wakes any more, so each
+ * unparks the driver and ends the round. */
+static void park_after_end(struct ouro__context *context)
+{
+    ouro__worker_run_once(context->worker, true);
+    if (context->wake_ref != NULL)
+        ouro__wake_ref_take(context->wake_ref);
+}
+
 void ouro__context_park(struct ouro__context *context)
 {
     context->budget = OURO__BUDGET;
@@ -31,8 +41,10 @@ void ouro__context_park(struct ouro__context *context)
     context->park = OURO__PARK_PARKED;
     if (context->task != NULL)
         ouro__worker_switch_out(context->worker);
-    else
+    else if (!ouro__worker_has_ended(context->worker))
         ouro__worker_run_until_woken(context->worker, context);
+    else
+        park_after_end(context);
     context->park = OURO__PARK_RUNNING;
 }
 

@@ -70,6 +70,7 @@ static void send_reply(struct remote *remote)
 static void done_there(struct ouro__op *op)
 {
     struct remote *remote = op->waiter;
+    op->result = ouro__driver_result(op);
     OURO__TRACE(op->sio->handle, .kind = OURO_TRACE_WOKEN, .fd = op->sio->fd,
                 .token = ouro__sio_token(op->sio, op->lane),
                 .name = ouro__context_name(remote->context));
@@ -83,11 +84,7 @@ static void done_there(struct ouro__op *op)
 static void submit_there(struct ouro__inbox_node *node)
 {
     struct remote *remote = OURO__CONTAINER_OF(node, struct remote, submit);
-    struct ouro__driver *driver = remote->op->sio->handle->driver;
-    ouro__driver_submit(driver, remote->op);
-    /* One that set out before a shutdown and arrives after it: nobody would end it. */
-    if (OURO__UNLIKELY(ouro__context_is_shutdown(remote->context)))
-        ouro__driver_cancel(driver, remote->op);
+    ouro__driver_submit(remote->op->sio->handle->driver, remote->op);
 }
 
 static void cancel_there(struct ouro__inbox_node *node)
@@ -108,8 +105,12 @@ static void request_cancel(struct ouro__op *op)
     if ((before & REMOTE_FINISHED) != 0)
         return;
     remote->cancel.run = cancel_there;
-    bool sent = ouro__driver_send(op->sio->handle, &remote->cancel);
-    OURO__ASSERT(sent); /* a driver does not close while an op is in flight */
+    if (ouro__driver_send(op->sio->handle, &remote->cancel))
+        return;
+    /* The driver has closed, which it does only with nothing in flight: the op has finished between
+     * the two steps above, and its reply would have waited for the message. */
+    op->finished = true;
+    ouro__store(&remote->has_reply, 1, memory_order_release);
 }
 
 /* A plain thread waits on its futex, and asks for cancellation once when it is interrupted. */

@@ -60,8 +60,6 @@ static void start_here(struct ouro_task *task)
     struct ouro__worker *worker = task->context.worker;
     ouro__list_push_back(&worker->contexts, &task->context.link);
     worker->live++;
-    if (OURO__UNLIKELY(worker->is_stopping))
-        task->context.interrupts |= OURO__INTERRUPT_SHUTDOWN;
     ouro__worker_make_ready(worker, &task->context);
 }
 

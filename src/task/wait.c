@@ -70,6 +70,7 @@ static void done_here(struct ouro__op *op)
 {
     struct ouro__context *context = op->waiter;
     op->finished = true;
+    op->result = ouro__driver_result(op);
     OURO__TRACE(op->sio->handle, .kind = OURO_TRACE_WOKEN, .fd = op->sio->fd,
                 .token = ouro__sio_token(op->sio, op->lane), .name = ouro__context_name(context));
     ouro__context_wake_here(context);
@@ -109,14 +110,7 @@ int32_t ouro__await(struct ouro__context *context, struct ouro__op *op, uint32_t
         await_here(context, op, flags);
     else
         ouro__await_remote(context, op, (flags & OURO__AWAIT_UNINTERRUPTIBLE) != 0);
-    /* io_uring reports a cancelled operation that was running on one of its worker threads, as a
-     * connect to a full Unix backlog, as interrupted. */
+    /* -EINTR: see ouro__driver_result(). */
     bool cancelled = op->result == -ECANCELED || op->result == -EINTR;
-    if (OURO__UNLIKELY(cancelled) && (flags & OURO__AWAIT_UNINTERRUPTIBLE) == 0) {
-        if (op->cancel_reason != 0)
-            return op->cancel_reason;
-        if (ouro__context_is_shutdown(context))
-            return -OURO_ESHUTDOWN;
-    }
-    return op->result;
+    return OURO__UNLIKELY(cancelled) && op->cancel_reason != 0 ? op->cancel_reason : op->result;
 }

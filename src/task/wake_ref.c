@@ -24,7 +24,7 @@
 struct ouro__wake_ref {
     struct ouro__inbox_node message;
     _Atomic uint32_t references;
-    _Atomic uint32_t word; /* worker: 1: the message is on its way.  Plain thread: 1: woken */
+    _Atomic uint32_t word; /* 1: the message is on its way; a plain thread's: it is woken */
     struct ouro_handle *handle;
     struct ouro__worker *worker;   /* NULL: a plain thread's */
     struct ouro__context *context; /* NULL: it has ended */
@@ -76,7 +76,9 @@ static void send_message(struct ouro__wake_ref *ref)
     ouro__wake_ref_ref(ref);
     if (ouro__driver_send(&ref->worker->io.handle, &ref->message))
         return;
-    ouro__wake_ref_unref(ref); /* the worker has ended, and its tasks with it */
+    /* The worker has ended, and its tasks with it; but an own thread may wait (task/park.c). */
+    ouro__driver_unpark(&ref->worker->io.handle);
+    ouro__wake_ref_unref(ref);
 }
 
 void ouro__wake_ref_wake(struct ouro__wake_ref *ref)
@@ -94,10 +96,15 @@ void ouro__wake_ref_wake(struct ouro__wake_ref *ref)
         ouro__futex_wake(&ref->word);
 }
 
+void ouro__wake_ref_take(struct ouro__wake_ref *ref)
+{
+    /* An exchange, so that whoever looks next sees what was done before the wake. */
+    (void)ouro__exchange(&ref->word, 0, memory_order_acq_rel);
+}
+
 void ouro__wake_ref_park(struct ouro__wake_ref *ref, int64_t deadline_ns)
 {
     if (ouro__load(&ref->word, memory_order_acquire) == 0)
         ouro__futex_wait(&ref->word, 0, deadline_ns);
-    /* An exchange, so that what was done before the wake is seen by who looks next. */
-    (void)ouro__exchange(&ref->word, 0, memory_order_acq_rel);
+    ouro__wake_ref_take(ref);
 }

@@ -23,6 +23,9 @@ void ouro__wake_ref_ref(struct ouro__wake_ref *ref);
 void ouro__wake_ref_unref(struct ouro__wake_ref *ref);
 void ouro__wake_ref_wake(struct ouro__wake_ref *ref);
 
+/* Takes a wake that could not be sent as a message, so that the next one is told again. */
+void ouro__wake_ref_take(struct ouro__wake_ref *ref);
+
 /* A plain thread waits until woken or @deadline_ns (OURO__NEVER: for ever). */
 void ouro__wake_ref_park(struct ouro__wake_ref *ref, int64_t deadline_ns);
 

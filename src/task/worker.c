@@ -99,12 +99,8 @@ static inline struct ouro__context *next_ready(struct ouro__worker *worker)
 static inline struct ouro__switch *enter(struct ouro__worker *worker, struct ouro__context *next)
 {
     worker->running = next;
-    if (next == NULL) {
-        ouro__context_set_current(worker->outside);
-        return &worker->loop;
-    }
     ouro__context_set_current(next);
-    return &next->fiber;
+    return next == NULL ? &worker->loop : &next->fiber;
 }
 
 /* Leaves the running context for @next (NULL: the loop); returns when somebody switches back. */
@@ -237,73 +233,6 @@ static void step(struct ouro__worker *worker, bool may_wait, int64_t deadline_ns
     run_ready(worker, woken);
 }
 
-void ouro__worker_run_until_woken(struct ouro__worker *worker, struct ouro__context *context)
-{
-    OURO__ASSERT(worker->running == NULL && !worker->in_loop);
-    worker->in_loop = true;
-    worker->outside = ouro__context_current();
-    run_ready(worker, 0);
-    while (context->park != OURO__PARK_NOTIFIED)
-        step(worker, true, OURO__NEVER);
-    worker->in_loop = false;
-}
-
-void ouro__worker_run_once(struct ouro__worker *worker)
-{
-    OURO__ASSERT(worker->running == NULL && !worker->in_loop);
-    worker->in_loop = true;
-    worker->outside = ouro__context_current();
-    run_ready(worker, 0);
-    step(worker, false, OURO__NEVER);
-    worker->in_loop = false;
-}
-
-/* No task is alive, and nobody else waits for an operation here. */
-static bool is_empty(const struct ouro__worker *worker)
-{
-    const struct ouro__driver *driver = worker->io.handle.driver;
-    return worker->live == 0 && (driver == NULL || driver->inflight == 0);
-}
-
-bool ouro__worker_run_until_empty(struct ouro__worker *worker, int64_t deadline_ns)
-{
-    OURO__ASSERT(worker->running == NULL && !worker->in_loop);
-    worker->in_loop = true;
-    worker->outside = ouro__context_current();
-    ouro__inbox_drain(&worker->io.handle.inbox);
-    run_ready(worker, 0);
-    while (!is_empty(worker) && ouro__clock_now_ns() < deadline_ns)
-        step(worker, true, deadline_ns);
-    worker->in_loop = false;
-    return is_empty(worker);
-}
-
-void ouro__worker_run(struct ouro__worker *worker)
-{
-    worker->in_loop = true;
-    while (!worker->is_stopping || worker->live > 0)
-        step(worker, true, OURO__NEVER);
-    worker->in_loop = false;
-}
-
-void ouro__worker_shut_down(struct ouro__worker *worker)
-{
-    worker->is_stopping = true;
-    if (worker->io.kind == OURO__IO_ENABLED)
-        ouro__registration_set_shut_down(&worker->io.handle.set);
-    ouro__context_interrupt(&worker->main, OURO__INTERRUPT_SHUTDOWN);
-    struct ouro__list *next = NULL;
-    for (struct ouro__list *at = worker->contexts.next; at != &worker->contexts; at = next) {
-        next = at->next;
-        /* One that has ended is interrupted too: it has no operation and never parks again. */
-        ouro__context_interrupt(OURO__CONTAINER_OF(at, struct ouro__context, link),
-                                OURO__INTERRUPT_SHUTDOWN);
-    }
-    /* And what other threads wait for. */
-    if (worker->io.handle.driver != NULL)
-        ouro__driver_cancel_all(worker->io.handle.driver);
-}
-
 void ouro__context_wake_here(struct ouro__context *context)
 {
     if (context->park == OURO__PARK_PARKED && context->task != NULL)
@@ -311,9 +240,9 @@ void ouro__context_wake_here(struct ouro__context *context)
     context->park = OURO__PARK_NOTIFIED;
 }
 
-void ouro__context_interrupt(struct ouro__context *context, unsigned interrupt)
+/* The context has been interrupted: ends the wait it is in. */
+static void end_wait(struct ouro__context *context)
 {
-    context->interrupts |= (uint8_t)interrupt;
     int reason = ouro__context_interruption(context);
     if (reason == 0)
         return; /* held off */
@@ -322,6 +251,95 @@ void ouro__context_interrupt(struct ouro__context *context, unsigned interrupt)
         context->cancel_op(context->op);
     }
     ouro__context_wake_here(context);
+}
+
+/* The innermost worker whose loop runs on this thread.  In a forked child it may be the parent's.
+ */
+static _Thread_local struct ouro__worker *worker_of_thread
+    __attribute__((tls_model("initial-exec")));
+
+bool ouro__worker_loop_is_here(void)
+{
+    struct ouro__worker *worker = worker_of_thread;
+    return worker != NULL && !ouro__fork_is_child(worker->main.fork_generation);
+}
+
+/* What the thread was before it entered the loop. */
+struct outside {
+    struct ouro__worker *worker;
+    struct ouro__context *context;
+};
+
+/* Inside the loop there is no current context but a running task's: what the loop calls, such as a
+ * waker, cannot wait. */
+static struct outside enter_loop(struct ouro__worker *worker)
+{
+    OURO__ASSERT(worker->running == NULL && !ouro__worker_loop_is_here());
+    struct outside outside = {.worker = worker_of_thread, .context = ouro__context_current()};
+    worker_of_thread = worker;
+    ouro__context_set_current(NULL);
+    return outside;
+}
+
+static void leave_loop(struct outside outside)
+{
+    worker_of_thread = outside.worker;
+    ouro__context_set_current(outside.context);
+}
+
+void ouro__worker_run_until_woken(struct ouro__worker *worker, struct ouro__context *context)
+{
+    struct outside outside = enter_loop(worker);
+    run_ready(worker, 0);
+    while (context->park != OURO__PARK_NOTIFIED)
+        step(worker, true, OURO__NEVER);
+    leave_loop(outside);
+}
+
+void ouro__worker_run_once(struct ouro__worker *worker, bool may_wait)
+{
+    struct outside outside = enter_loop(worker);
+    run_ready(worker, 0);
+    step(worker, may_wait, OURO__NEVER);
+    leave_loop(outside);
+}
+
+/* Ends the worker if nothing is left to do. */
+static bool try_to_end(struct ouro__worker *worker)
+{
+    return ouro__driver_is_shut_down(&worker->io.handle) && worker->live == 0 &&
+           ouro__io_handle_close_inbox(&worker->io);
+}
+
+bool ouro__worker_run_until_end(struct ouro__worker *worker, int64_t deadline_ns)
+{
+    struct outside outside = enter_loop(worker);
+    ouro__inbox_drain(&worker->io.handle.inbox);
+    run_ready(worker, 0);
+    bool has_ended = false;
+    while (!(has_ended = try_to_end(worker)) &&
+           (deadline_ns == OURO__NEVER || ouro__clock_now_ns() < deadline_ns))
+        step(worker, true, deadline_ns);
+    leave_loop(outside);
+    return has_ended;
+}
+
+void ouro__worker_shut_down(struct ouro__worker *worker)
+{
+    ouro__io_handle_shut_down(&worker->io);
+    end_wait(&worker->main);
+    struct ouro__list *next = NULL;
+    for (struct ouro__list *at = worker->contexts.next; at != &worker->contexts; at = next) {
+        next = at->next;
+        /* One that has ended is told too: it has no operation and never parks again. */
+        end_wait(OURO__CONTAINER_OF(at, struct ouro__context, link));
+    }
+}
+
+void ouro__context_interrupt(struct ouro__context *context, unsigned interrupt)
+{
+    context->interrupts |= (uint8_t)interrupt;
+    end_wait(context);
 }
 
 void ouro__context_spend(struct ouro__context *context)
@@ -338,7 +356,7 @@ void ouro__context_yield(struct ouro__context *context)
     if (context->task != NULL)
         ouro__worker_yield(context->worker);
     else if (context->worker != NULL)
-        ouro__worker_run_once(context->worker);
+        ouro__worker_run_once(context->worker, false);
     else
         (void)sched_yield();
 }

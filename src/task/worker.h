@@ -51,9 +51,6 @@ struct ouro__worker {
                                       has ended, but exceptions are to be looked after */
     struct ouro__switch loop;
     uint32_t slice;
-    bool is_stopping;
-    bool in_loop;
-    struct ouro__context *outside; /* the current context while no task runs */
     struct ouro__timer_wheel timers;
     struct ouro__stack_pool stacks;
     struct ouro__exceptions *exceptions;    /* the thread's; NULL without a C++ runtime */
@@ -93,18 +90,36 @@ void ouro__worker_close(struct ouro__worker *worker);
 /* Afterwards, and after that of all others, on any thread: the stacks. */
 void ouro__worker_fini(struct ouro__worker *worker);
 
-/* The whole life of a worker on a thread of its own: turns until it was stopped and is empty. */
-void ouro__worker_run(struct ouro__worker *worker);
 /* Runs tasks and turns the driver until @context is woken. */
 void ouro__worker_run_until_woken(struct ouro__worker *worker, struct ouro__context *context);
-/* As above, but one round of the loop, which does not wait. */
-void ouro__worker_run_once(struct ouro__worker *worker);
-/* Runs tasks and turns the driver until no task is alive and nothing is in flight, or @deadline_ns.
- * True: it came to that. */
-bool ouro__worker_run_until_empty(struct ouro__worker *worker, int64_t deadline_ns);
+/* One round of the loop. */
+void ouro__worker_run_once(struct ouro__worker *worker, bool may_wait);
 
-/* From here on every wait of its contexts ends.  Its thread. */
+/*
+ * Runs tasks and turns the driver until the worker was shut down and has ended, or @deadline_ns.
+ * It ends when no task is alive, nothing is in flight and no message is in its inbox; then it
+ * closes the inbox.  So what another thread sends, a new task among others, is either run or
+ * refused.
+ * Returns whether it has ended.
+ */
+bool ouro__worker_run_until_end(struct ouro__worker *worker, int64_t deadline_ns);
+
+/* Its thread: no task of it is alive and nothing is in flight, for good. */
+static inline bool ouro__worker_has_ended(const struct ouro__worker *worker)
+{
+    return ouro__io_handle_is_closed(&worker->io);
+}
+
+/* Ends every wait of its contexts, and every operation and registration of its driver.  The caller
+ * has set the handle's is_shutdown, so that later ones end too.  Its thread. */
 void ouro__worker_shut_down(struct ouro__worker *worker);
+
+/*
+ * Whether the calling thread is inside the loop of a worker of this process: in a task, or in a
+ * callback (a waker, a trace function) that the loop calls.  Such a thread must not wait for a
+ * runtime, nor run another worker: the worker would stop, or wait for itself.
+ */
+bool ouro__worker_loop_is_here(void);
 
 /* The running context stops until it is made ready; another, or the loop, goes on. */
 void ouro__worker_switch_out(struct ouro__worker *worker);
@@ -129,8 +144,8 @@ static inline void ouro__worker_arrived(struct ouro__worker *worker)
 /* Worker's thread: wakes a context of this worker. */
 void ouro__context_wake_here(struct ouro__context *context);
 
-/* Worker's thread: ends the wait the context is in, and with CANCEL and SHUTDOWN all later ones;
- * when the context is shielded from these, as soon as the shield ends. */
+/* Worker's thread: ends the wait the context is in, and with CANCEL all later ones; when the
+ * context is shielded from it, as soon as the shield ends. */
 void ouro__context_interrupt(struct ouro__context *context, unsigned interrupt);
 
 /* Lets others run when the context has had its share of calls that did not wait. */
@@ -155,7 +170,7 @@ static inline int ouro__context_interrupted(struct ouro__context *context)
 }
 
 /* The same for an operation on a descriptor.  A shield does not hold off a shutdown from it: the
- * driver cancels what is in flight, and would not cancel what begins later. */
+ * driver cancels what is in flight and refuses what comes later. */
 static inline int ouro__context_interrupted_io(struct ouro__context *context)
 {
     int rc = ouro__context_interrupted(context);

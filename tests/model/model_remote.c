@@ -204,6 +204,26 @@ static void drive(void)
     }
 }
 
+/* As drive(), by a driver that closes as soon as nothing is in flight and nothing has arrived. */
+static void drive_and_close(void)
+{
+    unsigned patience = model_choose(2);
+    while (completions == 0 || !ouro__inbox_close(&there.inbox)) {
+        if (completions == 0)
+            model_wait_until(has_work, NULL);
+        ouro__inbox_drain(&there.inbox);
+        if (inflight == NULL || (!cancel_asked && patience-- > 0 && !deadline_passed))
+            continue;
+        struct ouro__op *op = inflight;
+        inflight = NULL;
+        op->result = cancel_asked ? -ECANCELED : 0;
+        completions++;
+        model_note("is done");
+        op->done(op);
+    }
+    model_note("has closed");
+}
+
 static void pass_deadline(void)
 {
     ouro__model_point();
@@ -231,6 +251,16 @@ static const struct model models[] = {
     {.name = "a task waits and is cancelled",
      .begin = begin_on_worker,
      .thread = {await, drive, pass_deadline},
+     .end = all_home,
+     .preemptions = 5},
+    {.name = "a plain thread gives up while the driver closes",
+     .begin = begin,
+     .thread = {await, drive_and_close, pass_deadline},
+     .end = all_home,
+     .preemptions = 5},
+    {.name = "a task is cancelled while the driver closes",
+     .begin = begin_on_worker,
+     .thread = {await, drive_and_close, pass_deadline},
      .end = all_home,
      .preemptions = 5},
 };

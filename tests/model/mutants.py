@@ -202,6 +202,10 @@ MUTANTS = {
             "task/remote.c",
             "            request_cancel(remote->op);\n            continue;",
             "            request_cancel(remote->op);\n            return;"),
+        "a_closed_driver_is_waited_for": (
+            "task/remote.c",
+            "    op->finished = true;\n"
+            "    ouro__store(&remote->has_reply, 1, memory_order_release);\n", ""),
         "marks_are_stored_without_exchange": (
             "task/remote.c",
             "ouro__fetch_or(&remote->marks, REMOTE_FINISHED, memory_order_acq_rel);",
