@@ -23,6 +23,14 @@
  * and returns only when nothing of it is in flight any more: buffers, addresses and vectors may lie
  * on the caller's stack, and nothing is written to them after the return.
  *
+ * A child of fork(2) has none of the runtime's threads, and its descriptors are shared with the
+ * parent.  Every call on what the parent made returns -OURO_EFORKED there, also to join, cancel or
+ * wake; releasing calls release nothing that is shared.  A child may make runtimes of its own.  A
+ * child that returns from a function which the library called (a task's function, one of
+ * ouro_blocking(), a waker's, a trace function) ends, as by _exit(2): with status 0 when the
+ * function returned 0 or nothing, else 1.  The functions of ouro_poll_fn() and
+ * ouro_poll_evented_io() return to their caller, which gets -OURO_EFORKED.
+ *
  * Option structs begin with their size, which their INIT macro fills in, and fields are only ever
  * appended.  A library that knows more fields than the program's header takes the defaults for
  * those that are missing.  One that knows fewer accepts the struct when the fields it does not know

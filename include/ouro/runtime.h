@@ -213,7 +213,7 @@ OURO_API const char *ouro_handle_driver_reason(const struct ouro_handle *handle)
 /*
  * The counters of all drivers together, as they stand now.
  *
- * Errors:  -EINVAL; -OURO_EIODISABLED.
+ * Errors:  -EINVAL; -OURO_EIODISABLED; -OURO_EFORKED.
  * Threads: any.
  * Since:   0.1
  */

@@ -20,8 +20,8 @@
 
 #include "base/alloc.h"
 #include "base/atomic.h"
+#include "base/fork.h"
 #include "registry/registration.h"
-#include "task/fork.h"
 #include "task/handle.h"
 #include "task/wait.h"
 
@@ -221,6 +221,14 @@ static void yield_if_still_ready(struct ouro__context *context, struct ouro_poll
         ouro__context_yield(context);
 }
 
+/* In a child that @function has made, the call ends. */
+static ssize_t call(const struct ouro__context *context, struct ouro_poll_evented *io,
+                    ouro_io_function *function, void *arg)
+{
+    ssize_t result = function(io->fd, arg);
+    return ouro__fork_is_child(context->fork_generation) ? -OURO_EFORKED : result;
+}
+
 static ssize_t call_until_done(struct ouro__context *context, struct ouro_poll_evented *io,
                                uint32_t interest, ouro_io_function *function, void *arg)
 {
@@ -228,12 +236,12 @@ static ssize_t call_until_done(struct ouro__context *context, struct ouro_poll_e
     int rc = ouro__context_interrupted_io(context);
     if (rc < 0)
         return rc;
-    ssize_t result = function(io->fd, arg);
+    ssize_t result = call(context, io, function, arg);
     while (result == -EAGAIN) {
         rc = wait_ready(context, io, interest, &event);
         if (rc < 0)
             return rc;
-        result = function(io->fd, arg);
+        result = call(context, io, function, arg);
         if (result == -EAGAIN) {
             ouro_poll_evented_clear(io, &event);
             yield_if_still_ready(context, io, interest);
@@ -254,6 +262,7 @@ ssize_t ouro_poll_evented_io(struct ouro_poll_evented *io, uint32_t interest,
     ref(io);
     ssize_t result = call_until_done(context, io, interest, function, arg);
     unref(io);
-    ouro__context_spend(context);
+    if (OURO__LIKELY(!ouro__fork_is_child(context->fork_generation)))
+        ouro__context_spend(context);
     return result;
 }

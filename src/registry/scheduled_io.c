@@ -18,6 +18,8 @@
  */
 #include "registry/scheduled_io.h"
 
+#include "base/fork.h"
+
 #include <ouro/error.h>
 
 #include <string.h>
@@ -49,11 +51,14 @@ void ouro__sio_fini(struct ouro__scheduled_io *sio)
     ouro__mutex_fini(&sio->lock);
 }
 
+/* A waker that forked must not return into the loop of the parent's driver in the child. */
 static void wake_and_drop(struct batch *batch)
 {
+    const uint32_t generation = ouro__fork_count;
     for (size_t i = 0; i < batch->count; i++) {
         batch->waker[i].vtable->wake(batch->waker[i].data);
         batch->waker[i].vtable->drop(batch->waker[i].data);
+        ouro__fork_check(generation, 0);
     }
     batch->count = 0;
 }

@@ -8,6 +8,7 @@
  * Tests:   tests/registry/test_trace.c
  */
 #include "base/clock.h"
+#include "base/fork.h"
 #include "registry/driver.h"
 #include "registry/readiness.h"
 
@@ -15,8 +16,10 @@
 
 void ouro__trace_emit(const struct ouro__driver_handle *handle, struct ouro_trace_event *event)
 {
+    const uint32_t generation = ouro__fork_count;
     event->time_ns = ouro__clock_now_ns();
     handle->trace(handle->trace_arg, event);
+    ouro__fork_check(generation, 0);
 }
 
 const char *ouro_trace_kind_name(enum ouro_trace_kind kind)

@@ -9,11 +9,11 @@
  */
 #include "runtime/choose.h"
 
+#include "base/fork.h"
 #include "epoll/epoll.h"
 #include "probe/feature.h"
 #include "probe/quirk.h"
 #include "probe/uses.h"
-#include "task/fork.h"
 #include "uring/uring.h"
 
 #include <ouro/error.h>

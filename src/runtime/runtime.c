@@ -15,12 +15,12 @@
 #include "runtime/runtime.h"
 
 #include "base/alloc.h"
+#include "base/fork.h"
 #include "base/options.h"
 #include "blocking/pool.h"
 #include "fiber/exceptions.h"
 #include "runtime/choose.h"
 #include "runtime/threads.h"
-#include "task/fork.h"
 #include "task/handle.h"
 #include "task/task.h"
 #include "task/wait.h"

@@ -30,9 +30,9 @@
  */
 #include "stream/descriptor.h"
 
+#include "base/fork.h"
 #include "base/kernel.h"
 #include "registry/registration.h"
-#include "task/fork.h"
 #include "task/handle.h"
 #include "task/worker.h"
 

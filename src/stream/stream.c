@@ -21,8 +21,8 @@
 #include "stream/stream.h"
 
 #include "base/alloc.h"
+#include "base/fork.h"
 #include "base/kernel.h"
-#include "task/fork.h"
 #include "task/handle.h"
 
 #include <errno.h>

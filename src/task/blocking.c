@@ -21,6 +21,7 @@
 #include <stdatomic.h>
 
 #include "base/atomic.h"
+#include "base/fork.h"
 #include "blocking/pool.h"
 #include "task/handle.h"
 #include "task/wait.h"
@@ -47,7 +48,9 @@ static void end_call(struct call *call, enum call_state state)
 static void run_call(struct ouro__blocking_job *job)
 {
     struct call *call = OURO__CONTAINER_OF(job, struct call, job);
+    const uint32_t generation = ouro__fork_count;
     call->result = call->function(call->arg);
+    ouro__fork_check(generation, call->result);
     end_call(call, CALL_DONE);
 }
 

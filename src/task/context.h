@@ -20,11 +20,11 @@
 #define OURO_TASK_CONTEXT_H
 
 #include "base/atomic.h"
+#include "base/fork.h"
 #include "base/list.h"
 #include "fiber/exceptions.h"
 #include "fiber/switch.h"
 #include "registry/op.h"
-#include "task/fork.h"
 #include "task/timer.h"
 
 struct ouro_handle;

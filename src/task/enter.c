@@ -8,7 +8,7 @@
  * Tests:   tests/runtime/test_runtime.c
  */
 #include "base/alloc.h"
-#include "task/fork.h"
+#include "base/fork.h"
 #include "task/handle.h"
 #include "task/park.h"
 #include "task/scope.h"
@@ -72,6 +72,8 @@ void ouro_leave(void)
     struct ouro_handle *handle = context->handle;
     ouro__scope_end_all(context); /* a worker's own context is used again */
     ouro__context_set_current(NULL);
+    if (ouro__fork_is_child(context->fork_generation))
+        return; /* the lock may be held by a thread of the parent */
     if (context->worker == NULL) {
         ouro__mutex_lock(&handle->lock);
         ouro__list_remove(&context->link);

@@ -12,11 +12,11 @@
 #include "task/handle.h"
 
 #include "base/alloc.h"
+#include "base/fork.h"
 #include "base/signals.h"
 #include "blocking/pool.h"
 #include "fiber/overflow.h"
 #include "fiber/stack_trim.h"
-#include "task/fork.h"
 #include "task/park.h"
 #include "task/wake_ref.h"
 
@@ -159,7 +159,8 @@ struct ouro_handle *ouro_handle_ref(struct ouro_handle *handle)
 
 void ouro_handle_unref(struct ouro_handle *handle)
 {
-    if (handle == NULL)
+    /* In a forked child the memory stays: the locks in it may be held by threads of the parent. */
+    if (handle == NULL || ouro__fork_is_child(handle->fork_generation))
         return;
     if (ouro__fetch_sub(&handle->references, 1, memory_order_acq_rel) == 1)
         destroy(handle);
@@ -291,6 +292,8 @@ int ouro_handle_metrics(const struct ouro_handle *handle,
 {
     if (handle == NULL || out_metrics == NULL)
         return -EINVAL;
+    if (ouro__fork_is_child(handle->fork_generation))
+        return -OURO_EFORKED;
     if (handle->driver_kind == OURO_DRIVER_NONE)
         return -OURO_EIODISABLED;
     struct ouro_io_driver_metrics sum = {.registered = 0};

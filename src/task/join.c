@@ -14,7 +14,7 @@
  */
 #include "task/task.h"
 
-#include "task/fork.h"
+#include "base/fork.h"
 #include "task/handle.h"
 #include "task/wait.h"
 #include "task/wake_ref.h"

@@ -31,8 +31,8 @@
 #include "task/task.h"
 
 #include "base/fault.h"
+#include "base/fork.h"
 #include "base/options.h"
-#include "task/fork.h"
 #include "task/handle.h"
 #include "task/park.h"
 #include "task/wake_ref.h"
@@ -49,6 +49,7 @@ static void task_main(void *arg)
     struct ouro__worker *worker = task->context.worker;
     ouro__worker_arrived(worker);
     task->result = task->function(task->arg);
+    ouro__fork_check(task->context.fork_generation, task->result);
     if (OURO__UNLIKELY(task->context.groups != 0))
         OURO__PANIC(OURO__GROUP_NOT_ENDED, 0);
     ouro__task_end(task);

@@ -56,7 +56,12 @@ int ouro_poll_fn(ouro_poll_function *function, void *arg)
     if (rc < 0)
         return rc;
     ouro__context_spend(context);
-    while (function(arg, &waker) != OURO_POLL_READY) {
+    for (;;) {
+        enum ouro_poll answer = function(arg, &waker);
+        if (OURO__UNLIKELY(ouro__fork_is_child(context->fork_generation)))
+            return -OURO_EFORKED; /* @function has forked */
+        if (answer == OURO_POLL_READY)
+            break;
         rc = ouro__context_interrupted(context);
         if (rc < 0)
             break;

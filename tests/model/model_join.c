@@ -6,7 +6,7 @@
  */
 #include "model/explorer.h"
 
-#include "task/fork.h"
+#include "base/fork.h"
 #include "task/handle.h"
 #include "task/task.h"
 #include "task/wait.h"
@@ -15,6 +15,7 @@
 #include <ouro/waker.h>
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { RESULT = 42 };
@@ -38,6 +39,12 @@ static unsigned interrupts;
 _Thread_local struct ouro__context *ouro__context_of_thread;
 _Thread_local char ouro__thread_here;
 uint32_t ouro__fork_count;
+
+void ouro__fork_end(int result)
+{
+    (void)result;
+    abort();
+}
 
 /* What the two files need of the others. */
 bool ouro__driver_send(struct ouro__driver_handle *handle, struct ouro__inbox_node *node)

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Fork without exec, noticed.
+ * Fork without exec, noticed (base/fork.h).
  *
  * Owns:    one counter.
  * Threads: any; the counter changes only in a child's first thread, before it can make others.
  * Always:  a child's count differs from its parent's.
- * Tests:   tests/runtime/test_process.c
+ * Tests:   tests/runtime/test_fork.c
  */
-#include "task/fork.h"
-
-#include "base/mutex.h"
+#include "base/fork.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <unistd.h>
 
 uint32_t ouro__fork_count;
 
@@ -31,4 +31,10 @@ int ouro__fork_watch(void)
     watching = watching || rc == 0;
     (void)pthread_mutex_unlock(&lock);
     return rc == 0 ? 0 : -ENOMEM;
+}
+
+/* No exit handlers and no flush: what lies in the buffers of stdio is the parent's too. */
+void ouro__fork_end(int result)
+{
+    _exit(result == 0 ? 0 : 1);
 }
