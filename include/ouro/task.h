@@ -15,6 +15,7 @@
 #define OURO_TASK_H
 
 #include <ouro/api.h>
+#include <ouro/waker.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -74,6 +75,18 @@ OURO_API int ouro_task_spawn_with(struct ouro_handle *handle,
                                   struct ouro_task **out_task) OURO_MUST_CHECK;
 
 /*
+ * As ouro_task_spawn(), on the caller's own worker: the task and the caller never run at the same
+ * time, so they need no locks between them.  A thread that is no worker gets the next in turn.
+ *
+ * Owns:     as ouro_task_spawn().
+ * Errors:   as ouro_task_spawn().
+ * Threads:  any that is a fiber or has entered a runtime.
+ * Since:    0.2
+ */
+OURO_API int ouro_task_spawn_here(ouro_task_function *function, void *arg,
+                                  struct ouro_task **out_task) OURO_MUST_CHECK;
+
+/*
  * Waits for the end of a task and releases it.  The return value says whether the task was joined;
  * *out_result is what its function returned.
  *
@@ -87,6 +100,21 @@ OURO_API int ouro_task_spawn_with(struct ouro_handle *handle,
  * Since:    0.1
  */
 OURO_API int ouro_task_join(struct ouro_task *task, int *out_result);
+
+/*
+ * Looks whether a task has ended.  If it has, releases it; if not, stores a clone of @waker, which
+ * is woken once when the task ends.  There is one place: a newer waker replaces an older one, and
+ * ouro_task_join() and ouro_task_detach() may be called after it and drop it.
+ *
+ * Owns:     on OURO_POLL_READY the task is gone.  @out_result may be NULL.
+ * Errors:   OURO_POLL_READY (1), or OURO_POLL_PENDING (0); -EINVAL without a task or a waker;
+ *           -EDEADLK for the calling task itself; -EBUSY while another waits in ouro_task_join();
+ *           -OURO_EFORKED.
+ * Threads:  any that holds the task, one at a time.
+ * Since:    0.2
+ */
+OURO_API int ouro_task_poll_join(struct ouro_task *task, const struct ouro_waker *waker,
+                                 int *out_result) OURO_MUST_CHECK;
 
 /*
  * Gives up a task without waiting for it: it runs on, and is released when it ends.  NULL is

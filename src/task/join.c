@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Join and detach: what the holder of a task's handle does with it.
+ * Join, poll_join and detach: what the holder of a task's handle does with it.
  *
- * Who waits leaves a reference to its wake_ref in task->joiner; the task's end exchanges it for
- * DONE.  A joiner that gives up takes its reference out again, or finds DONE.  Who finds DONE, in
- * join or in detach, releases the task.
+ * A joiner that waits leaves a reference to its wake_ref in task->joiner; poll_join() leaves a
+ * waker in task->waker and says so in the word.  The task's end exchanges the word for DONE, so it
+ * finds what is there.  The holder can take either out again as long as the word does not say DONE.
+ * A holder that finds DONE releases the task.
  *
- * Owns:    in joiner, one reference to a wake_ref.
+ * Owns:    in the joiner word, one reference to a wake_ref; with OURO__JOINER_WAKER, task->waker.
  * Threads: any.
- * Always:  joiner goes from NONE over at most one waiter at a time, or over DETACHED, to DONE, and
- *          stays there.
- * Tests:   tests/task/test_task.c, tests/model/model_join.c
+ * Always:  the word goes from NONE over at most one waiter at a time, or over DETACHED, to DONE,
+ * and stays there. Tests:   tests/task/test_task.c, tests/task/test_poll_join.c,
+ * tests/model/model_join.c
  */
 #include "task/task.h"
 
@@ -28,6 +29,29 @@ static bool has_ended(void *arg)
     return ouro__task_has_ended(arg);
 }
 
+/* Takes the waker of an earlier poll_join() out again, unless the task has ended and uses it. */
+static void take_waker_back(struct ouro_task *task)
+{
+    uintptr_t before = OURO__JOINER_WAKER;
+    if (!ouro__compare_exchange(&task->joiner, &before, OURO__JOINER_NONE, memory_order_acq_rel))
+        return;
+    struct ouro_waker waker = task->waker;
+    ouro_waker_drop(&waker);
+}
+
+/* Changes the word from NONE.  False: *out_before was there, DONE or somebody who waits. */
+static bool leave(struct ouro_task *task, uintptr_t joiner, uintptr_t *out_before)
+{
+    *out_before = OURO__JOINER_NONE;
+    if (ouro__compare_exchange(&task->joiner, out_before, joiner, memory_order_acq_rel))
+        return true;
+    if (*out_before != OURO__JOINER_WAKER)
+        return false;
+    take_waker_back(task);
+    *out_before = OURO__JOINER_NONE;
+    return ouro__compare_exchange(&task->joiner, out_before, joiner, memory_order_acq_rel);
+}
+
 /* Leaves @context's wake_ref with the task.  1: it has ended already. */
 static int leave_address(struct ouro_task *task, struct ouro__context *context)
 {
@@ -36,8 +60,7 @@ static int leave_address(struct ouro_task *task, struct ouro__context *context)
     if (rc < 0)
         return rc;
     uintptr_t before = OURO__JOINER_NONE;
-    uintptr_t mine = (uintptr_t)context->wake_ref;
-    if (ouro__compare_exchange(&task->joiner, &before, mine, memory_order_acq_rel))
+    if (leave(task, (uintptr_t)context->wake_ref, &before))
         return 0;
     ouro_waker_drop(&waker);
     return before == OURO__JOINER_DONE ? 1 : -EBUSY;
@@ -49,6 +72,15 @@ static void take_address_back(struct ouro_task *task, struct ouro__context *cont
     uintptr_t mine = (uintptr_t)context->wake_ref;
     if (ouro__compare_exchange(&task->joiner, &mine, OURO__JOINER_NONE, memory_order_acq_rel))
         ouro__wake_ref_unref(context->wake_ref);
+}
+
+/* Of a task that has ended; releases it. */
+static int take_result(struct ouro_task *task, int *out_result)
+{
+    if (out_result != NULL)
+        *out_result = task->result;
+    ouro__task_release(task);
+    return OURO_POLL_READY;
 }
 
 int ouro_task_join(struct ouro_task *task, int *out_result)
@@ -69,9 +101,7 @@ int ouro_task_join(struct ouro_task *task, int *out_result)
         if (rc < 0 && !ouro__task_has_ended(task))
             return rc;
     }
-    if (out_result != NULL)
-        *out_result = task->result;
-    ouro__task_release(task);
+    (void)take_result(task, out_result);
     return 0;
 }
 
@@ -83,9 +113,28 @@ void ouro__task_join_uninterruptible(struct ouro_task *task, int *out_result)
         OURO__ASSERT(rc >= 0);
         ouro__wait_uninterruptible(context, has_ended, task);
     }
-    if (out_result != NULL)
-        *out_result = task->result;
-    ouro__task_release(task);
+    (void)take_result(task, out_result);
+}
+
+int ouro_task_poll_join(struct ouro_task *task, const struct ouro_waker *waker, int *out_result)
+{
+    if (task == NULL || waker == NULL || waker->vtable == NULL)
+        return -EINVAL;
+    if (ouro__fork_is_child(task->context.handle->fork_generation))
+        return -OURO_EFORKED;
+    if (ouro_task_current() == task)
+        return -EDEADLK;
+    take_waker_back(task);
+    uintptr_t before = ouro__load(&task->joiner, memory_order_acquire);
+    if (before == OURO__JOINER_NONE) {
+        /* Nobody reads it before the word says that it is there. */
+        task->waker = ouro_waker_clone(waker);
+        if (ouro__compare_exchange(&task->joiner, &before, OURO__JOINER_WAKER,
+                                   memory_order_acq_rel))
+            return OURO_POLL_PENDING;
+        ouro_waker_drop(&task->waker);
+    }
+    return before == OURO__JOINER_DONE ? take_result(task, out_result) : -EBUSY;
 }
 
 void ouro_task_detach(struct ouro_task *task)
@@ -93,8 +142,6 @@ void ouro_task_detach(struct ouro_task *task)
     if (task == NULL || ouro__fork_is_child(task->context.handle->fork_generation))
         return;
     uintptr_t before = OURO__JOINER_NONE;
-    if (!ouro__compare_exchange(&task->joiner, &before, OURO__JOINER_DETACHED,
-                                memory_order_acq_rel) &&
-        before == OURO__JOINER_DONE)
+    if (!leave(task, OURO__JOINER_DETACHED, &before) && before == OURO__JOINER_DONE)
         ouro__task_release(task);
 }

@@ -11,6 +11,7 @@
  *     a wake_ref  its holder waits       is woken, and does the same
  *     DETACHED    it was given up        whoever runs next on this worker releases the task
  *     GROUP       it never had one       the same, and the group is told (task/group.c)
+ *     WAKER       its holder polls       whoever runs next on this worker wakes the waker
  *
  * This happens on the task's own stack, which must not be reused before the task has left it.
  * Release runs on the worker's thread, and that thread is busy here until it has switched away.
@@ -126,6 +127,7 @@ static int make(struct ouro_handle *handle, struct ouro__worker *worker,
     ouro__atomic_init(&task->joiner, joiner);
     ouro__atomic_init(&task->cancel, OURO__TASK_NOT_CANCELLED);
     task->release_pending = false;
+    task->wakes_holder = false;
     set_name(task, options == NULL ? NULL : options->name);
     char *low = ouro__stack_low(ouro__task_stack_pool(task), task);
     ouro__switch_init(&task->context.fiber, low, (size_t)((char *)task - low), task_main, task);
@@ -245,6 +247,13 @@ int ouro_task_spawn(ouro_task_function *function, void *arg, struct ouro_task **
     return ouro_task_spawn_with(NULL, NULL, function, arg, out_task);
 }
 
+int ouro_task_spawn_here(ouro_task_function *function, void *arg, struct ouro_task **out_task)
+{
+    struct ouro_task_options options = OURO_TASK_OPTIONS_INIT;
+    options.worker = OURO_WORKER_CURRENT;
+    return ouro_task_spawn_with(NULL, &options, function, arg, out_task);
+}
+
 struct ouro__stack_pool *ouro__task_stack_pool(const struct ouro_task *task)
 {
     return task->stack_owner != NULL ? &task->stack_owner->stacks : &task->shared_stacks->pool;
@@ -311,7 +320,10 @@ void ouro__task_end(struct ouro_task *task)
     uintptr_t joiner = ouro__exchange(&task->joiner, OURO__JOINER_DONE, memory_order_acq_rel);
     if (joiner == OURO__JOINER_NONE)
         return;
-    if (joiner == OURO__JOINER_DETACHED || joiner == OURO__JOINER_GROUP) {
+    if (joiner == OURO__JOINER_DETACHED || joiner == OURO__JOINER_GROUP ||
+        joiner == OURO__JOINER_WAKER) {
+        /* A waker is not woken from here: it may poll at once, and release this very stack. */
+        task->wakes_holder = joiner == OURO__JOINER_WAKER;
         task->context.worker->ended = &task->context;
         if (joiner == OURO__JOINER_GROUP)
             task->on_end(task);
@@ -322,9 +334,17 @@ void ouro__task_end(struct ouro_task *task)
     ouro__wake_ref_unref(ref);
 }
 
+/* By whoever runs next on the task's worker. */
 static void release_ended(struct ouro__context *ended)
 {
-    release_here(OURO__CONTAINER_OF(ended, struct ouro_task, context));
+    struct ouro_task *task = OURO__CONTAINER_OF(ended, struct ouro_task, context);
+    if (!task->wakes_holder) {
+        release_here(task);
+        return;
+    }
+    struct ouro_waker waker = task->waker;
+    ouro_waker_wake(&waker); /* the holder may release the task from here on */
+    ouro_waker_drop(&waker);
 }
 
 static const char *name_of(void *header)

@@ -9,6 +9,7 @@
 #include "task/worker.h"
 
 #include <ouro/task.h>
+#include <ouro/waker.h>
 
 struct ouro__shared_stacks;
 
@@ -28,7 +29,7 @@ struct ouro_task {
     void *arg;
     int result;
     _Atomic uint32_t cancel;  /* enum ouro__task_cancel */
-    _Atomic uintptr_t joiner; /* OURO__JOINER_..., or the wake_ref of who waits in join */
+    _Atomic uintptr_t joiner; /* OURO__JOINER_..., or the wake_ref of a context that joins */
 
     struct ouro__worker *stack_owner;          /* whose pool the stack is from, or NULL: */
     struct ouro__shared_stacks *shared_stacks; /* the shared one */
@@ -38,6 +39,8 @@ struct ouro_task {
     void (*on_end)(struct ouro_task *task);
     void *group;
     struct ouro__list group_link;
+    struct ouro_waker waker;        /* with OURO__JOINER_WAKER: the holder's */
+    bool wakes_holder;              /* worker's thread: ended, and waker is still to be woken */
     bool release_pending;           /* worker's thread: released when the cancel has arrived */
     char name[OURO__TASK_NAME_MAX]; /* "": it was given none */
 };
@@ -48,6 +51,7 @@ struct ouro_task {
 #define OURO__JOINER_DONE ((uintptr_t)1)
 #define OURO__JOINER_DETACHED ((uintptr_t)2)
 #define OURO__JOINER_GROUP ((uintptr_t)3) /* as DETACHED, and on_end() is called */
+#define OURO__JOINER_WAKER ((uintptr_t)4) /* waker is to be woken */
 
 /* What workers must know of tasks. */
 extern const struct ouro__worker_kind ouro__task_kind;

@@ -106,9 +106,42 @@ void ouro__wake_ref_unref(struct ouro__wake_ref *ref)
     ref->references--;
 }
 
+/* The waker that is polled with; its data is not the wake_ref. */
+struct polling {
+    unsigned clones;
+    unsigned drops;
+    bool is_woken;
+};
+
+static struct polling polling;
+static const struct ouro_waker_vtable vtable; /* only its address is looked at */
+static const struct ouro_waker poll_waker = {.vtable = &vtable, .data = &polling};
+
+struct ouro_waker ouro_waker_clone(const struct ouro_waker *waker)
+{
+    ouro__model_point();
+    MODEL_CHECK(waker->data == &polling);
+    polling.clones++;
+    return *waker;
+}
+
+void ouro_waker_wake(const struct ouro_waker *waker)
+{
+    ouro__model_point();
+    MODEL_CHECK(waker->data == &polling && polling.drops < polling.clones);
+    polling.is_woken = true;
+    model_note("wakes the waker");
+}
+
 void ouro_waker_drop(struct ouro_waker *waker)
 {
-    ouro__wake_ref_unref(waker->data);
+    ouro__model_point();
+    if (waker->data != &polling) {
+        ouro__wake_ref_unref(waker->data);
+        return;
+    }
+    MODEL_CHECK(polling.drops < polling.clones);
+    polling.drops++;
 }
 
 int ouro__context_waker(struct ouro__context *context, struct ouro_waker *out_waker)
@@ -152,6 +185,7 @@ static void begin(void)
     memset(&task, 0, sizeof(task));
     memset(&waiter, 0, sizeof(waiter));
     wake_ref = (struct ouro__wake_ref){.references = 1};
+    polling = (struct polling){.clones = 0};
     is_interrupted = false;
     is_held = true;
     released = 0;
@@ -248,6 +282,48 @@ static void cancels_and_detaches(void)
     detach();
 }
 
+static bool is_poll_woken(void *arg)
+{
+    (void)arg;
+    return polling.is_woken;
+}
+
+/* True: the task has ended, and is gone. */
+static bool poll_once(void)
+{
+    int result = 0;
+    int rc = ouro_task_poll_join(&task, &poll_waker, &result);
+    MODEL_CHECK(rc == OURO_POLL_PENDING || (rc == OURO_POLL_READY && result == RESULT));
+    is_held = rc == OURO_POLL_PENDING;
+    model_note("poll says %d", rc);
+    return !is_held;
+}
+
+static void polls(void)
+{
+    while (!poll_once())
+        model_wait_until(is_poll_woken, NULL);
+}
+
+/* The second poll puts a clone in the place of the first one's. */
+static void polls_twice(void)
+{
+    if (!poll_once())
+        polls();
+}
+
+static void polls_and_joins(void)
+{
+    if (!poll_once())
+        join();
+}
+
+static void polls_and_detaches(void)
+{
+    if (!poll_once())
+        detach();
+}
+
 static void interrupt(void)
 {
     ouro__model_point();
@@ -259,6 +335,7 @@ static void nothing_left(void)
 {
     MODEL_CHECK(released == 1 && !is_held && interrupts <= 1);
     MODEL_CHECK(wake_ref.references == 1);
+    MODEL_CHECK(polling.drops == polling.clones);
     MODEL_CHECK(home.live == 0 && ouro__list_is_empty(&home.contexts));
     MODEL_CHECK(ouro__inbox_is_empty(&home.io.handle.inbox));
 }
@@ -274,6 +351,10 @@ static const struct model models[] = {
     HOLDER("the holder detaches", detach),
     HOLDER("the holder cancels, twice, and joins", cancels_and_joins),
     HOLDER("the holder cancels and detaches", cancels_and_detaches),
+    HOLDER("the holder polls until it is woken", polls),
+    HOLDER("the holder polls twice, then until it is woken", polls_twice),
+    HOLDER("the holder polls, then joins", polls_and_joins),
+    HOLDER("the holder polls, then detaches", polls_and_detaches),
     HOLDER("a join is interrupted and made again", joins_again, interrupt),
     HOLDER("a join is interrupted, then the task detached", gives_up_and_detaches, interrupt),
 };

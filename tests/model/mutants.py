@@ -248,12 +248,43 @@ MUTANTS = {
             "task/join.c", "        ouro__wake_ref_unref(context->wake_ref);", "        (void)0;"),
         "detach_stores_without_comparing": (
             "task/join.c",
-            "    if (!ouro__compare_exchange(&task->joiner, &before, OURO__JOINER_DETACHED,\n"
-            "                                memory_order_acq_rel) &&",
+            "    if (!leave(task, OURO__JOINER_DETACHED, &before) && before == OURO__JOINER_DONE)",
+            "    before = ouro__load(&task->joiner, memory_order_acquire);\n"
             "    ouro__store(&task->joiner, OURO__JOINER_DETACHED, memory_order_release);\n"
-            "    if ("),
+            "    if (before == OURO__JOINER_DONE)"),
         "detach_of_an_ended_task_releases_nothing": (
-            "task/join.c", "        before == OURO__JOINER_DONE)\n", "        false)\n"),
+            "task/join.c",
+            "    if (!leave(task, OURO__JOINER_DETACHED, &before) && before == OURO__JOINER_DONE)",
+            "    (void)leave(task, OURO__JOINER_DETACHED, &before);\n    if (false)"),
+        "detach_and_join_ignore_a_waker": (
+            "task/join.c",
+            "    if (*out_before != OURO__JOINER_WAKER)\n        return false;",
+            "    if (true)\n        return false;"),
+        "the_end_ignores_a_waker": (
+            "task/task.c", "task->wakes_holder = joiner == OURO__JOINER_WAKER;",
+            "if (joiner == OURO__JOINER_WAKER)\n            return;"),
+        "the_wake_forgets_to_drop": (
+            "task/task.c", "    ouro_waker_drop(&waker);\n", ""),
+        "the_word_says_waker_before_it_is_there": (
+            "task/join.c",
+            "        task->waker = ouro_waker_clone(waker);\n"
+            "        if (ouro__compare_exchange(&task->joiner, &before, OURO__JOINER_WAKER,\n"
+            "                                   memory_order_acq_rel))\n"
+            "            return OURO_POLL_PENDING;",
+            "        bool ok = ouro__compare_exchange(&task->joiner, &before, OURO__JOINER_WAKER,\n"
+            "                                   memory_order_acq_rel);\n"
+            "        task->waker = ouro_waker_clone(waker);\n"
+            "        if (ok)\n            return OURO_POLL_PENDING;"),
+        "a_new_waker_is_stored_over_the_old_one": (
+            "task/join.c",
+            "    take_waker_back(task);\n"
+            "    uintptr_t before = ouro__load(&task->joiner, memory_order_acquire);",
+            "    uintptr_t before = ouro__load(&task->joiner, memory_order_acquire);\n"
+            "    if (before == OURO__JOINER_WAKER) {\n"
+            "        task->waker = ouro_waker_clone(waker);\n"
+            "        return OURO_POLL_PENDING;\n    }"),
+        "a_poll_that_meets_the_end_keeps_its_clone": (
+            "task/join.c", "        ouro_waker_drop(&task->waker);\n", ""),
     },
 }
 
