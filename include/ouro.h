@@ -24,4 +24,8 @@
 #include <ouro/unix.h>
 #include <ouro/waker.h>
 
+#ifndef OURO_NO_OLD_NAMES
+#include <ouro/compat.h>
+#endif
+
 #endif
