@@ -19,7 +19,7 @@ import os
 import subprocess
 import sys
 
-SUITES = ("net", "runtime", "task", "uring", "registry", "epoll")
+SUITES = ("net", "stream", "runtime", "task", "blocking", "uring", "registry", "epoll")
 
 
 def programs(tests_dir):

@@ -60,6 +60,14 @@ MUTANTS = {
         "bool masked = (config->feature_mask & ouro__feature_required_bits()) != 0;",
         "bool masked = false;",
         "runtime/test_choice.c", "a_masked_required_feature_means_epoll", "uring"),
+    "start_uses_masked_features": (
+        "runtime/choose.c", "choice.features = report.present & ~config->feature_mask;",
+        "choice.features = report.present;",
+        "runtime/test_masks.c", "a_masked_feature_is_not_asked_for", "uring"),
+    "start_uses_masked_guards": (
+        "runtime/choose.c", ".use_madv_guard = (config->feature_mask & guard) == 0,",
+        ".use_madv_guard = guard != 0,",
+        "runtime/test_masks.c", "a_masked_feature_is_not_asked_for", "epoll"),
     "start_gives_up_where_epoll_would_do": (
         "runtime/choose.c", "    choose_epoll(choice);\n    (void)snprintf",
         "    return false;\n    (void)snprintf",

@@ -57,6 +57,7 @@ static atomic_uint fails_at;
 static atomic_int failure;
 static atomic_int failed_call = -1;
 static atomic_bool counting;
+static void (*_Atomic observer)(int system_call, const uint64_t arguments[6]);
 
 /* A thread that the function under test has made may be in its loop already. */
 static bool is_of_a_loop(const struct seccomp_notif *made)
@@ -77,6 +78,16 @@ static bool must_fail(const struct seccomp_notif *made)
     return true;
 }
 
+static void tell_observer(void)
+{
+    void (*observe)(int, const uint64_t[6]) = atomic_load(&observer);
+    uint64_t arguments[6]; /* the kernel's type differs between machines */
+    for (int i = 0; i < 6; i++)
+        arguments[i] = call->data.args[i];
+    if (observe != NULL)
+        observe(call->data.nr, arguments);
+}
+
 /* Waits for the filter's descriptor, then answers as long as the process lives.  It uses no heap: a
  * watched thread may hold the heap's lock while its mmap(2) waits for an answer. */
 static void *answer(void *arg)
@@ -88,6 +99,7 @@ static void *answer(void *arg)
         memset(call, 0, sizeof(*call));
         if (seccomp_notify_receive(listener, call) != 0)
             continue; /* the caller was interrupted, and calls again */
+        tell_observer();
         *reply =
             (struct seccomp_notif_resp){.id = call->id, .flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE};
         if (must_fail(call)) {
@@ -136,6 +148,11 @@ unsigned ouro_test_calls_end(int *out_failed)
     atomic_store(&counting, false);
     *out_failed = atomic_load(&failed_call);
     return atomic_load(&counted);
+}
+
+void ouro_test_calls_observe(void (*observe)(int system_call, const uint64_t arguments[6]))
+{
+    atomic_store(&observer, observe);
 }
 
 const char *ouro_test_calls_name(int system_call)

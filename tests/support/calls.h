@@ -10,6 +10,8 @@
 #ifndef OURO_TEST_CALLS_H
 #define OURO_TEST_CALLS_H
 
+#include <stdint.h>
+
 /*
  * Installs the filter on the calling thread.  Skips the case where there is no such filter (before
  * Linux 5.5, under Valgrind or an emulator).  Once per process.
@@ -26,6 +28,12 @@ void ouro_test_calls_fail(unsigned nth, int error);
 /* Ends this.  How many calls there were; *out_failed is the number of the one that failed, or -1.
  */
 unsigned ouro_test_calls_end(int *out_failed);
+
+/*
+ * From now on @observe is told of each call (all threads, waits included) before it is made.  It
+ * runs on the answering thread and must not use the heap.  NULL ends it.
+ */
+void ouro_test_calls_observe(void (*observe)(int system_call, const uint64_t arguments[6]));
 
 /* The name of a system call, for messages. */
 const char *ouro_test_calls_name(int system_call);

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What feature_mask and quirk_mask change: which system calls a runtime makes.
+ *
+ * Owns:    nothing.
+ * Threads: the runtimes', watched; each in a process of its own.
+ * Always:  every optional feature that the runtime uses has its line here.
+ */
+#include "base/compiler.h"
+#include "fiber/stack_tools.h"
+#include "probe/abi.h"
+#include "probe/feature.h"
+#include "probe/quirk.h"
+#include "probe/uses.h"
+#include "support/calls.h"
+#include "support/child.h"
+#include "support/ouro_test.h"
+#include "support/runtime.h"
+#include "task/handle.h"
+
+#include <ouro.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+/* What the kernel was asked, a bit each. */
+enum {
+    ASKED_REGISTER_RING_FD = 1 << 0, /* io_uring_register() of the ring's descriptor */
+    ASKED_ENTER_BY_RING_FD = 1 << 1, /* io_uring_enter() by the registered one */
+    ASKED_NO_IOWAIT = 1 << 2,        /* a wait that is not accounted as I/O wait */
+    ASKED_MADVISE_GUARD = 1 << 3,    /* a guard page inside a mapping */
+    ASKED_MPROTECT_GUARD = 1 << 4,   /* a guard page that splits it */
+};
+
+/* What each optional feature adds to the questions, and what is asked in its place. */
+static const struct {
+    enum ouro__feature feature;
+    unsigned with;
+    unsigned without;
+    bool of_both_drivers;
+} features[] = {
+    {OURO__FEATURE_RING_FD, ASKED_REGISTER_RING_FD | ASKED_ENTER_BY_RING_FD, 0, false},
+    {OURO__FEATURE_NO_IOWAIT, ASKED_NO_IOWAIT, 0, false},
+    {OURO__FEATURE_MADV_GUARD, ASKED_MADVISE_GUARD, ASKED_MPROTECT_GUARD, true},
+};
+enum { FEATURES = sizeof(features) / sizeof(features[0]) };
+
+static atomic_uint asked;
+
+static void observe(int system_call, const uint64_t arguments[6])
+{
+    unsigned seen = 0;
+    if (system_call == SYS_io_uring_register && arguments[1] == IORING_REGISTER_RING_FDS)
+        seen = ASKED_REGISTER_RING_FD;
+    if (system_call == SYS_io_uring_enter) {
+        seen |= (arguments[3] & IORING_ENTER_REGISTERED_RING) != 0 ? ASKED_ENTER_BY_RING_FD : 0;
+        seen |= (arguments[3] & OURO__ENTER_NO_IOWAIT) != 0 ? ASKED_NO_IOWAIT : 0;
+    }
+    if (system_call == SYS_madvise && arguments[2] == OURO__MADV_GUARD_INSTALL)
+        seen = ASKED_MADVISE_GUARD;
+    /* libc protects a page of each thread's stack and of its heap, larger ones of its libraries. */
+    if (system_call == SYS_mprotect && arguments[2] == PROT_NONE)
+        seen = ASKED_MPROTECT_GUARD;
+    atomic_fetch_or(&asked, seen);
+}
+
+static int sleeps(void *arg)
+{
+    (void)arg;
+    return ouro_sleep(OURO_MILLISECOND);
+}
+
+struct question {
+    uint64_t feature_mask;
+    unsigned answer;
+};
+
+/* Starts, waits, and makes a stack; what was asked meanwhile.  The look at the kernel, which asks
+ * for everything the runtime may use, has happened before. */
+static int ask(void *arg)
+{
+    struct question *question = arg; /* shared with the parent */
+    struct ouro_runtime_config config = OURO_RUNTIME_CONFIG_INIT;
+    struct ouro_runtime *runtime = NULL;
+    int result = -1;
+    config.driver = ouro_test_driver();
+    config.spin_us = UINT32_MAX;
+    config.flags = OURO_RUNTIME_F_NO_OVERFLOW_REPORT; /* whose signal stack has a guard, too */
+    ouro_test_calls_watch();
+    ck_assert_int_eq(ouro_runtime_new(&config, &runtime), 0);
+    ouro_runtime_free(runtime);
+    runtime = NULL;
+    config.feature_mask = question->feature_mask;
+    ouro_test_calls_observe(observe);
+    ck_assert_int_eq(ouro_runtime_new(&config, &runtime), 0);
+    ck_assert_int_eq(ouro_runtime_block_on(runtime, sleeps, NULL, &result), 0);
+    ouro_test_calls_observe(NULL);
+    ck_assert_int_eq(result, 0);
+    ouro_runtime_free(runtime);
+    question->answer = atomic_load(&asked);
+    return 0;
+}
+
+static unsigned asked_with_mask(uint64_t feature_mask)
+{
+    struct question *question =
+        mmap(NULL, sizeof(*question), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    ck_assert_ptr_ne(question, MAP_FAILED);
+    question->feature_mask = feature_mask;
+    ouro_test_child_must_pass(ask, question);
+    unsigned answer = question->answer;
+    ck_assert_int_eq(munmap(question, sizeof(*question)), 0);
+    return answer;
+}
+
+/* Everything that is used here and not required is one of @features. */
+static uint64_t optional_features_used(void)
+{
+    struct ouro_probe *probe = NULL;
+    struct ouro_probe_item item;
+    uint64_t used = 0;
+    uint64_t known = 0;
+    ck_assert_int_eq(ouro_probe_new(&probe), 0);
+    for (unsigned i = 0; i < FEATURES; i++)
+        known |= OURO__FEATURE_BIT(features[i].feature);
+    for (uint32_t i = 0; ouro_probe_feature(probe, i, &item) == 0; i++) {
+        if (!item.used || item.required)
+            continue;
+        ck_assert_msg((known & OURO__FEATURE_BIT(i)) != 0, "what does masking %s change?",
+                      item.name);
+        used |= OURO__FEATURE_BIT(i);
+    }
+    ouro_probe_free(probe);
+    return used;
+}
+
+OURO_TEST(a_masked_feature_is_not_asked_for)
+{
+    if (OURO__ASAN || OURO__TSAN)
+        ouro_test_skip("the sanitizer's own system calls cannot be told from ours");
+    uint64_t used = optional_features_used();
+    unsigned unmasked = asked_with_mask(0);
+    for (unsigned i = 0; i < FEATURES; i++) {
+        uint64_t bit = OURO__FEATURE_BIT(features[i].feature);
+        const char *name = ouro__feature_table[features[i].feature].name;
+        if ((used & bit) == 0)
+            continue;
+        unsigned masked = asked_with_mask(bit);
+        bool applies = ouro_test_driver() == OURO_DRIVER_URING || features[i].of_both_drivers;
+        ck_assert_msg((masked & features[i].with) == 0, "%s: masked, and asked for", name);
+        ck_assert_msg(!applies || (unmasked & features[i].with) == features[i].with,
+                      "%s: never asked for", name);
+        ck_assert_msg(!applies || (masked & features[i].without) == features[i].without,
+                      "%s: nothing in its place", name);
+        /* The others' questions are the same. */
+        unsigned own = features[i].with | features[i].without;
+        ck_assert_uint_eq(masked & ~own, unmasked & ~own);
+    }
+}
+
+/* The driver is told of a quirk in the mask if, and only if, it has a second path for it. */
+OURO_TEST_URING(a_quirk_bit_reaches_the_driver_that_has_a_path)
+{
+    uint64_t found = 0;
+    for (int i = -1; i < OURO__QUIRK_COUNT; i++) {
+        uint64_t mask = i < 0 ? 0 : OURO__QUIRK_BIT(i);
+        struct ouro_runtime_config config = ouro_test_config(OURO_FLAVOUR_CURRENT_THREAD);
+        config.quirk_mask = mask;
+        struct ouro_runtime *runtime = ouro_test_runtime_with(&config);
+        struct ouro_handle *handle = ouro_runtime_handle(runtime);
+        if (i < 0)
+            found = handle->config.quirk_mask;
+        ck_assert_uint_eq(handle->config.quirk_mask, found | (mask & ouro__uring_quirk_paths()));
+        ouro_handle_unref(handle);
+        ouro_runtime_free(runtime);
+    }
+}
