@@ -13,72 +13,45 @@
 #include "base/assert.h"
 
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-struct line {
-    char text[512];
-    size_t length;
-};
+#include "base/text.h"
 
-static void put(struct line *line, const char *text)
+OURO__NORETURN static void say_and_abort(const struct ouro__text *text)
 {
-    size_t n = strlen(text);
-    size_t room = sizeof(line->text) - line->length;
-    if (n > room)
-        n = room;
-    memcpy(line->text + line->length, text, n);
-    line->length += n;
-}
-
-static void put_int(struct line *line, int value)
-{
-    char digits[16];
-    size_t at = sizeof(digits) - 1;
-    unsigned magnitude = value < 0 ? 0u - (unsigned)value : (unsigned)value;
-    digits[at] = '\0';
-    do {
-        digits[--at] = (char)('0' + magnitude % 10);
-        magnitude /= 10;
-    } while (magnitude != 0);
-    if (value < 0)
-        put(line, "-");
-    put(line, digits + at);
-}
-
-OURO__NORETURN static void say_and_abort(const struct line *line)
-{
-    ssize_t ignored = write(STDERR_FILENO, line->text, line->length);
+    ssize_t ignored = write(STDERR_FILENO, text->buffer, text->length);
     (void)ignored;
     abort();
 }
 
 void ouro__assert_failed(const char *condition, const char *file, int line, const char *function)
 {
-    struct line out = {.length = 0};
-    put(&out, "ouro: broken invariant: ");
-    put(&out, condition);
-    put(&out, " in ");
-    put(&out, function);
-    put(&out, " at ");
-    put(&out, file);
-    put(&out, ":");
-    put_int(&out, line);
-    put(&out, "\n");
+    char buffer[512];
+    struct ouro__text out = ouro__text_in(buffer, sizeof(buffer));
+    ouro__text_put(&out, "ouro: broken invariant: ");
+    ouro__text_put(&out, condition);
+    ouro__text_put(&out, " in ");
+    ouro__text_put(&out, function);
+    ouro__text_put(&out, " at ");
+    ouro__text_put(&out, file);
+    ouro__text_put(&out, ":");
+    ouro__text_put_int(&out, line);
+    ouro__text_put(&out, "\n");
     say_and_abort(&out);
 }
 
 void ouro__panic(const char *what, int code, const char *file, int line)
 {
-    struct line out = {.length = 0};
-    put(&out, "ouro: cannot go on: ");
-    put(&out, what);
-    put(&out, " (");
-    put_int(&out, code);
-    put(&out, ") at ");
-    put(&out, file);
-    put(&out, ":");
-    put_int(&out, line);
-    put(&out, "\n");
+    char buffer[512];
+    struct ouro__text out = ouro__text_in(buffer, sizeof(buffer));
+    ouro__text_put(&out, "ouro: cannot go on: ");
+    ouro__text_put(&out, what);
+    ouro__text_put(&out, " (");
+    ouro__text_put_int(&out, code);
+    ouro__text_put(&out, ") at ");
+    ouro__text_put(&out, file);
+    ouro__text_put(&out, ":");
+    ouro__text_put_int(&out, line);
+    ouro__text_put(&out, "\n");
     say_and_abort(&out);
 }

@@ -33,6 +33,7 @@
 #include "base/assert.h"
 #include "base/atomic.h"
 #include "base/compiler.h"
+#include "base/text.h"
 #include "fiber/stack.h"
 
 #define ALTERNATE_STACK_BYTES ((size_t)64 * 1024)
@@ -46,30 +47,6 @@ static bool buried[2]; /* somebody is on top of us, so ours could not be taken o
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static size_t installs;
 static _Atomic(struct ouro__stack_pool *) pools;
-
-struct report {
-    char text[256];
-    size_t length;
-};
-
-static void say(struct report *report, const char *text, size_t max)
-{
-    for (size_t i = 0; i < max && text[i] != '\0' && report->length < sizeof(report->text); i++)
-        report->text[report->length++] = text[i];
-}
-
-static void say_number(struct report *report, uintptr_t number, unsigned int base)
-{
-    char digits[2 * sizeof(number) + 8];
-    size_t at = sizeof(digits);
-
-    digits[--at] = '\0';
-    do {
-        digits[--at] = "0123456789abcdef"[number % base];
-        number /= base;
-    } while (number > 0);
-    say(report, digits + at, sizeof(digits));
-}
 
 /* Where the faulting code's stack pointer was; 0 where we don't know how to tell. */
 static uintptr_t stack_pointer_of(const void *context)
@@ -88,28 +65,28 @@ static uintptr_t stack_pointer_of(const void *context)
 static void write_report(const struct ouro__stack_pool *pool, const struct ouro__stack_info *stack,
                          uintptr_t address, uintptr_t stack_pointer)
 {
-    struct report report = {.length = 0};
+    char buffer[256];
+    struct ouro__text report = ouro__text_in(buffer, sizeof(buffer));
     /* Below the guard, it may be a frame larger than the guard, or the next fiber and a stray
      * pointer. */
     bool own = stack_pointer == 0 || (stack_pointer <= (uintptr_t)stack->header &&
                                       stack_pointer >= (uintptr_t)stack->guard_low);
-    const char *name = pool->name_of ? pool->name_of(stack->header) : NULL;
+    const char *known = pool->name_of ? pool->name_of(stack->header) : NULL;
+    const char *name = known != NULL ? known : "?";
 
     if (own) {
-        say(&report, "ouro: stack overflow in fiber '", SIZE_MAX);
+        ouro__text_put(&report, "ouro: stack overflow in fiber '");
     } else {
-        say(&report, "ouro: bad access to 0x", SIZE_MAX);
-        say_number(&report, address, 16);
-        say(&report, ", in the guard below the stack of fiber '", SIZE_MAX);
+        ouro__text_put(&report, "ouro: bad access to 0x");
+        ouro__text_put_number_in(&report, address, 16);
+        ouro__text_put(&report, ", in the guard below the stack of fiber '");
     }
-    say(&report, name ? name : "?", NAME_MAX_BYTES);
-    say(&report, "' (usable ", SIZE_MAX);
-    say_number(&report, stack->usable_bytes, 10);
-    say(&report,
-        own ? " bytes): raise stack_size_bytes\n"
-            : " bytes): a stray pointer, or a frame larger than the guard\n",
-        SIZE_MAX);
-    ssize_t written = write(STDERR_FILENO, report.text, report.length);
+    ouro__text_put_bytes(&report, name, strnlen(name, NAME_MAX_BYTES));
+    ouro__text_put(&report, "' (usable ");
+    ouro__text_put_number(&report, stack->usable_bytes);
+    ouro__text_put(&report, own ? " bytes): raise stack_size_bytes\n"
+                                : " bytes): a stray pointer, or a frame larger than the guard\n");
+    ssize_t written = write(STDERR_FILENO, report.buffer, report.length);
     (void)written; /* nobody left to tell */
 }
 

@@ -28,6 +28,7 @@
 
 #include "base/compiler.h"
 #include "base/kernel.h"
+#include "base/text.h"
 
 static const char unix_prefix[] = "unix:";
 
@@ -166,67 +167,35 @@ int ouro_socket_addr_parse(const char *text, struct ouro_socket_addr *out_addr)
     return ouro__socket_addr_parse_host(text, length, port, out_addr);
 }
 
-/* A text that grows in a caller's buffer, and is cut where that ends. */
-struct text {
-    char *at;
-    size_t room; /* without the terminator */
-};
-
-static void put_bytes(struct text *text, const char *bytes, size_t length)
-{
-    if (length > text->room)
-        length = text->room;
-    memcpy(text->at, bytes, length);
-    text->at += length;
-    text->room -= length;
-    *text->at = '\0';
-}
-
-static void put(struct text *text, const char *string)
-{
-    put_bytes(text, string, strlen(string));
-}
-
-static void put_number(struct text *text, uint32_t value)
-{
-    char digits[10];
-    size_t at = sizeof(digits);
-    do {
-        digits[--at] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value != 0);
-    put_bytes(text, digits + at, sizeof(digits) - at);
-}
-
-static void put_ipv6(struct text *text, const struct sockaddr_in6 *in6)
+static void put_ipv6(struct ouro__text *text, const struct sockaddr_in6 *in6)
 {
     char host[INET6_ADDRSTRLEN];
-    put(text, "[");
-    put(text, inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host)));
+    ouro__text_put(text, "[");
+    ouro__text_put(text, inet_ntop(AF_INET6, &in6->sin6_addr, host, sizeof(host)));
     if (in6->sin6_scope_id != 0) {
-        put(text, "%");
-        put_number(text, in6->sin6_scope_id);
+        ouro__text_put(text, "%");
+        ouro__text_put_number(text, in6->sin6_scope_id);
     }
-    put(text, "]");
+    ouro__text_put(text, "]");
 }
 
-static void put_unix(struct text *text, const struct ouro_socket_addr *addr)
+static void put_unix(struct ouro__text *text, const struct ouro_socket_addr *addr)
 {
     struct sockaddr_un un = {.sun_family = AF_UNIX};
     size_t size = addr->length - UNIX_PATH_AT;
 
     memcpy(&un, addr->storage, addr->length);
-    put(text, unix_prefix);
+    ouro__text_put(text, unix_prefix);
     if (size == 0)
         return;
     if (un.sun_path[0] != '\0') {
         if (un.sun_path[0] == '@') /* a file of that name, not an abstract one */
-            put(text, "./");
-        put_bytes(text, un.sun_path, strnlen(un.sun_path, size));
+            ouro__text_put(text, "./");
+        ouro__text_put_bytes(text, un.sun_path, strnlen(un.sun_path, size));
         return;
     }
     for (size_t i = 0; i < size; i++) /* as ss(8) shows it: every zero byte as '@' */
-        put_bytes(text, un.sun_path[i] == '\0' ? "@" : &un.sun_path[i], 1);
+        ouro__text_put_bytes(text, un.sun_path[i] == '\0' ? "@" : &un.sun_path[i], 1);
 }
 
 const char *ouro_socket_addr_format(const struct ouro_socket_addr *addr, char *buffer,
@@ -236,17 +205,16 @@ const char *ouro_socket_addr_format(const struct ouro_socket_addr *addr, char *b
 
     if (buffer == NULL || size_bytes == 0)
         return "";
-    struct text text = {.at = buffer, .room = size_bytes - 1};
-    *buffer = '\0';
+    struct ouro__text text = ouro__text_in(buffer, size_bytes);
     if (!ouro__socket_addr_is_valid(addr)) {
-        put(&text, "family 0");
+        ouro__text_put(&text, "family 0");
         return buffer;
     }
     switch (ouro_socket_addr_family(addr)) {
     case AF_INET: {
         struct sockaddr_in in;
         memcpy(&in, addr->storage, sizeof(in));
-        put(&text, inet_ntop(AF_INET, &in.sin_addr, host, sizeof(host)));
+        ouro__text_put(&text, inet_ntop(AF_INET, &in.sin_addr, host, sizeof(host)));
         break;
     }
     case AF_INET6: {
@@ -259,11 +227,11 @@ const char *ouro_socket_addr_format(const struct ouro_socket_addr *addr, char *b
         put_unix(&text, addr);
         return buffer;
     default:
-        put(&text, "family ");
-        put_number(&text, (uint32_t)ouro_socket_addr_family(addr));
+        ouro__text_put(&text, "family ");
+        ouro__text_put_number(&text, (uint32_t)ouro_socket_addr_family(addr));
         return buffer;
     }
-    put(&text, ":");
-    put_number(&text, ouro_socket_addr_port(addr));
+    ouro__text_put(&text, ":");
+    ouro__text_put_number(&text, ouro_socket_addr_port(addr));
     return buffer;
 }

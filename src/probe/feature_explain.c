@@ -22,6 +22,8 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#include "base/text.h"
+
 /* Reads the start of a small file: its length, or -errno. */
 static ssize_t read_small_file(const char *path, char *buffer, size_t size)
 {
@@ -65,40 +67,14 @@ void ouro__feature_read_system(struct ouro__feature_report *report)
         report->memlock_limit_bytes = (uint64_t)limit.rlim_cur;
 }
 
-struct line {
-    char *text;
-    size_t size;
-    size_t used;
-};
-
-static void put(struct line *line, const char *text)
-{
-    while (*text != '\0' && line->used + 1 < line->size)
-        line->text[line->used++] = *text++;
-    if (line->size > 0)
-        line->text[line->used] = '\0';
-}
-
-static void put_number(struct line *line, uint64_t number)
-{
-    char digits[24];
-    size_t at = sizeof(digits) - 1;
-    digits[at] = '\0';
-    do {
-        digits[--at] = (char)('0' + number % 10);
-        number /= 10;
-    } while (number != 0);
-    put(line, digits + at);
-}
-
-static void put_error(struct line *line, int error)
+static void put_error(struct ouro__text *line, int error)
 {
     const char *name = strerrorname_np(-error);
     if (name != NULL)
-        put(line, name);
+        ouro__text_put(line, name);
     else {
-        put(line, "error ");
-        put_number(line, (uint64_t) - (int64_t)error);
+        ouro__text_put(line, "error ");
+        ouro__text_put_number(line, (uint64_t) - (int64_t)error);
     }
 }
 
@@ -121,27 +97,27 @@ static const char *refused_call(enum ouro__feature_stage stage)
     return "a test of io_uring";
 }
 
-static void explain_missing(const struct ouro__feature_report *report, struct line *why,
-                            struct line *change)
+static void explain_missing(const struct ouro__feature_report *report, struct ouro__text *why,
+                            struct ouro__text *change)
 {
     const uint64_t missing = ouro__feature_required_bits() & ~report->present;
     const char *newest = "0";
-    put(why, "this kernel (");
-    put(why, report->kernel_release);
-    put(why, ") lacks ");
+    ouro__text_put(why, "this kernel (");
+    ouro__text_put(why, report->kernel_release);
+    ouro__text_put(why, ") lacks ");
     bool first = true;
     for (int i = 0; i < OURO__FEATURE_COUNT; i++) {
         if ((missing & OURO__FEATURE_BIT(i)) == 0)
             continue;
-        put(why, first ? "" : ", ");
-        put(why, ouro__feature_table[i].name);
+        ouro__text_put(why, first ? "" : ", ");
+        ouro__text_put(why, ouro__feature_table[i].name);
         first = false;
         if (strverscmp(ouro__feature_table[i].since, newest) > 0)
             newest = ouro__feature_table[i].since;
     }
-    put(change, "run Linux ");
-    put(change, newest);
-    put(change, " or later");
+    ouro__text_put(change, "run Linux ");
+    ouro__text_put(change, newest);
+    ouro__text_put(change, " or later");
 }
 
 static bool is_refusal(int error)
@@ -150,54 +126,58 @@ static bool is_refusal(int error)
            error == -EINVAL;
 }
 
-static void explain_refusal(const struct ouro__feature_report *report, struct line *why,
-                            struct line *change)
+static void explain_refusal(const struct ouro__feature_report *report, struct ouro__text *why,
+                            struct ouro__text *change)
 {
-    put(why, refused_call(report->stage));
-    put(why, report->stage == OURO__FEATURE_STAGE_TEST ? " ended with " : " was refused with ");
+    ouro__text_put(why, refused_call(report->stage));
+    ouro__text_put(why, report->stage == OURO__FEATURE_STAGE_TEST ? " ended with "
+                                                                  : " was refused with ");
     put_error(why, report->error);
     const int sysctl = report->sysctl_io_uring_disabled;
     if (report->stage == OURO__FEATURE_STAGE_SETUP && report->error == -EPERM && sysctl > 0) {
-        put(why, sysctl == 1 ? ": kernel.io_uring_disabled is 1 (privileged processes only)"
-                             : ": kernel.io_uring_disabled is 2 (for everybody)");
-        put(change, "as root: sysctl kernel.io_uring_disabled=0");
+        ouro__text_put(why, sysctl == 1
+                                ? ": kernel.io_uring_disabled is 1 (privileged processes only)"
+                                : ": kernel.io_uring_disabled is 2 (for everybody)");
+        ouro__text_put(change, "as root: sysctl kernel.io_uring_disabled=0");
         if (sysctl == 1)
-            put(change, ", or put this user in the group of kernel.io_uring_group");
+            ouro__text_put(change, ", or put this user in the group of kernel.io_uring_group");
     } else if (report->error == -ENOMEM && report->memlock_limit_bytes != UINT64_MAX) {
-        put(why, ": no memory, of which ");
-        put_number(why, report->memlock_limit_bytes / 1024);
-        put(why, " KiB may be locked");
-        put(change, "raise RLIMIT_MEMLOCK (ulimit -l, LimitMEMLOCK=) or the memory limit of the "
-                    "control group");
+        ouro__text_put(why, ": no memory, of which ");
+        ouro__text_put_number(why, report->memlock_limit_bytes / 1024);
+        ouro__text_put(why, " KiB may be locked");
+        ouro__text_put(change,
+                       "raise RLIMIT_MEMLOCK (ulimit -l, LimitMEMLOCK=) or the memory limit of the "
+                       "control group");
     } else if (report->error == -ENOMEM) {
-        put(why, ": no memory");
-        put(change, "raise the memory limit of the control group");
+        ouro__text_put(why, ": no memory");
+        ouro__text_put(change, "raise the memory limit of the control group");
     } else if (report->error == -EMFILE || report->error == -ENFILE) {
-        put(why, ": no descriptor left");
-        put(change, report->error == -EMFILE ? "raise RLIMIT_NOFILE (ulimit -n, LimitNOFILE=)"
-                                             : "as root: raise the sysctl fs.file-max");
+        ouro__text_put(why, ": no descriptor left");
+        ouro__text_put(change, report->error == -EMFILE
+                                   ? "raise RLIMIT_NOFILE (ulimit -n, LimitNOFILE=)"
+                                   : "as root: raise the sysctl fs.file-max");
     } else if (!is_refusal(report->error)) {
-        put(change, "try again when the machine is less busy");
+        ouro__text_put(change, "try again when the machine is less busy");
     } else if (report->seccomp_mode == 2) {
-        put(why, ", and this process runs under a seccomp filter");
-        put(change, "allow io_uring_setup, io_uring_enter and io_uring_register in the sandbox's "
+        ouro__text_put(why, ", and this process runs under a seccomp filter");
+        ouro__text_put(
+            change, "allow io_uring_setup, io_uring_enter and io_uring_register in the sandbox's "
                     "seccomp profile");
     } else if (report->error == -ENOSYS) {
-        put(why, ": this kernel has no io_uring");
-        put(change, "run a kernel built with CONFIG_IO_URING");
+        ouro__text_put(why, ": this kernel has no io_uring");
+        ouro__text_put(change, "run a kernel built with CONFIG_IO_URING");
     } else {
-        put(change, "ask the security module (SELinux, AppArmor, Landlock) of this machine, "
-                    "class io_uring");
+        ouro__text_put(change,
+                       "ask the security module (SELinux, AppArmor, Landlock) of this machine, "
+                       "class io_uring");
     }
 }
 
 void ouro__feature_explain(const struct ouro__feature_report *report, char *why, size_t why_size,
                            char *change, size_t change_size)
 {
-    struct line why_line = {.text = why, .size = why_size};
-    struct line change_line = {.text = change, .size = change_size};
-    put(&why_line, "");
-    put(&change_line, "");
+    struct ouro__text why_line = ouro__text_in(why, why_size);
+    struct ouro__text change_line = ouro__text_in(change, change_size);
     if (report->error == 0)
         return;
     if (report->stage == OURO__FEATURE_STAGE_TIER)

@@ -9,6 +9,7 @@
  */
 #include "base/clock.h"
 #include "base/fork.h"
+#include "base/text.h"
 #include "registry/driver.h"
 #include "registry/readiness.h"
 
@@ -39,51 +40,26 @@ const char *ouro_trace_kind_name(enum ouro_trace_kind kind)
     return index < OURO__ARRAY_LEN(names) && names[index] != NULL ? names[index] : "?";
 }
 
-struct text {
-    char *at;
-    char *end; /* the terminator's last place */
-};
-
-static void put(struct text *text, const char *piece)
-{
-    while (*piece != '\0' && text->at < text->end)
-        *text->at++ = *piece++;
-    *text->at = '\0';
-}
-
-static void put_number(struct text *text, uint64_t number)
-{
-    char digits[24];
-    char *at = digits + sizeof(digits) - 1;
-    *at = '\0';
-    do {
-        *--at = (char)('0' + number % 10);
-        number /= 10;
-    } while (number != 0);
-    put(text, at);
-}
-
 void ouro_trace_format_readiness(uint64_t word, char *buffer, size_t size_bytes)
 {
     static const char *const names[] = {"readable",     "writable", "read-closed",
                                         "write-closed", "priority", "error"};
     if (buffer == NULL || size_bytes == 0)
         return;
-    struct text text = {.at = buffer, .end = buffer + size_bytes - 1};
-    *buffer = '\0';
+    struct ouro__text text = ouro__text_in(buffer, size_bytes);
     for (unsigned bit = 0; bit < OURO__ARRAY_LEN(names); bit++) {
         if ((word >> bit & 1) == 0)
             continue;
-        if (text.at != buffer)
-            put(&text, "|");
-        put(&text, names[bit]);
+        if (text.length > 0)
+            ouro__text_put(&text, "|");
+        ouro__text_put(&text, names[bit]);
     }
-    if (text.at == buffer)
-        put(&text, "-");
+    if (text.length == 0)
+        ouro__text_put(&text, "-");
     if (ouro__readiness_is_shutdown(word))
-        put(&text, "|shutdown");
-    put(&text, " r");
-    put_number(&text, word >> OURO__READ_TICK_SHIFT & OURO__TICK_MASK);
-    put(&text, " w");
-    put_number(&text, word >> OURO__WRITE_TICK_SHIFT & OURO__TICK_MASK);
+        ouro__text_put(&text, "|shutdown");
+    ouro__text_put(&text, " r");
+    ouro__text_put_number(&text, word >> OURO__READ_TICK_SHIFT & OURO__TICK_MASK);
+    ouro__text_put(&text, " w");
+    ouro__text_put_number(&text, word >> OURO__WRITE_TICK_SHIFT & OURO__TICK_MASK);
 }

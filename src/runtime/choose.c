@@ -10,6 +10,7 @@
 #include "runtime/choose.h"
 
 #include "base/fork.h"
+#include "base/text.h"
 #include "epoll/epoll.h"
 #include "probe/feature.h"
 #include "probe/quirk.h"
@@ -20,8 +21,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <stdio.h>
-#include <string.h>
 
 /*
  * Looks at what a runtime uses of the kernel.  Only what lasts is kept: a refusal can be lifted and
@@ -58,13 +57,6 @@ static bool is_shortage(int rc)
            rc == -EBUSY || rc == -ETIME;
 }
 
-static void say(char *reason, size_t size, const char *text)
-{
-    size_t length = strnlen(text, size - 1);
-    memcpy(reason, text, length);
-    reason[length] = '\0';
-}
-
 static void choose_epoll(struct ouro__choice *choice)
 {
     choice->ops = &ouro__epoll_ops;
@@ -81,8 +73,9 @@ bool ouro__choose_again(const struct ouro_runtime_config *config, struct ouro__c
         failure == -EAGAIN)
         return false;
     choose_epoll(choice);
-    (void)snprintf(choice->reason, sizeof(choice->reason), "a start on io_uring failed with %s",
-                   ouro_err_name(failure));
+    struct ouro__text reason = ouro__text_in(choice->reason, sizeof(choice->reason));
+    ouro__text_put(&reason, "a start on io_uring failed with ");
+    ouro__text_put(&reason, ouro_err_name(failure));
     return true;
 }
 
@@ -93,14 +86,15 @@ int ouro__choose_driver(const struct ouro_runtime_config *config, struct ouro__c
         .kind = OURO_DRIVER_NONE,
         .use_madv_guard = (config->feature_mask & guard) == 0,
     };
+    struct ouro__text reason = ouro__text_in(choice.reason, sizeof(choice.reason));
     if ((config->flags & OURO_RUNTIME_F_NO_IO) != 0) {
-        say(choice.reason, sizeof(choice.reason), "the runtime was made without I/O");
+        ouro__text_put(&reason, "the runtime was made without I/O");
         *out_choice = choice;
         return 0;
     }
     choose_epoll(&choice);
     if (config->driver == OURO_DRIVER_EPOLL) {
-        say(choice.reason, sizeof(choice.reason), "epoll was asked for");
+        ouro__text_put(&reason, "epoll was asked for");
         *out_choice = choice;
         return 0;
     }
@@ -115,7 +109,7 @@ int ouro__choose_driver(const struct ouro_runtime_config *config, struct ouro__c
     } else if (config->driver == OURO_DRIVER_URING) {
         return is_shortage(rc) ? rc : -OURO_ENODRIVER;
     } else if (masked) {
-        say(choice.reason, sizeof(choice.reason), "a feature that io_uring needs is masked");
+        ouro__text_put(&reason, "a feature that io_uring needs is masked");
     } else {
         ouro__feature_explain(&report, choice.reason, sizeof(choice.reason), NULL, 0);
     }
