@@ -93,3 +93,16 @@ def test_table_fits_a_terminal(ktest):
     assert max(len(row) for row in rows) <= 80, max(rows, key=len)
     assert "\033" not in done.stdout, "colours although nobody looks"
     equal(done.stderr, "", "progress although nobody looks")
+
+
+def test_a_report_that_cannot_be_written(ktest):
+    """Whatever is printed: on a full disk the exit status is 1, and one line says why."""
+    for args in (["--help"], ["--version"], ["--list"], ["--explain", "connect.refused"],
+                 *([*CHOSEN, *format] for format in ([], ["--json"], ["--tap"]))):
+        with open("/dev/full", "wb") as full:
+            argv = [ktest.path, *args]
+            done = subprocess.run(argv, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        equal(done.returncode, 1, " ".join(args))
+        equal(done.stderr.count("cannot be written"), 1, done.stderr)
+    known = ktest.run("-q", "-o", "wait.timeout", "--known", "/proc/self/mem")
+    equal(known.returncode in (2, 77), True, "a list that cannot be read")

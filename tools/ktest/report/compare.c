@@ -143,6 +143,10 @@ int kt_known_apply(struct kt_suite *suite, const char *given)
         else
             apply(suite, pattern, verdict_set(verdicts), reason);
     }
+    if (rc == 0 && ferror(in)) {
+        rc = -EIO;
+        fprintf(stderr, "ouro-ktest: %s: %s\n", path, strerror(-rc));
+    }
     (void)fclose(in);
     return rc;
 }
@@ -245,6 +249,7 @@ int kt_baseline_compare(const struct kt_suite *suite, const char *path, FILE *ou
     }
     if (changes == 0)
         fprintf(out, "  no verdict changed\n");
+    const bool unread = ferror(in) != 0;
     (void)fclose(in);
-    return 0;
+    return unread ? -EIO : 0;
 }
