@@ -105,6 +105,17 @@ def test_interrupted(ouro):
         equal((result["interrupted"], result["connected"], result["failed"]), (True, 0, 0))
 
 
+def test_what_came_ignored_stays_ignored(ouro):
+    """SIGINT under nohup or in the background of a script: only SIGTERM ends the storm."""
+    with unanswered_address() as address:
+        with ouro.start("connect", "--count", "1000", "--json", address, preexec_fn=lambda:
+                        signal.signal(signal.SIGINT, signal.SIG_IGN)) as process:
+            port = int(address.rsplit(":", 1)[1])
+            until("connects are under way", lambda: sockets_to_port(port))
+            process.send_signal(signal.SIGINT)
+            equal(ended(process, signal.SIGTERM), 128 + signal.SIGTERM)
+
+
 def test_progress_on_a_terminal(ouro):
     main, terminal = pty.openpty()
     try:

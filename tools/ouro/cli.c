@@ -148,7 +148,7 @@ const char *cli_format_duration(int64_t duration_ns, char *buffer, size_t size_b
     return buffer;
 }
 
-/* Why no runtime could be made; a driver that was demanded has a reason worth a second line. */
+/* Says why no runtime could be made, and what to change where io_uring was demanded. */
 static void explain_no_runtime(int rc)
 {
     output_error("cannot start: %s (%s)", ouro_strerror(rc), ouro_err_name(rc));

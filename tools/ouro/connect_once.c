@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One connection: made, reported, used for a relay if one was asked for, closed.
+ * One connection: made, reported, relayed if that was asked for, closed.
  *
  * stdout gets the result alone (`created stream`, or a JSON object).  With a relay stdout gets the
  * peer's data, and the result is a message on stderr: a stderr that takes no messages does not stop

@@ -2,9 +2,9 @@
 /*
  * Output: results on stdout, messages on stderr, and what to do when they cannot be written.
  *
- * A result that is lost is a failure: a full disk, or a closed stdout, must not end in exit status
- * 0.  Some results are printed by argp, which calls exit() itself (--help, --version), so the last
- * check runs at exit and changes the status there.
+ * A result that is lost is a failure: with a full disk or a closed stdout the exit status must not
+ * be 0.  argp prints some results and calls exit() itself (--help, --version), so the last check
+ * runs at exit and changes the status there.
  *
  * A message is different.  A command that relays or serves goes on when nobody takes its messages:
  * after output_never_wait() they are dropped then.  stderr is often shared with the shell, so

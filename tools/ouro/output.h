@@ -33,15 +33,15 @@ bool output_message(const char *text);
 bool output_offer(const char *text);
 
 /*
- * From now on nothing that happens to stderr stops the command: a message that stderr does not take
- * at once is dropped, and writing to a pipe that nobody reads is no signal (SIGPIPE is ignored).
- * For a command whose work is something else than its messages.
+ * From now on stderr cannot stop the command: a message that stderr does not take at once is
+ * dropped, and SIGPIPE is ignored, so that a pipe that nobody reads gives an error.  For a command
+ * whose work is not its messages.
  */
 void output_never_wait(void);
 
 /*
- * Says that a result cannot be written, and why (an errno, 0: not known).  Only the first time: one
- * loss is often noticed twice.
+ * Says that a result cannot be written, and why (an errno, 0: not known).  Says it once, however
+ * often it is called.
  */
 void output_lost(int error);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * `ouro probe`: what a runtime would run on here, and why.
+ * `ouro probe`: which driver a runtime would use on this system, and why.
  *
  * Everything shown comes from the library's own probe, by which a runtime decides; this file only
  * lays it out.
@@ -34,7 +34,7 @@ static const char *quirk_state(const struct ouro_probe_item *item)
     return item->used ? "wrong, avoided" : "wrong, no matter";
 }
 
-/* Columns as wide as their widest text; the sentences stand last, where width does not matter. */
+/* Each column is as wide as its widest text; the sentences are last, since they vary most. */
 static void print_items(const struct ouro_probe *probe, item_function *get,
                         const char *(*state)(const struct ouro_probe_item *item),
                         const char *before_why)

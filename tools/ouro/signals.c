@@ -2,9 +2,9 @@
 /*
  * Signals: SIGINT and SIGTERM through a signalfd that is registered with the runtime.
  *
- * A handler may do next to nothing, and there is no wait that it would end for certain.  A blocked
- * signal read from a descriptor is an event like any other, and the task that waits for it may
- * cancel, close and print as it likes.
+ * A signal handler may call very little, and does not end every wait.  A blocked signal that is
+ * read from a descriptor is an event like any other: the task that waits for it may cancel, close
+ * and print.
  *
  * A signal that was ignored when the program began (nohup, a script's background job) stays
  * ignored: it is not blocked and not read, since the kernel queues blocked signals even when they
@@ -58,8 +58,14 @@ static void *take_signals(void *arg)
 void signals_unblock(void)
 {
     pthread_t thread;
-    if (pthread_create(&thread, NULL, take_signals, NULL) == 0)
-        (void)pthread_detach(thread);
+    if (pthread_create(&thread, NULL, take_signals, NULL) == 0) {
+        (void)pthread_detach(thread); /* it ends with the process */
+        return;
+    }
+    /* No thread: this one takes them, while it does not wait. */
+    sigset_t set;
+    ending_signals(&set);
+    (void)pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
 
 static ssize_t read_signal(int fd, void *arg)

@@ -2,8 +2,8 @@
 /*
  * The result of a storm, as a table or as JSON.
  *
- * The rate counts connections that came about.  CPU time is that of the whole process divided by
- * all attempts that ended, so starting up is in it, and failures do not make the rest look cheap.
+ * The rate counts connections that were made.  CPU time for a connect is the CPU time of the whole
+ * process, its start included, divided by the number of connects that ended, failed ones included.
  *
  * Owns:    nothing.
  * Threads: one at a time.
