@@ -26,6 +26,7 @@
 #include "task/park.h"
 
 #include <ouro/error.h>
+#include <ouro/runtime.h>
 
 #include <errno.h>
 
@@ -56,9 +57,13 @@ static void send_reply(struct remote *remote)
 {
     struct ouro__context *context = remote->context;
     if (context->worker != NULL) {
+        /* The waiter's runtime may be another one.  With the reply it may end, and be freed before
+         * the call that sent the reply has returned. */
+        struct ouro_handle *handle = ouro_handle_ref(context->handle);
         remote->reply.run = reply_arrived;
         bool sent = ouro__driver_send(&context->worker->io.handle, &remote->reply);
         OURO__ASSERT(sent); /* a worker does not end while somebody waits on it */
+        ouro_handle_unref(handle);
         return;
     }
     _Atomic uint32_t *word = &remote->has_reply;

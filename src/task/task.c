@@ -271,6 +271,22 @@ void ouro__task_put_stack(struct ouro_task *task)
     ouro__mutex_unlock(&shared->lock);
 }
 
+/*
+ * Sends what is not part of a spawn.  The message may be the last that the worker's runtime waits
+ * for, so that it ends, and is freed, before the call that sent it has returned.  A caller inside
+ * the runtime keeps it alive; for any other this does.
+ */
+static bool send_message(struct ouro__worker *worker, struct ouro__inbox_node *node)
+{
+    struct ouro__context *caller = ouro__context_current();
+    struct ouro_handle *kept = NULL;
+    if (caller == NULL || caller->handle != worker->handle)
+        kept = ouro_handle_ref(worker->handle);
+    bool sent = ouro__driver_send(&worker->io.handle, node);
+    ouro_handle_unref(kept);
+    return sent;
+}
+
 static void put_stack_message(struct ouro__inbox_node *node)
 {
     ouro__task_put_stack(OURO__CONTAINER_OF(node, struct ouro_task, message));
@@ -309,7 +325,7 @@ void ouro__task_release(struct ouro_task *task)
         return;
     }
     task->message.run = release_message;
-    (void)ouro__driver_send(&worker->io.handle, &task->message);
+    (void)send_message(worker, &task->message);
 }
 
 void ouro__task_end(struct ouro_task *task)
@@ -383,7 +399,7 @@ int ouro_task_cancel(struct ouro_task *task)
     task->cancel_message.run = cancel_message;
     if (ouro__worker_is_here(worker))
         cancel_message(&task->cancel_message);
-    else if (!ouro__driver_send(&worker->io.handle, &task->cancel_message))
+    else if (!send_message(worker, &task->cancel_message))
         ouro__store(&task->cancel, OURO__TASK_CANCEL_ARRIVED, memory_order_release);
     return 0;
 }

@@ -10,9 +10,6 @@ import re
 
 from lint import Lint, code_only, line_of
 
-# Circles that stand today.  None may grow, and an entry whose circle has gone must be taken out.
-KNOWN = []
-
 
 def module_of(path):
     return os.path.splitext(path)[0]
@@ -61,20 +58,12 @@ def circles(includes):
 def main():
     lint = Lint("circles")
     includes = read_includes(lint)
-    found = circles(includes)
-    for circle in found:
-        if any(circle <= known for known in KNOWN):
-            continue
+    for circle in circles(includes):
         for module in sorted(circle):
             for other in sorted(set(includes[module]) & circle):
                 path, line = includes[module][other]
                 lint.report(path, line, f"{module} and {other} include each other in a circle; "
                             "move what both need down, or hand it over as an argument or a table")
-    for known in KNOWN:
-        here = known <= set(includes)
-        if here and not any(circle <= known for circle in found):
-            lint.report("tests/lint/circles.py", 1, "this circle in KNOWN has gone; take it out: "
-                        + ", ".join(sorted(known)))
     lint.finish()
 
 

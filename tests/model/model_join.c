@@ -53,6 +53,17 @@ bool ouro__driver_send(struct ouro__driver_handle *handle, struct ouro__inbox_no
     return ouro__inbox_push(&handle->inbox, node);
 }
 
+struct ouro_handle *ouro_handle_ref(struct ouro_handle *handle)
+{
+    MODEL_CHECK(handle == &runtime);
+    return handle;
+}
+
+void ouro_handle_unref(struct ouro_handle *handle)
+{
+    MODEL_CHECK(handle == NULL || handle == &runtime);
+}
+
 void ouro__stack_put(struct ouro__stack_pool *pool, void *header)
 {
     MODEL_CHECK(pool == &spawner.stacks && header == &task && released++ == 0);
@@ -193,6 +204,7 @@ static void begin(void)
     spawner.io.handle.owner = ouro__thread_identity();
     ouro__list_init(&home.contexts);
     home.kind = &ouro__task_kind;
+    home.handle = &runtime;
     home.live = 1;
     task.context.handle = &runtime;
     task.context.worker = &home;

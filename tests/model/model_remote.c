@@ -31,13 +31,18 @@ static bool deadline_passed;
 static bool returned;
 static unsigned completions;
 static unsigned submits, cancels;
+static unsigned held; /* references to the waiter's runtime */
 
 _Thread_local struct ouro__context *ouro__context_of_thread;
 
 /* The driver's thread, as far as remote.c sees it. */
 bool ouro__driver_send(struct ouro__driver_handle *handle, struct ouro__inbox_node *node)
 {
-    return ouro__inbox_push(&handle->inbox, node);
+    bool sent = ouro__inbox_push(&handle->inbox, node);
+    ouro__model_point();
+    /* With the reply the waiter's runtime may end: the unpark that follows needs it still. */
+    MODEL_CHECK(handle != &home.io.handle || held > 0);
+    return sent;
 }
 
 void ouro__driver_submit(struct ouro__driver *to, struct ouro__op *op)
@@ -62,6 +67,18 @@ void ouro__trace_emit(const struct ouro__driver_handle *handle, struct ouro_trac
 }
 
 /* The waiter's. */
+struct ouro_handle *ouro_handle_ref(struct ouro_handle *handle)
+{
+    MODEL_CHECK(handle == &runtime && !returned);
+    held++;
+    return handle;
+}
+
+void ouro_handle_unref(struct ouro_handle *handle)
+{
+    MODEL_CHECK(handle == NULL || (handle == &runtime && held-- > 0));
+}
+
 int ouro__context_tell_interruption(struct ouro__context *asking)
 {
     (void)asking;
@@ -142,6 +159,7 @@ static void begin(void)
     completions = 0;
     submits = 0;
     cancels = 0;
+    held = 0;
 }
 
 static void begin_on_worker(void)
@@ -233,7 +251,7 @@ static void pass_deadline(void)
 
 static void all_home(void)
 {
-    MODEL_CHECK(returned && inflight == NULL);
+    MODEL_CHECK(returned && inflight == NULL && held == 0);
     MODEL_CHECK(ouro__inbox_is_empty(&there.inbox) && ouro__inbox_is_empty(&home.io.handle.inbox));
 }
 

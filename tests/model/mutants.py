@@ -202,6 +202,8 @@ MUTANTS = {
             "task/remote.c",
             "            request_cancel(remote->op);\n            continue;",
             "            request_cancel(remote->op);\n            return;"),
+        "the_waiters_runtime_is_not_kept": (
+            "task/remote.c", "ouro_handle_ref(context->handle);", "NULL;"),
         "a_closed_driver_is_waited_for": (
             "task/remote.c",
             "    op->finished = true;\n"
