@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Connect: which way a list of addresses is gone.
+ * Connect: chooses how to try a list of addresses.
  *
  *   one address, or "sequential"     in the caller, one after the other
  *   a runtime without time           the same, in RFC 8305's order: there is no stagger to wait for
@@ -18,9 +18,11 @@
 #include "task/handle.h"
 #include "task/task.h"
 
+#include <ouro/group.h>
+
 #include <errno.h>
 
-/* Nobody asks how long it took: then the clock is not read, which a short connect can tell. */
+/* No report wanted: skip the clock, whose cost shows in a short connect. */
 static int64_t now_ns_for_report(const struct ouro_tcp_connect_options *options)
 {
     return options->attempts != NULL ? ouro__clock_now_ns() : 0;
@@ -74,7 +76,7 @@ static int race_main(void *arg)
     return ouro__connect_race(connect);
 }
 
-/* After an interruption of the caller: what it did to the task is what it did to the attempts. */
+/* Reports the caller's interruption for the attempts that it cancelled. */
 static void rename_cancelled(struct ouro__connect *connect, int reason)
 {
     const struct ouro_tcp_connect_options *options = connect->options;
@@ -84,29 +86,22 @@ static void rename_cancelled(struct ouro__connect *connect, int reason)
     }
 }
 
-/* A plain thread has no worker whose tasks could race: one of the runtime's runs it instead. */
+/* A plain thread has no worker whose tasks could race: a task of the runtime runs the race. */
 static int race_elsewhere(struct ouro__connect *connect)
 {
-    struct ouro__context *context = connect->context;
-    struct ouro_handle *handle = context->handle;
     struct ouro_task_options options = OURO_TASK_OPTIONS_INIT;
     options.name = "connect race";
-    struct ouro_task *task = NULL;
-    int result = 0;
-    int rc = ouro__task_new(handle, ouro__handle_next_worker(handle), &options, race_main, connect,
-                            true, &task);
+    struct ouro_group group;
+    int rc = ouro_group_begin(&group, 0);
     if (rc < 0)
         return rc;
-    int interrupted = ouro_task_join(task, &result);
-    if (interrupted < 0) {
-        (void)ouro_task_cancel(task);
-        ouro__task_join_uninterruptible(task, &result);
-    }
-    if (interrupted < 0 && connect->stream == NULL) {
-        rename_cancelled(connect, interrupted);
-        result = interrupted;
-    }
-    return result;
+    rc = ouro_group_spawn(&group, &options, race_main, connect);
+    int end_rc = ouro_group_end(&group);
+    if (rc < 0)
+        return rc;
+    if (end_rc < 0 && connect->stream == NULL)
+        rename_cancelled(connect, end_rc);
+    return end_rc;
 }
 
 int ouro__connect(struct ouro__context *context, const struct ouro_socket_addr *list, size_t count,

@@ -1,27 +1,28 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The race of RFC 8305 ("Happy Eyeballs"): the addresses start one after the other, each with a
- * head start on the next, and the first to connect wins.
+ * Connect race: RFC 8305 ("Happy Eyeballs").  The addresses are tried one after the other, each
+ * with a head start on the next, and the first to connect wins.
  *
  * Each attempt is a task of its own on the caller's worker, so all of this runs on one thread and
  * needs no lock.  The next attempt starts when the head start of the last one is over, or at once
  * when that one has failed.  When one has won, or the caller is interrupted, the others are
- * cancelled and joined; nothing interrupts that, since what they use is the caller's.
+ * cancelled.  The attempts are a group: what they use is the caller's, and its end waits for them.
  *
- * When no task can be made (out of memory, or tasks_max is reached) it is tried again a head start
- * later; and when no attempt is under way the caller makes the next one itself.
+ * When no task can be made (out of memory, or tasks_max is reached), it is tried again a head start
+ * later.  When no attempt is under way then, the caller makes the next one itself.
  *
  * Owns:    the racers, until the call returns.
  * Threads: one worker's.
- * Always:  all racers have been joined at the end; at most one stream is left, the winner's.
+ * Always:  all racers have ended at the end; at most one stream is left, the winner's.
  * Tests:   tests/net/test_happy_eyeballs.c
  */
 #include "net/connect.h"
 
 #include "base/alloc.h"
 #include "net/address_order.h"
-#include "task/task.h"
-#include "task/worker.h"
+#include "task/wait.h"
+
+#include <ouro/group.h>
 
 #include <errno.h>
 
@@ -32,18 +33,17 @@ struct race;
 struct racer {
     struct race *race;
     struct ouro__connect_target target;
-    struct ouro_task *task; /* NULL: the caller runs it */
-    bool has_ended;
 };
 
 struct race {
     struct ouro__connect *connect;
+    struct ouro_group group;
     struct ouro__address_order order;
     struct ouro__timer timer; /* of the head start */
     int64_t stagger_ns;
     size_t running;
     bool head_start_over;
-    int reason; /* the caller was interrupted */
+    int reason; /* how the caller was interrupted; 0: it was not */
     struct racer racer[];
 };
 
@@ -54,7 +54,7 @@ static void head_start_over(struct ouro__timer *timer)
     ouro__context_wake_here(race->connect->context);
 }
 
-/* What goes into the report for an attempt that was made to stop. */
+/* Attempts that the caller's interruption cancelled are reported with the interruption. */
 static int error_to_report(const struct race *race, int error)
 {
     return error == -ECANCELED && race->reason != 0 ? race->reason : error;
@@ -78,7 +78,6 @@ static int racer_main(void *arg)
     }
     ouro__connect_report(connect, racer->target.number - 1, racer->target.addr,
                          error_to_report(race, rc), start_ns);
-    racer->has_ended = true;
     race->running--;
     if (rc < 0 && racer->target.number == connect->made)
         race->head_start_over = true;
@@ -105,14 +104,13 @@ static void set_head_start(struct race *race)
 static void start_next(struct race *race)
 {
     struct ouro__connect *connect = race->connect;
-    struct ouro__context *context = connect->context;
     struct racer *racer = &race->racer[connect->made];
     struct ouro_task_options options = OURO_TASK_OPTIONS_INIT;
     options.name = "connect";
-    int rc = ouro__task_new(context->handle, context->worker, &options, racer_main, racer, true,
-                            &racer->task);
+    options.worker = OURO_WORKER_CURRENT;
+    int rc = ouro_group_spawn(&race->group, &options, racer_main, racer);
     if (rc < 0 && race->running > 0) {
-        set_head_start(race); /* perhaps there is a task to be had later */
+        set_head_start(race); /* perhaps there is room for a task later */
         return;
     }
     racer->race = race;
@@ -154,41 +152,30 @@ static int run(struct race *race)
     }
 }
 
+/* The others are cancelled; they have ended when this returns. */
 static void stop(struct race *race)
 {
-    size_t made = race->connect->made;
     ouro__timer_unset(&race->connect->context->worker->timers, &race->timer);
-    for (size_t i = 0; i < made; i++) {
-        if (race->racer[i].task != NULL && !race->racer[i].has_ended)
-            (void)ouro_task_cancel(race->racer[i].task);
-    }
-    for (size_t i = 0; i < made; i++) {
-        if (race->racer[i].task != NULL)
-            ouro__task_join_uninterruptible(race->racer[i].task, NULL);
-    }
+    (void)ouro_group_cancel(&race->group); /* it cannot fail: the group has begun */
+    (void)ouro_group_end(&race->group);    /* the racers' errors are in connect->error */
 }
 
 int ouro__connect_race(struct ouro__connect *connect)
 {
     const struct ouro_tcp_connect_options *options = connect->options;
-    struct ouro_waker waker;
-    int rc = ouro__context_waker(connect->context, &waker);
-    if (rc < 0)
-        return rc;
     struct race *race = ouro__calloc(1, sizeof(*race) + connect->count * sizeof(race->racer[0]));
-    if (race == NULL) {
-        ouro_waker_drop(&waker);
+    if (race == NULL)
         return -ENOMEM;
+    int rc = ouro_group_begin(&race->group, OURO_GROUP_F_COLLECT_ALL);
+    if (rc == 0) {
+        race->connect = connect;
+        race->stagger_ns = options->stagger_ns > 0 ? options->stagger_ns : STAGGER_DEFAULT_NS;
+        ouro__timer_init(&race->timer, head_start_over);
+        ouro__address_order_init(&race->order, connect->list, connect->count, false);
+        rc = run(race);
+        race->reason = rc;
+        stop(race);
     }
-    race->connect = connect;
-    race->stagger_ns = options->stagger_ns > 0 ? options->stagger_ns : STAGGER_DEFAULT_NS;
-    ouro__timer_init(&race->timer, head_start_over);
-    ouro__address_order_init(&race->order, connect->list, connect->count, false);
-
-    rc = run(race);
-    race->reason = rc;
-    stop(race);
     ouro__free(race);
-    ouro_waker_drop(&waker); /* was held so that joining cannot fail */
     return rc;
 }

@@ -162,20 +162,6 @@ static int start(struct ouro_task *task)
     return rc;
 }
 
-int ouro__task_new(struct ouro_handle *handle, struct ouro__worker *worker,
-                   const struct ouro_task_options *options, ouro_task_function *function, void *arg,
-                   bool joinable, struct ouro_task **out_task)
-{
-    struct ouro_task *task = NULL;
-    uintptr_t joiner = joinable ? OURO__JOINER_NONE : OURO__JOINER_DETACHED;
-    int rc = make(handle, worker, options, function, arg, joiner, &task);
-    if (rc == 0)
-        rc = start(task);
-    if (rc == 0 && joinable)
-        *out_task = task;
-    return rc;
-}
-
 static int check_options(const struct ouro_task_options *options, struct ouro_handle *handle)
 {
     if (options == NULL)

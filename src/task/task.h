@@ -71,11 +71,6 @@ int ouro__task_start(struct ouro_task *task);
 /* On the thread that made it: releases a task that was not started. */
 void ouro__task_unmake(struct ouro_task *task);
 
-/* Makes a task on @worker and starts it.  Any thread. */
-int ouro__task_new(struct ouro_handle *handle, struct ouro__worker *worker,
-                   const struct ouro_task_options *options, ouro_task_function *function, void *arg,
-                   bool joinable, struct ouro_task **out_task);
-
 /* On the task's own stack, when its function has returned: wakes the context that waits in join, or
  * leaves the task in worker->ended when it was detached. */
 void ouro__task_end(struct ouro_task *task);
