@@ -288,6 +288,71 @@ MUTANTS = {
         "a_poll_that_meets_the_end_keeps_its_clone": (
             "task/join.c", "        ouro_waker_drop(&task->waker);\n", ""),
     },
+    "group": {
+        "the_end_looks_without_the_lock": (
+            "task/group.c",
+            "    ouro__mutex_lock(&group->lock);\n"
+            "    bool empty = ouro__list_is_empty(&group->tasks);\n"
+            "    group->is_awaited = !empty;\n    ouro__mutex_unlock(&group->lock);",
+            "    ouro__model_point();\n"
+            "    bool empty = ouro__list_is_empty(&group->tasks);\n"
+            "    group->is_awaited = !empty;"),
+        "the_end_does_not_say_that_it_waits": (
+            "task/group.c", "    group->is_awaited = !empty;\n", ""),
+        "the_last_task_wakes_without_a_reference": (
+            "task/group.c",
+            "        ouro__wake_ref_ref(waiter);\n    }", "    }"),
+        "every_task_wakes_but_the_last": (
+            "task/group.c",
+            "if (group->is_awaited && ouro__list_is_empty(&group->tasks)) {",
+            "if (group->is_awaited && !ouro__list_is_empty(&group->tasks)) {"),
+        "the_last_task_wakes_after_looking_at_the_group": (
+            "task/group.c",
+            "    ouro__mutex_unlock(&group->lock);\n    /* From here on",
+            "    ouro__mutex_unlock(&group->lock);\n    ouro__model_point();\n"
+            "    if (!ouro__list_is_empty(&group->tasks))\n        return;\n    /* From here on"),
+        "a_task_leaves_the_list_after_unlocking": (
+            "task/group.c",
+            "    ouro__mutex_lock(&group->lock);\n    ouro__list_remove(&task->group_link);",
+            "    ouro__list_remove(&task->group_link);\n    ouro__mutex_lock(&group->lock);"),
+        "a_spawn_ignores_the_cancellation": (
+            "task/group.c", "    rc = group->is_cancelled ? -ECANCELED : 0;", "    rc = 0;"),
+        "a_task_is_started_before_it_is_linked": (
+            "task/group.c",
+            "        ouro__list_push_back(&group->tasks, &task->group_link);\n"
+            "        rc = ouro__task_start(task);\n"
+            "        if (rc < 0)\n            ouro__list_remove(&task->group_link);",
+            "        ouro__mutex_unlock(&group->lock);\n"
+            "        rc = ouro__task_start(task);\n"
+            "        ouro__mutex_lock(&group->lock);\n"
+            "        if (rc == 0)\n"
+            "            ouro__list_push_back(&group->tasks, &task->group_link);"),
+        "a_task_that_did_not_start_stays_linked": (
+            "task/group.c",
+            "        if (rc < 0)\n            ouro__list_remove(&task->group_link);\n", ""),
+        "an_interruption_cancels_nothing": (
+            "task/group.c", "        (void)ouro_group_cancel(storage);\n", ""),
+        "an_interrupted_end_does_not_wait": (
+            "task/group.c",
+            "        ouro__wait_uninterruptible(context, is_empty, group);\n", ""),
+        "a_cancelled_task_has_failed": (
+            "task/group.c",
+            "bool was_asked_to = group->is_cancelled && result == -ECANCELED;",
+            "bool was_asked_to = false;"),
+        "the_last_failure_is_returned": (
+            "task/group.c", "if (result < 0 && group->failure == 0 && !was_asked_to) {",
+            "if (result < 0 && !was_asked_to) {"),
+        "collecting_cancels_too": (
+            "task/group.c",
+            "        if ((group->flags & OURO_GROUP_F_COLLECT_ALL) == 0)\n"
+            "            cancel_locked",
+            "        if (true)\n            cancel_locked"),
+        "a_failure_cancels_nothing": (
+            "task/group.c",
+            "        if ((group->flags & OURO_GROUP_F_COLLECT_ALL) == 0)\n"
+            "            cancel_locked",
+            "        if (false)\n            cancel_locked"),
+    },
 }
 
 
