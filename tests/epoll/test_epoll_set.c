@@ -4,6 +4,7 @@
  */
 #include "epoll/rig.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -232,6 +233,9 @@ OURO_TEST_EPOLL(table_grows_with_the_numbers)
     struct ouro__registration third = rig_register(&rig, high, OURO_READABLE);
     ck_assert(wakes(&rig, &second, other));
     ck_assert(wakes(&rig, &third, high));
+    /* The table still knows whose the low number is. */
+    struct ouro__registration again = {NULL};
+    ck_assert_int_eq(ouro__registration_new(&rig.handle, low, OURO_READABLE, &again), -EEXIST);
     ouro__registration_drop(&third);
     ck_assert(wakes(&rig, &first, low));
     ouro__registration_drop(&first);

@@ -14,6 +14,10 @@
 #include "ouro/tcp.h"
 #include "support/sockets.h"
 
+#ifndef IP_BIND_ADDRESS_NO_PORT /* the system's number, which older headers lack */
+#define IP_BIND_ADDRESS_NO_PORT 24
+#endif
+
 struct target {
     int listener;
     struct ouro_socket_addr addr;
@@ -117,6 +121,8 @@ static int bind_to_another_loopback(void *arg)
     ck_assert_int_eq(ouro_tcp_stream_local_addr(stream, &local), 0);
     uint16_t port = ouro_socket_addr_port(&local);
     ck_assert_uint_ne(port, 0);
+    /* The port was chosen by the connect: binding took none away from other destinations. */
+    ck_assert_int_eq(option(stream, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT), 1);
     ck_assert_int_eq(ouro_socket_addr_set_port(&local, 0), 0);
     ck_assert(ouro_socket_addr_equal(&local, &from));
     int accepted = ouro_test_accept(target->listener);

@@ -60,6 +60,42 @@ OURO_TEST(readiness_is_waited_for_and_cleared)
     everywhere(wait_and_clear, NULL);
 }
 
+static void *close_in_thread(void *arg)
+{
+    (void)close(*(int *)arg);
+    return NULL;
+}
+
+/* A full pipe whose reader goes: the kernel reports the hang-up and no room. */
+static int wait_for_room_that_never_comes(void *arg)
+{
+    static const char zeros[4096];
+    struct ouro_ready_event event;
+    pthread_t thread;
+    int ends[2];
+    (void)arg;
+    ck_assert_int_eq(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);
+    while (write(ends[1], zeros, sizeof(zeros)) > 0) {
+    }
+    struct ouro_poll_evented *io = registered(ends[1], OURO_WRITABLE);
+    ck_assert_int_eq(pthread_create(&thread, NULL, close_in_thread, &ends[0]), 0);
+    struct ouro_deadline scope;
+    ck_assert_int_eq(ouro_deadline_begin(&scope, 5 * OURO_TEST_SECOND), 0);
+    ck_assert_int_eq(ouro_poll_evented_ready(io, OURO_WRITABLE, &event), 0);
+    ouro_deadline_end(&scope);
+    ck_assert_uint_ne(event.ready & OURO_WRITE_CLOSED, 0);
+    ck_assert_uint_eq(event.ready & OURO_WRITABLE, 0);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    ouro_poll_evented_free(io);
+    (void)close(ends[1]);
+    return 0;
+}
+
+OURO_TEST(a_hang_up_alone_wakes_a_writer)
+{
+    everywhere(wait_for_room_that_never_comes, NULL);
+}
+
 static void *signal_ten_times(void *arg)
 {
     for (int i = 0; i < 10; i++)

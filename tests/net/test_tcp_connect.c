@@ -268,14 +268,31 @@ static int connect_and_read_the_report(void *arg)
     return 0;
 }
 
+/* The one that came closest is not the last. */
+static int connect_to_the_closest_first(void *arg)
+{
+    struct two *two = arg;
+    struct ouro_tcp_connect_options options = OURO_TCP_CONNECT_OPTIONS_INIT;
+    struct ouro_stream *stream = NULL;
+    struct ouro_socket_addr swapped[2] = {two->addr[1], two->addr[0]};
+    options.flags = two->flags;
+    ck_assert_int_eq(ouro_tcp_stream_connect_with(OURO_ADDR_LIST(swapped, 2), &options, &stream),
+                     -ECONNREFUSED);
+    ck_assert_ptr_null(stream);
+    return 0;
+}
+
 OURO_TEST(when_all_fail_the_closest_error_is_returned)
 {
+    static const uint32_t ways[] = {0, OURO_CONNECT_F_SEQUENTIAL};
     uint16_t refused = 0;
     int refusing = ouro_test_refusing(AF_INET, &refused);
     struct two two = {.addr = {parsed("unix:/nowhere"), loopback(AF_INET, refused)}};
-    everywhere(connect_and_read_the_report, &two);
-    two.flags = OURO_CONNECT_F_SEQUENTIAL;
-    everywhere(connect_and_read_the_report, &two);
+    for (int i = 0; i < 2; i++) {
+        two.flags = ways[i];
+        everywhere(connect_and_read_the_report, &two);
+        everywhere(connect_to_the_closest_first, &two);
+    }
     (void)close(refusing);
 }
 

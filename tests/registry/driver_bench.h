@@ -26,6 +26,7 @@
 struct bench {
     struct ouro__driver_handle handle;
     struct ouro__driver_config config;
+    unsigned done; /* operations of all trials */
 };
 
 /* An operation, and what became of it. */
@@ -33,6 +34,7 @@ struct trial {
     struct ouro__op op;
     struct bench *bench;
     unsigned done;
+    unsigned place; /* the how manieth of the bench's operations it was */
 };
 
 static inline uint64_t bench_features(void)
@@ -108,6 +110,7 @@ static inline void trial_done(struct ouro__op *op)
     ck_assert_int_eq(op->state, OURO__OP_COMPLETED);
     ck_assert(!trial->bench->handle.driver->in_turn);
     trial->done++;
+    trial->place = ++trial->bench->done;
 }
 
 static inline void trial_init(struct trial *trial, struct bench *bench,

@@ -294,8 +294,35 @@ OURO_TEST(quiesce_ends_every_lane_then_itself)
     ck_assert_uint_eq(writing.done, 1);
     ck_assert_int_eq(reading.op.result, -ECANCELED);
     ck_assert_int_eq(writing.op.result, -ECANCELED);
+    /* It is the last of them. */
+    ck_assert_uint_gt(quiescing.place, reading.place);
+    ck_assert_uint_gt(quiescing.place, writing.place);
     trial_recv(&late, &bench, &registration, buffer, sizeof(buffer));
     ck_assert_int_eq(trial_wait(&late), -ECANCELED);
+    bench_release(&bench, &registration);
+    bench_close(&bench);
+    (void)close(ends[0]);
+    (void)close(ends[1]);
+}
+
+OURO_TEST(an_operation_that_arrives_after_the_shutdown_is_cancelled)
+{
+    struct bench bench;
+    struct trial reading;
+    struct trial late;
+    char buffer[8];
+    int ends[2];
+    bench_open(&bench);
+    bench_pair(ends);
+    struct ouro__registration registration = bench_register(&bench, ends[0]);
+    trial_recv(&reading, &bench, &registration, buffer, sizeof(buffer));
+    bench_turn(&bench, 0);
+    ouro__driver_shut_down(&bench.handle);
+    ck_assert_int_eq(trial_wait(&reading), -ECANCELED);
+    trial_recv(&late, &bench, &registration, buffer, sizeof(buffer));
+    bench_turn(&bench, 0);
+    ck_assert_uint_eq(late.done, 1);
+    ck_assert_int_eq(late.op.result, -ECANCELED);
     bench_release(&bench, &registration);
     bench_close(&bench);
     (void)close(ends[0]);

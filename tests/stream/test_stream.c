@@ -22,6 +22,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "base/compiler.h"
 #include "ouro/error.h"
 #include "ouro/tcp.h"
 #include "ouro/time.h"
@@ -269,6 +270,70 @@ static int call_with_much(void *arg)
     ck_assert_int_eq(munmap(huge, (size_t)3 << 30), 0);
     disconnect(&pair);
     return 0;
+}
+
+/* A buffer of which one call carries no more than the first 2 GiB, all zeros; marks come after. */
+#define LARGE_BYTES (((size_t)2 << 30) + 3 * MARK_BYTES)
+enum { MARK_BYTES = 65536 };
+
+struct large_sink {
+    int fd;
+    uint64_t zeros;
+    bool has_marks;
+};
+
+static void *take_large(void *arg)
+{
+    struct large_sink *sink = arg;
+    static unsigned char buffer[1 << 20];
+    static unsigned char mark[3 * MARK_BYTES];
+    while (sink->zeros < LARGE_BYTES - sizeof(mark)) {
+        size_t wish = LARGE_BYTES - sizeof(mark) - sink->zeros;
+        ssize_t n = read(sink->fd, buffer, wish < sizeof(buffer) ? wish : sizeof(buffer));
+        if (n <= 0)
+            return NULL;
+        sink->zeros += (uint64_t)n;
+    }
+    ouro_test_read_exactly(sink->fd, mark, sizeof(mark));
+    sink->has_marks = true;
+    for (size_t i = 0; i < sizeof(mark); i++)
+        sink->has_marks = sink->has_marks && mark[i] == byte_at(i);
+    return NULL;
+}
+
+static int write_more_than_a_call_carries(void *arg)
+{
+    unsigned char *large = arg;
+    struct ouro_stream *stream = NULL;
+    struct large_sink sink = {.zeros = 0};
+    size_t written = 0;
+    pthread_t thread;
+    int ends[2];
+    ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+    sink.fd = ends[1];
+    ck_assert_int_eq(ouro_stream_from_fd(ends[0], &stream), 0);
+    ck_assert_int_eq(pthread_create(&thread, NULL, take_large, &sink), 0);
+    ck_assert_int_eq(ouro_stream_write_all(stream, large, LARGE_BYTES, &written), 0);
+    ck_assert_uint_eq(written, LARGE_BYTES);
+    ck_assert_int_eq(ouro_stream_close(stream), 0);
+    ck_assert_int_eq(pthread_join(thread, NULL), 0);
+    ck_assert_uint_eq(sink.zeros, LARGE_BYTES - 3 * (size_t)MARK_BYTES);
+    ck_assert(sink.has_marks);
+    (void)close(ends[1]);
+    return 0;
+}
+
+OURO_TEST(more_than_one_call_can_carry_is_sent_once, .timeout_s = 120)
+{
+    if (OURO__ASAN || OURO__TSAN || ouro_test_slowness() > 1 || sizeof(size_t) < 8)
+        ouro_test_skip("2 GiB are too many here");
+    /* Pages that are only read are all the same page of zeros. */
+    unsigned char *large = mmap(NULL, LARGE_BYTES, PROT_READ | PROT_WRITE,
+                                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    ck_assert_ptr_ne(large, MAP_FAILED);
+    fill(large + LARGE_BYTES - 3 * (size_t)MARK_BYTES, 3 * (size_t)MARK_BYTES, 0);
+    ck_assert_int_eq(ouro_test_in_task(write_more_than_a_call_carries, large), 0);
+    ck_assert_int_eq(munmap(large, LARGE_BYTES), 0);
 }
 
 OURO_TEST(the_largest_calls_work)

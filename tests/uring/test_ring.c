@@ -407,6 +407,30 @@ OURO_TEST_URING(wake_is_armed_once_per_firing)
     bench_close(&bench);
 }
 
+/* The read of the wake descriptor may fail; unparks are heard all the same. */
+OURO_TEST_URING(a_failed_wake_is_armed_again)
+{
+    struct bench bench;
+    bench_open_with(&bench, 0);
+    struct ouro__uring *uring = ring_of(&bench);
+    for (int i = 0; i < 3; i++) {
+        bench_turn(&bench, OURO_TEST_MS);
+        ck_assert(uring->wake_armed);
+        struct io_uring_sqe *sqe = ouro__uring_sqe(uring);
+        ck_assert_ptr_nonnull(sqe);
+        io_uring_prep_cancel64(sqe, OURO__URING_WAKE, 0);
+        sqe->user_data = OURO__URING_IGNORE;
+        for (int turn = 0; turn < 100 && uring->wake_armed; turn++)
+            bench_turn(&bench, 0);
+        ck_assert(!uring->wake_armed);
+        bench_turn(&bench, OURO_TEST_MS);
+        ck_assert(uring->wake_armed);
+        uring->driver.handle->ops->unpark(&bench.handle);
+        bench_turn(&bench, -1);
+    }
+    bench_close(&bench);
+}
+
 /* One system call for a turn that submits, waits and collects; none for one with nothing to do. */
 OURO_TEST_URING(a_turn_is_one_system_call)
 {

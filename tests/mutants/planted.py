@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: MIT
+"""The mistakes that mutants.py plants.
+
+name: (source below src/, what stands there, what is put there, test file below tests/, case,
+       driver, and where they are needed: a list of further sources to compile, below the root:
+       those that include a mutated header, or the C++ half of a test)
+
+What goes wrong with a mistake is what its case says.  The cases of SLOW fail only at the end of a
+time limit; tools/test --mutants runs them.
+"""
+
+SLOW = {
+    "start_takes_eperm_for_not_yet",
+    "trim_does_not_wake_an_idle_worker",
+    "trim_forgets_the_shared_pools",
+    "worker_takes_the_process_signals",
+}
+
+MUTANTS = {
+    "start_undo_forgets_the_opened_workers": (
+        "runtime/threads.c",
+        "if (handle->worker[i].is_open)\n                ouro__worker_fini", "if (false)\n"
+        "                ouro__worker_fini",
+        "runtime/test_start.c", "each_call_of_a_start_may_lack_memory", "epoll"),
+    "start_undo_forgets_the_first_worker": (
+        "runtime/runtime.c",
+        "        ouro__handle_close_worker(&handle->worker[0]);\n"
+        "        ouro__worker_fini(&handle->worker[0]);\n    }\n    return rc;",
+        "        ouro__handle_close_worker(&handle->worker[0]);\n    }\n    return rc;",
+        "runtime/test_start.c", "each_call_of_a_start_may_lack_memory", "epoll"),
+    "start_takes_eperm_for_not_yet": (
+        "runtime/threads.c", "#define NOT_YET UINT32_MAX", "#define NOT_YET 1",
+        "runtime/test_start.c", "a_ring_refused_after_the_look_is_an_error_or_epoll", "uring"),
+    "start_undoes_a_handler_that_was_refused": (
+        "runtime/runtime.c",
+        "    int rc = ouro__overflow_install();\n    if (rc < 0)\n        return rc;\n"
+        "    rc = start_workers(handle);",
+        "    int rc = ouro__overflow_install();\n    if (rc == 0)\n"
+        "        rc = start_workers(handle);",
+        "runtime/test_start.c", "each_call_of_a_start_may_be_refused", "epoll"),
+    "start_goes_on_without_a_signal_stack": (
+        "task/worker.c", "rc = ouro__overflow_thread_start(&worker->overflow);",
+        "(void)ouro__overflow_thread_start(&worker->overflow);",
+        "runtime/test_start.c", "each_call_of_a_start_may_be_refused", "epoll"),
+    "start_keeps_every_answer_about_the_kernel": (
+        "probe/feature_detect.c",
+        "return report->obstacle == 0 && (report->error == 0 || report->error == -ENOTSUP);",
+        "(void)report; return true;",
+        "runtime/test_choice.c", "a_shortage_at_the_first_look_is_not_remembered", "uring"),
+    "start_looks_at_everything": (
+        "runtime/choose.c",
+        "uint64_t wanted = ouro__uring_uses() & "
+        "~OURO__FEATURE_BIT(OURO__FEATURE_MADV_GUARD);",
+        "uint64_t wanted = OURO__FEATURE_ALL;",
+        "runtime/test_start.c", "a_start_makes_few_system_calls", "uring"),
+    "start_ignores_a_masked_feature": (
+        "runtime/choose.c",
+        "bool masked = (config->feature_mask & ouro__feature_required_bits()) != 0;",
+        "bool masked = false;",
+        "runtime/test_choice.c", "a_masked_required_feature_means_epoll", "uring"),
+    "start_uses_masked_features": (
+        "runtime/choose.c", "choice.features = report.present & ~config->feature_mask;",
+        "choice.features = report.present;",
+        "runtime/test_masks.c", "a_masked_feature_is_not_asked_for", "uring"),
+    "start_uses_masked_guards": (
+        "runtime/choose.c", ".use_madv_guard = (config->feature_mask & guard) == 0,",
+        ".use_madv_guard = guard != 0,",
+        "runtime/test_masks.c", "a_masked_feature_is_not_asked_for", "epoll"),
+    "start_gives_up_where_epoll_would_do": (
+        "runtime/choose.c", "        return false;\n    choose_epoll(choice);\n",
+        "        return false;\n    return false;\n    choose_epoll(choice);\n",
+        "runtime/test_start.c", "a_ring_refused_after_the_look_is_an_error_or_epoll", "uring"),
+    "detection_takes_a_shortage_for_an_answer": (
+        "probe/feature_kit.c", "if (is_obstacle && kit->obstacle == 0)", "if (false)",
+        "probe/test_feature.c", "a_shortage_of_descriptors_is_not_a_missing_feature", "uring"),
+    "detection_performs_what_nobody_wants": (
+        "probe/feature_detect.c", "if ((step->finds & wanted) == 0)", "if (wanted == 0)",
+        "probe/test_feature.c", "a_start_looks_only_at_what_it_uses", "uring"),
+    "text_runs_over_its_buffer": (
+        "base/text.h", "text->size > 0 ? text->size - 1 - text->length : 0",
+        "text->size > 0 ? text->size - text->length : 0",
+        "base/test_text.c", "a_text_is_cut_where_the_buffer_ends", "unit"),
+
+    # The drivers.
+    "driver_quiesce_ends_one_operation_early": (
+        "registry/driver.c",
+        "    if (sio->inflight == 0 && sio->lane[OURO__LANE_QUIESCE] != NULL)",
+        "    if (sio->inflight <= 1 && sio->lane[OURO__LANE_QUIESCE] != NULL)",
+        "registry/test_driver.c", "quiesce_ends_every_lane_then_itself", "epoll"),
+    "driver_takes_operations_after_its_shutdown": (
+        "registry/driver.c",
+        "    bool is_late = ouro__driver_is_shut_down(handle) && op->lane != OURO__LANE_QUIESCE;",
+        "    bool is_late = false;",
+        "registry/test_driver.c", "an_operation_that_arrives_after_the_shutdown_is_cancelled",
+        "epoll"),
+    "uring_forgets_a_poll_that_has_ended": (
+        "uring/poll.c", "    if (op->result >= 0)\n        arm(op);", "    (void)op;",
+        "uring/test_poll.c", "a_poll_that_a_full_queue_ended_is_armed_again", "uring"),
+    "uring_forgets_a_wake_that_failed": (
+        "uring/complete.c", "        uring->wake_armed = false;\n",
+        "        uring->wake_armed = result < 0;\n",
+        "uring/test_ring.c", "a_failed_wake_is_armed_again", "uring"),
+    "epoll_table_loses_entries_when_it_grows": (
+        "epoll/epoll_set.c",
+        "        memcpy(token, set->token, set->size * sizeof(*token));", "        (void)0;",
+        "epoll/test_epoll_set.c", "table_grows_with_the_numbers", "epoll"),
+    "hang_up_alone_wakes_no_writer": (
+        "registry/readiness.h", "        mask |= OURO_WRITE_CLOSED;", "        mask |= 0;",
+        "net/test_poll_evented.c", "a_hang_up_alone_wakes_a_writer", "epoll",
+        ["src/registry/scheduled_io.c", "src/registry/registration.c",
+         "src/net/poll_evented.c"]),
+
+    # Tasks and stacks.
+    "spawn_that_fails_keeps_its_place": (
+        "task/task.c",
+        "    if (OURO__UNLIKELY(task == NULL)) {\n        ouro__handle_count_out(handle);\n",
+        "    if (OURO__UNLIKELY(task == NULL)) {\n",
+        "task/test_task.c", "a_spawn_that_fails_keeps_no_place", "epoll"),
+    "trim_empties_hot_stacks_too": (
+        "fiber/stack_trim.c", "            trim->cold = pool->idle_low;\n",
+        "            trim->cold = pool->idle_low = pool->idle_count;\n",
+        "fiber/test_stack_trim.c", "a_load_that_comes_back_within_a_window_keeps_its_memory",
+        "unit"),
+    "trim_empties_what_was_taken_meanwhile": (
+        "fiber/stack_trim.c",
+        "    if (trim->cold > pool->idle_low) /* taken since the step before */\n"
+        "        trim->cold = pool->idle_low;\n", "",
+        "fiber/test_stack_trim.c", "stacks_taken_between_two_steps_are_not_emptied", "unit"),
+    "trim_unmaps_a_slab_under_a_handler": (
+        "fiber/stack_trim.c",
+        "    if (ouro__stack_slab_is_watched())\n        return OURO__STACK_TRIM_WINDOW_NS;\n", "",
+        "fiber/test_stack_trim.c", "no_slab_is_unmapped_under_a_handler_that_looks", "unit"),
+    "trim_does_not_wake_an_idle_worker": (
+        "task/worker.c", "        next_ns = trim_ns < next_ns ? trim_ns : next_ns;\n",
+        "        (void)trim_ns;\n",
+        "task/test_stacks_given_back.c", "workers_idle_for_ever_give_memory_back", "epoll"),
+    "trim_forgets_the_shared_pools": (
+        "task/task.c", "        task->context.worker->trims_shared = true;", "        (void)0;",
+        "task/test_stacks_given_back.c", "stacks_of_plain_threads_tasks_are_given_back", "epoll"),
+    "exceptions_stay_with_the_thread": (
+        "task/worker.c", "    worker->ended = &worker->main;\n}", "}",
+        "cxx/test_exceptions.c", "each_task_rethrows_its_own", "epoll",
+        ["tests/cxx/throws.cpp"]),
+    "exceptions_are_inherited_by_new_tasks": (
+        "fiber/exceptions.h", "    *here = *to;\n",
+        "    if (to->caught != NULL)\n        *here = *to;\n",
+        "cxx/test_exceptions.c", "each_task_rethrows_its_own", "epoll",
+        ["src/task/worker.c", "tests/cxx/throws.cpp"]),
+
+    # The process.
+    "worker_takes_the_process_signals": (
+        "task/handle.c", "is_programs_thread(worker) ? NULL : ouro__signals_quiet()", "NULL",
+        "runtime/test_signals.c", "idle_threads_take_no_signals_of_the_process", "epoll"),
+    "cancel_in_a_child_is_not_refused": (
+        "task/task.c",
+        "    if (ouro__fork_is_child(task->context.handle->fork_generation))\n"
+        "        return -OURO_EFORKED;\n    uint32_t before", "    uint32_t before",
+        "runtime/test_fork.c", "every_call_in_a_child_is_refused", "epoll"),
+
+    # Connecting, listening, sending.
+    "race_reports_the_last_error": (
+        "net/connect_race.c",
+        "        connect->error = ouro__address_error_closest(connect->error, rc);",
+        "        connect->error = rc;",
+        "net/test_tcp_connect.c", "when_all_fail_the_closest_error_is_returned", "epoll"),
+    "bind_takes_a_port_from_everybody": (
+        "net/socket.c",
+        "        (void)ouro__socket_set(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);",
+        "        (void)0;",
+        "net/test_connect_options.c", "the_local_address_can_be_chosen", "epoll"),
+    "aborted_connection_ends_accept": (
+        "net/tcp_listener.c", "    case ECONNABORTED:\n", "",
+        "net/test_tcp_listener.c", "a_connection_that_fails_in_the_backlog_ends_no_accept",
+        "epoll"),
+    "short_send_is_sent_again": (
+        "stream/stream.c",
+        "stream->kind->write(stream, context, buffer + *written, clamp(size - *written),",
+        "stream->kind->write(stream, context, buffer, clamp(size - *written),",
+        "stream/test_stream.c", "more_than_one_call_can_carry_is_sent_once", "epoll"),
+}
