@@ -17,7 +17,8 @@
  * Owns:    nothing; the storage is the caller's, the tasks are their workers'.
  * Threads: begin and end, the caller; a task's end, its worker; spawn and cancel, any of these.
  * Always:  a task is in the list from its start until it has reported its end.
- * Tests:   tests/task/test_group.c, tests/model/model_group.c
+ * Tests:   tests/task/test_group.c, tests/task/test_group_misuse.c,
+ *          tests/model/model_group.c
  */
 #include <ouro/group.h>
 

@@ -85,14 +85,22 @@ static int nested(void *arg)
 {
     (void)arg;
     struct ouro_deadline outer, inner, innermost;
-    ck_assert_int_eq(ouro_deadline_begin(&outer, 40 * MS), 0);
+    ck_assert_int_eq(ouro_deadline_begin(&outer, 1800 * OURO_SECOND), 0);
     /* A later one inside changes nothing. */
     ck_assert_int_eq(ouro_deadline_begin(&inner, 3600 * OURO_SECOND), 0);
-    ck_assert_int_le(ouro_deadline_remaining_ns(), 40 * MS);
+    ck_assert_int_le(ouro_deadline_remaining_ns(), 1800 * OURO_SECOND);
     ck_assert_int_eq(ouro_deadline_begin(&innermost, 5 * MS), 0);
     ck_assert_int_eq(ouro_sleep(OURO_SECOND), -ETIMEDOUT);
     ouro_deadline_end(&innermost);
     ck_assert_int_eq(ouro_sleep(MS), 0);
+    ouro_deadline_end(&inner);
+    ck_assert_int_le(ouro_deadline_remaining_ns(), 1800 * OURO_SECOND);
+    ouro_deadline_end(&outer);
+    ck_assert_int_eq(ouro_deadline_remaining_ns(), INT64_MAX);
+
+    /* The outer one passes while an inner one would last. */
+    ck_assert_int_eq(ouro_deadline_begin(&outer, 5 * MS), 0);
+    ck_assert_int_eq(ouro_deadline_begin(&inner, 3600 * OURO_SECOND), 0);
     ck_assert_int_eq(ouro_sleep(OURO_SECOND), -ETIMEDOUT);
     ouro_deadline_end(&inner);
     ck_assert_int_eq(ouro_sleep(MS), -ETIMEDOUT);

@@ -137,14 +137,12 @@ static int polls_many(void *arg)
     struct ouro_waker waker = waker_of(&counter);
     for (int i = 0; i < COUNT; i++)
         ck_assert_int_eq(ouro_task_spawn(returns_its_argument, (void *)(intptr_t)i, &task[i]), 0);
-    int pending = 0;
     for (int left = COUNT; left > 0;) {
         for (int i = 0; i < COUNT; i++) {
             int result = -1;
             int rc =
                 task[i] == NULL ? OURO_POLL_PENDING : ouro_task_poll_join(task[i], &waker, &result);
             ck_assert_int_ge(rc, 0);
-            pending += rc == OURO_POLL_PENDING && task[i] != NULL;
             if (rc == OURO_POLL_READY) {
                 ck_assert_int_eq(result, i);
                 task[i] = NULL;
