@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Socket addresses, and ToSocketAddrs: everything that can be turned into some.
+ * Socket addresses, and ToSocketAddrs: the forms in which a caller can name some.
  *
- * Literals ("127.0.0.1:80", "[::1]:80", "[fe80::1%eth0]:80") are parsed where they stand and touch
- * neither thread nor resolver; names go to getaddrinfo(3) on the blocking pool, so /etc/hosts and
- * NSS rules hold.
+ * Literals ("127.0.0.1:80", "[::1]:80", "[fe80::1%eth0]:80") are parsed in the calling thread,
+ * without waiting.  Names are looked up by getaddrinfo(3) on the blocking pool, so /etc/hosts and
+ * nsswitch.conf hold.  The old forms of IPv4 ("127.1", "0x7f000001") are neither: they are refused.
  */
 #ifndef OURO_ADDR_H
 #define OURO_ADDR_H
@@ -17,7 +17,7 @@ extern "C" {
 
 struct sockaddr;
 
-/* Longest text of an address with its terminator: an AF_UNIX path, "unix:" in front. */
+/* Size of the longest text of an address, with its terminator: "unix:" and an AF_UNIX path. */
 #define OURO_ADDR_TEXT_MAX 128
 
 /* One address, IPv4, IPv6 or Unix: a value, copied freely.  Compare by ouro_socket_addr_equal(). */
@@ -27,11 +27,11 @@ struct ouro_socket_addr {
     uint64_t storage[16]; /* a struct sockaddr_in, _in6 or _un */
 };
 
-/* What addresses may come from. */
+/* Where addresses come from. */
 enum ouro_addrs_kind {
     OURO_ADDRS_TEXT = 1,      /* "HOST:PORT": a literal or a name; the port is a number */
     OURO_ADDRS_HOST_PORT = 2, /* host, port: a literal without brackets, or a name */
-    OURO_ADDRS_LIST = 3       /* addresses, tried as they stand */
+    OURO_ADDRS_LIST = 3       /* an array of addresses */
 };
 
 #define OURO_ADDRS_F_IPV4 (1u << 0) /* only IPv4 addresses; with both bits or none: either */
@@ -54,7 +54,7 @@ struct ouro_to_socket_addrs {
 #define OURO_HOST_PORT(host_text, port_number)                                                     \
     (&(const struct ouro_to_socket_addrs){                                                         \
         .kind = OURO_ADDRS_HOST_PORT, .text = (host_text), .port = (port_number)})
-/* Addresses that are known already. */
+/* An array of addresses. */
 #define OURO_ADDR_LIST(address_list, address_count)                                                \
     (&(const struct ouro_to_socket_addrs){                                                         \
         .kind = OURO_ADDRS_LIST, .list = (address_list), .count = (address_count)})
@@ -83,7 +83,7 @@ OURO_API const char *ouro_socket_addr_format(const struct ouro_socket_addr *addr
                                              size_t size_bytes);
 
 /*
- * Takes an address over from the socket calls' form.
+ * Makes an address of a struct sockaddr.
  *
  * Errors:  -EINVAL for NULL, or a length that is too short for the family or too long to keep.
  * Threads: any.
@@ -93,7 +93,7 @@ OURO_API int ouro_socket_addr_from_sockaddr(const struct sockaddr *addr, size_t 
                                             struct ouro_socket_addr *out_addr) OURO_MUST_CHECK;
 
 /*
- * The address in the socket calls' form; its length is addr->length.
+ * The address as a struct sockaddr; its length is addr->length.
  *
  * Owns:    points into *addr.
  * Threads: any.
@@ -141,19 +141,19 @@ OURO_API int ouro_socket_addr_equal(const struct ouro_socket_addr *left,
  * Turns @from into addresses: literals at once, names through the resolver, in its order (RFC
  * 6724).
  *
- * Suspends: for names only, until the resolver answers.  Past a deadline the call returns at once;
- *           the thread that asks goes on by itself and its answer is thrown away.
+ * Suspends: for names only, until the resolver answers.  An interrupted call returns at once: the
+ *           look-up goes on on its thread, and its answer is dropped.
  * Owns:     *out_list is the caller's; release with ouro_addr_list_free().
  * Errors:   -OURO_EADDRSYNTAX; -OURO_ENOADDRESS for an empty list or nothing left after the flags;
- *           -(OURO_ERESOLVE + code) from getaddrinfo(3); -ENAMETOOLONG; -EMFILE, -ENFILE; -ENOMEM;
- *           -EINVAL; those of every suspending call.
- * Since:    0.1
+ *           -(OURO_ERESOLVE + code) from getaddrinfo(3), and its errno for EAI_SYSTEM; -EMFILE or
+ *           -ENFILE with fewer than eight descriptors left for the resolver; -ENAMETOOLONG;
+ * -ENOMEM; -EINVAL; those of every suspending call. Since:    0.1
  */
 OURO_API int ouro_resolve(const struct ouro_to_socket_addrs *from,
                           struct ouro_socket_addr **out_list, size_t *out_count) OURO_MUST_CHECK;
 
 /*
- * Releases what ouro_resolve() gave; NULL is ignored.
+ * Releases a list that ouro_resolve() made; NULL is ignored.
  *
  * Owns:    takes @list.
  * Threads: any.

@@ -16,12 +16,12 @@ extern "C" {
 
 struct ouro_tcp_listener;
 
-/* What became of one address of a connect. */
+/* The outcome of one attempt to connect. */
 struct ouro_connect_attempt {
     struct ouro_socket_addr addr;
-    int error;           /* 0: connected; -ECANCELED: another address won; else why not */
-    int64_t start_ns;    /* since the call began trying addresses */
-    int64_t duration_ns; /* until its end */
+    int error;           /* 0: connected; -ECANCELED: another address connected first; else why */
+    int64_t start_ns;    /* from the first attempt of the call to the start of this one */
+    int64_t duration_ns; /* from its start to its end */
 };
 
 #define OURO_CONNECT_F_NODELAY (1u << 0)   /* TCP_NODELAY */
@@ -48,29 +48,32 @@ struct ouro_tcp_connect_options {
     }
 
 /*
- * Connects to the first address that accepts.  The families are interleaved and each next address
- * starts when the one before has failed or 250 ms have passed (Happy Eyeballs, RFC 8305); the
- * losers are cancelled, awaited and closed.
+ * Connects to the first address that accepts.  The addresses are tried by RFC 8305 (Happy
+ * Eyeballs): the families in turn, each address 250 ms after the one before or as soon as that has
+ * failed.  When one has connected, the other attempts are cancelled, awaited and closed.
+ *
+ * A port of this machine on which nobody listens refuses, also where the kernel has chosen that
+ * port for this end and would connect the socket to itself.
  *
  * Suspends: until connected, or all addresses have failed.
  * Owns:     *out_stream is the caller's; release with ouro_stream_close().  @addrs and what it
  *           points to are borrowed, and must not change during the call.
- * Errors:   that of the address that came closest: refused or reset before timed out before
- *           unreachable before unsupported; those of ouro_resolve(); -OURO_ENOADDRESS for an empty
- *           list, and then no socket is made; -EMFILE, -ENFILE, -ENOMEM; -OURO_EIODISABLED; those
- *           of every suspending call.
- * Since:    0.1
+ * Errors:   that of the address that came closest: refused or reset, else timed out, else
+ *           unreachable, else forbidden, else a local error, else unsupported; those of
+ *           ouro_resolve(); -OURO_ENOADDRESS for an empty list, and then no socket is made;
+ * -EINVAL; -EMFILE, -ENFILE, -ENOMEM; -OURO_EIODISABLED; those of every suspending call. Since: 0.1
  */
 OURO_API int ouro_tcp_stream_connect(const struct ouro_to_socket_addrs *addrs,
                                      struct ouro_stream **out_stream) OURO_MUST_CHECK;
 
 /*
- * As ouro_tcp_stream_connect(), with options (NULL: the defaults).  The report is written whenever
- * addresses were tried, whatever the outcome.
+ * As ouro_tcp_stream_connect(), with options (NULL: the defaults).  The report of the attempts is
+ * written whenever addresses were tried, also when the call fails.
  *
  * Suspends: as ouro_tcp_stream_connect().
  * Owns:     as ouro_tcp_stream_connect(); @options and what it points to are borrowed.
- * Errors:   as ouro_tcp_stream_connect(); -EINVAL for unknown options; those of bind(2).
+ * Errors:   as ouro_tcp_stream_connect(); -EINVAL for unknown flags, a negative number or an
+ *           invalid address to bind; those of setsockopt(2) and bind(2).
  * Since:    0.1
  */
 OURO_API int ouro_tcp_stream_connect_with(const struct ouro_to_socket_addrs *addrs,
@@ -80,7 +83,7 @@ OURO_API int ouro_tcp_stream_connect_with(const struct ouro_to_socket_addrs *add
 /*
  * The address of this end.
  *
- * Errors:   -EINVAL; those of getsockname(2).
+ * Errors:   -EINVAL; -EOPNOTSUPP for a stream of another kind; those of getsockname(2).
  * Since:    0.1
  */
 OURO_API int ouro_tcp_stream_local_addr(const struct ouro_stream *stream,
@@ -89,16 +92,18 @@ OURO_API int ouro_tcp_stream_local_addr(const struct ouro_stream *stream,
 /*
  * The address of the other end.
  *
- * Errors:   -EINVAL; those of getpeername(2), -ENOTCONN after a reset.
+ * Errors:   -EINVAL; -EOPNOTSUPP for a stream of another kind; those of getpeername(2), -ENOTCONN
+ *           after a reset.
  * Since:    0.1
  */
 OURO_API int ouro_tcp_stream_peer_addr(const struct ouro_stream *stream,
                                        struct ouro_socket_addr *out_addr);
 
 /*
- * Turns TCP_NODELAY on or off: small writes leave at once.
+ * Turns TCP_NODELAY on or off.  With it small writes are sent at once; without it they may wait for
+ * the acknowledgement of earlier ones, to share a packet.
  *
- * Errors:   -EINVAL; those of setsockopt(2).
+ * Errors:   -EINVAL; -EOPNOTSUPP for a stream of another kind; those of setsockopt(2).
  * Since:    0.1
  */
 OURO_API int ouro_tcp_stream_set_nodelay(struct ouro_stream *stream, int on);
@@ -131,8 +136,10 @@ struct ouro_tcp_listen_options {
  * Suspends: only to resolve a name.
  * Owns:     *out_listener is the caller's; release with ouro_tcp_listener_close().  @options (NULL:
  *           the defaults) is borrowed.
- * Errors:   those of bind(2) for the last address, of ouro_resolve() and of
- *           ouro_stream_from_fd().
+ * Errors:   those of socket(2), setsockopt(2), bind(2) and listen(2) for the last address;
+ *           -EAFNOSUPPORT for an address that is not IPv4 or IPv6; those of ouro_resolve(); -EINVAL
+ *           for unknown flags or a negative backlog; -ENOMEM; -OURO_EIODISABLED; those of every
+ *           suspending call.
  * Since:    0.1
  */
 OURO_API int ouro_tcp_listener_bind(const struct ouro_to_socket_addrs *addrs,
@@ -165,11 +172,13 @@ OURO_API int ouro_tcp_listener_local_addr(const struct ouro_tcp_listener *listen
                                           struct ouro_socket_addr *out_addr);
 
 /*
- * Ends and releases the listener, as ouro_stream_close().
+ * Stops listening and releases the listener.  An accept in progress gets -ECANCELED and has left
+ * the listener when close returns.  Cancellation, deadlines and shutdown do not interrupt it.
  *
  * Suspends: only while an accept of another task is being ended.
  * Owns:     takes @listener, always; NULL is ignored.
- * Errors:   none to act upon.
+ * Errors:   -OURO_EFORKED in a forked child, where only the child's descriptor is closed.  Whatever
+ *           is returned, the listener is released.
  * Since:    0.1
  */
 OURO_API int ouro_tcp_listener_close(struct ouro_tcp_listener *listener);

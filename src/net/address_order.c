@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Order and errors of a list of addresses.
+ * AddressOrder: the order in which addresses are tried, and the one error that is reported.
  *
- * Two sides are enough: the first address' family and all others.  Two cursors walk the list, each
- * past the entries of the other side, so nothing is copied, sorted or allocated, and the whole walk
- * is linear.
+ * Two sides are enough: the family of the first address, and all others.  A cursor for each side
+ * walks the list and skips the entries of the other side, so nothing is copied, sorted or
+ * allocated, and the whole walk is linear.
  *
- * The error reported is that of the attempt that came closest, not of the last one: with a server
- * that is down on IPv4 and a machine without IPv6, "connection refused" is the news and "address
- * not available" is not.
+ * The error reported is that of the attempt that came closest, not of the last one.  When a server
+ * is down on IPv4 and the machine has no IPv6, "connection refused" helps the user and "address not
+ * available" does not.
  *
  * Owns:    nothing.
  * Threads: any.

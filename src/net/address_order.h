@@ -25,7 +25,7 @@ struct ouro__address_order {
     bool is_plain;  /* the list's own order, for callers that asked for it */
 };
 
-/* Begins the walk.  With @is_plain it is the list as it stands. */
+/* Begins the walk.  With @is_plain it follows the order of the list. */
 void ouro__address_order_init(struct ouro__address_order *order,
                               const struct ouro_socket_addr *list, size_t count, bool is_plain);
 
@@ -36,15 +36,15 @@ void ouro__address_order_init(struct ouro__address_order *order,
  */
 const struct ouro_socket_addr *ouro__address_order_next(struct ouro__address_order *order);
 
-/* How far an attempt came; greater is further. */
+/* How far an attempt came; a greater one came further. */
 enum ouro__address_rank {
-    OURO__ADDRESS_RANK_NONE = 0,    /* not an outcome of its own: 0, cancelled */
+    OURO__ADDRESS_RANK_NONE = 0,    /* no failure of the address: 0, cancelled */
     OURO__ADDRESS_RANK_UNSUPPORTED, /* this machine cannot speak that family or protocol */
-    OURO__ADDRESS_RANK_LOCAL,       /* anything else that went wrong before a packet left */
+    OURO__ADDRESS_RANK_LOCAL,       /* anything else that failed before a packet was sent */
     OURO__ADDRESS_RANK_DENIED,      /* a rule of this machine forbids it */
-    OURO__ADDRESS_RANK_UNREACHABLE, /* no way there, or somebody on the way said so */
-    OURO__ADDRESS_RANK_TIMED_OUT,   /* nobody said anything */
-    OURO__ADDRESS_RANK_ANSWERED     /* the other side itself said no */
+    OURO__ADDRESS_RANK_UNREACHABLE, /* no route, or a router reported that there is none */
+    OURO__ADDRESS_RANK_TIMED_OUT,   /* no answer */
+    OURO__ADDRESS_RANK_ANSWERED     /* the peer refused */
 };
 
 /* The rank of a negative code. */

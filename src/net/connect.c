@@ -3,9 +3,9 @@
  * Connect: chooses how to try a list of addresses.
  *
  *   one address, or "sequential"     in the caller, one after the other
- *   a runtime without time           the same, in RFC 8305's order: there is no stagger to wait for
- *   several                          a race (net/connect_race.c), which needs a worker; a plain
- *                                    thread sends a task that runs it, and waits for that
+ *   a runtime without time           the same, in RFC 8305's order: without timers there is no race
+ *   several                          a race (net/connect_race.c) on the caller's worker; a plain
+ *                                    thread has none, so a task runs the race and the thread waits
  *
  * Owns:    what ouro__connect() has made, until it is the caller's.
  * Threads: the caller's.

@@ -7,7 +7,7 @@
 
 #include "net/connect_addr.h"
 
-/* A connect in progress.  What is borrowed stays the caller's. */
+/* A connect in progress.  The list and the options are borrowed. */
 struct ouro__connect {
     struct ouro__context *context;
     const struct ouro_socket_addr *list;
@@ -29,9 +29,9 @@ struct ouro__connect {
 int ouro__connect(struct ouro__context *context, const struct ouro_socket_addr *list, size_t count,
                   const struct ouro_tcp_connect_options *options, struct ouro_stream **out_stream);
 
-/* The parts: one address after the other, in the caller; and all at once, staggered, in tasks of
- * their own on the worker of connect->context.  Both leave stream or error; an interruption of the
- * caller is returned. */
+/* The two ways: one address after the other, in the caller; and a race of tasks on the worker of
+ * connect->context.  Both set connect->stream or connect->error.  An interruption of the caller is
+ * returned. */
 int ouro__connect_in_turn(struct ouro__connect *connect);
 int ouro__connect_race(struct ouro__connect *connect);
 

@@ -9,7 +9,7 @@
 
 #include <ouro/tcp.h>
 
-/* What an attempt is about.  All of it is borrowed. */
+/* What one attempt needs to know.  All of it is borrowed. */
 struct ouro__connect_target {
     const struct ouro_socket_addr *addr;
     const struct ouro_tcp_connect_options *options; /* NULL: the defaults */

@@ -127,7 +127,7 @@ static void start_next(struct race *race)
         set_head_start(race);
 }
 
-/* Won, lost by all, or time for the next. */
+/* One has connected, all have failed, or the next may start. */
 static bool is_news(void *arg)
 {
     struct race *race = arg;

@@ -4,7 +4,7 @@
  *
  * Owns:    nothing; a function that fails has closed what it opened.
  * Threads: any.
- * Always:  a socket is close-on-exec and non-blocking before anybody else can see it.
+ * Always:  every socket is close-on-exec and non-blocking from its creation.
  * Tests:   tests/net/test_connect_options.c, tests/net/test_tcp_listener.c
  */
 #include "net/socket.h"
@@ -77,8 +77,9 @@ static int bind_for_connect(int fd, int family, const struct ouro_socket_addr *l
     if (ouro_socket_addr_family(local) != family)
         return -EAFNOSUPPORT;
     if (ouro_socket_addr_port(local) == 0) {
-        /* The port is then chosen at connect, by the whole four-tuple: binding alone would use up
-         * the ephemeral ports (ip(7)).  Where it is unknown, bind chooses. */
+        /* The kernel then chooses the port at the connect, when it knows the peer, and one port can
+         * serve many peers.  Chosen by bind, each port would serve one connection (ip(7)).  A
+         * kernel without the option chooses at bind. */
         (void)ouro__socket_set(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1);
     }
     return bind_to(fd, local);

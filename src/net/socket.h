@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Socket: socket(2), its options, bind(2), and what may be asked of one.
+ * Socket: makes sockets for connecting and listening, sets their options, reads their names.
  */
 #ifndef OURO_NET_SOCKET_H
 #define OURO_NET_SOCKET_H
@@ -17,9 +17,9 @@ int ouro__socket_open(int family, int *out_fd);
 /* setsockopt(2) of an int.  Errors: its. */
 int ouro__socket_set(int fd, int level, int name, int value);
 
-/* A TCP socket for a connect to @addr, with what @options (NULL: none) ask for.  Errors: those of
- * socket(2), setsockopt(2) and bind(2); -EAFNOSUPPORT for an address that TCP does not know, or to
- * be bound to one of another family. */
+/* A TCP socket for a connect to @addr, with @options (NULL: none) set and bound as they say.
+ * Errors: those of socket(2), setsockopt(2) and bind(2); -EAFNOSUPPORT for an address that is not
+ * IPv4 or IPv6, and for binding to an address of another family. */
 int ouro__socket_open_for_connect(const struct ouro_socket_addr *addr,
                                   const struct ouro_tcp_connect_options *options, int *out_fd);
 

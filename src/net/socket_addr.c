@@ -2,13 +2,13 @@
 /*
  * SocketAddr: an address as a value.
  *
- * Addresses come from callers, the kernel and the resolver, and every one of them is brought into
- * one form on its way in: the length is that of the family (for a Unix path: up to its terminator)
- * and unused bytes are zero.  So an address can be handed to the kernel as it stands.
+ * Addresses come from callers, the kernel and the resolver.  Each is normalized when it comes in:
+ * the length is that of the family (for a Unix path: up to its terminator) and unused bytes are
+ * zero.  So an address can be given to the kernel without a check.
  *
  * Owns:    nothing.
  * Threads: any; addresses are values.
- * Always:  reads no further than the address' length, whatever a caller put in it.
+ * Always:  reads no further than the address' length, also when a caller has overwritten it.
  * Tests:   tests/net/test_socket_addr.c
  */
 #include "net/socket_addr.h"
@@ -49,7 +49,7 @@ static struct ouro_socket_addr pack(const void *sockaddr, size_t length)
     return addr;
 }
 
-/* The shortest and longest length the family may have; false for one that nothing is known about.
+/* The shortest and longest length an address of the family may have; false for unknown families.
  */
 static bool length_bounds(int family, size_t *out_min, size_t *out_max)
 {
@@ -135,7 +135,7 @@ int ouro_socket_addr_from_sockaddr(const struct sockaddr *addr, size_t length_by
         *out_addr = pack(&un, unix_length(&un, length_bytes));
         return 0;
     }
-    /* Many callers pass the size of a sockaddr_storage with everything. */
+    /* Many callers pass the size of a sockaddr_storage for every family. */
     if (known && length_bytes > length_max)
         length_bytes = length_max;
     *out_addr = pack(&copy, length_bytes);
@@ -202,7 +202,7 @@ static bool equal_ipv4(const struct sockaddr_in *left, const struct sockaddr_in 
     return left->sin_port == right->sin_port && left->sin_addr.s_addr == right->sin_addr.s_addr;
 }
 
-/* Without the flow label: it marks packets, it does not say where they go. */
+/* Without the flow label, which marks packets and is no part of their destination. */
 static bool equal_ipv6(const struct sockaddr_in6 *left, const struct sockaddr_in6 *right)
 {
     return left->sin6_port == right->sin6_port && left->sin6_scope_id == right->sin6_scope_id &&

@@ -2,10 +2,10 @@
 /*
  * SocketAddr as text, both ways.
  *
- * The grammar is narrow on purpose: four decimal parts for IPv4 (inet_pton(3); the older forms
- * "127.1" and "0x7f000001" are how filters get bypassed), brackets around IPv6 whenever a port
- * follows, a port of digits only.  An IPv6 scope is a number or the name of an interface; it is
- * written as a number, since that needs no system call and stays true when an interface is renamed.
+ * The grammar is narrow on purpose: four decimal parts for IPv4 (the older forms "127.1" and
+ * "0x7f000001" serve to by-pass filters), brackets around IPv6 whenever a port follows, a port of
+ * digits only.  An IPv6 scope is read as a number or the name of an interface.  It is written as a
+ * number, which needs no system call and stays right when an interface is renamed.
  *
  *     1.2.3.4:80    [::1]:80    [fe80::1%lo]:80    unix:/path    unix:@abstract
  *
@@ -162,7 +162,8 @@ int ouro_socket_addr_parse(const char *text, struct ouro_socket_addr *out_addr)
             return -OURO_EADDRSYNTAX;
         return ouro__socket_addr_parse_host(text + 1, length - 2, port, out_addr);
     }
-    if (memchr(text, ':', length) != NULL) /* "::1:80" could be either */
+    if (memchr(text, ':', length) !=
+        NULL) /* "::1:80" is ambiguous: an address, or one with a port */
         return -OURO_EADDRSYNTAX;
     return ouro__socket_addr_parse_host(text, length, port, out_addr);
 }
@@ -189,7 +190,7 @@ static void put_unix(struct ouro__text *text, const struct ouro_socket_addr *add
     if (size == 0)
         return;
     if (un.sun_path[0] != '\0') {
-        if (un.sun_path[0] == '@') /* a file of that name, not an abstract one */
+        if (un.sun_path[0] == '@') /* a file whose name begins with '@', not an abstract name */
             ouro__text_put(text, "./");
         ouro__text_put_bytes(text, un.sun_path, strnlen(un.sun_path, size));
         return;

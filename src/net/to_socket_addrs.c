@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ToSocketAddrs: what is an address already, and what is a name.
+ * ToSocketAddrs: tells literals from names.
  *
- * Whatever parses as a literal is one.  The rest is a name if it looks like one: letters, digits,
- * '-', '_', '.' and bytes beyond ASCII.  The old ways to write IPv4, "127.1" or "2130706433", look
- * like names, and getaddrinfo(3) would silently turn them into addresses: they are refused here, so
- * that a program which inspects what it was given sees the same as the one that connects.
+ * Text that parses as a literal address is one.  Other text is a name if it consists of letters,
+ * digits, '-', '_', '.' and bytes beyond ASCII.  The old forms of IPv4, "127.1" and "2130706433",
+ * consist of these too, and getaddrinfo(3) would turn them into addresses without a word.  They are
+ * refused here: otherwise a program that filters by the text it was given would be by-passed.
  *
  * Owns:    an addr_vec owns its heap block.
  * Threads: any.
@@ -92,7 +92,7 @@ struct ouro_socket_addr *ouro__addr_vec_release(struct ouro__addr_vec *vec)
     return list;
 }
 
-/* The family the flags leave; both or none of them leave all. */
+/* The family that the flags select; both flags, or none, select all. */
 static int family_of(uint32_t flags)
 {
     switch (flags & FLAGS_KNOWN) {
@@ -120,12 +120,12 @@ static bool is_name_byte(unsigned char byte)
            byte >= 0x80;
 }
 
-/* Takes @length bytes for the name to ask for; false when they cannot be one. */
+/* Makes @length bytes the name to look up; false when they cannot be a name. */
 static bool take_name(const char *name, size_t length, struct ouro__name_query *query)
 {
     struct in_addr ignored;
 
-    /* A name that begins with a dot is none, and one with '-' is an option gone astray. */
+    /* No name begins with a dot; and text that begins with '-' is a misplaced option. */
     if (length == 0 || length > OURO__NAME_MAX || name[0] == '.' || name[0] == '-')
         return false;
     for (size_t i = 0; i < length; i++)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ToSocketAddrs: what a caller named becomes addresses at once, or a question for the resolver.
+ * ToSocketAddrs: turns what a caller named into addresses, or into a question for the resolver.
  *
- * This half never waits and never starts a thread; net/resolve.h asks the question.
+ * This part never waits and starts no thread; net/resolve.h asks the resolver.
  */
 #ifndef OURO_NET_TO_SOCKET_ADDRS_H
 #define OURO_NET_TO_SOCKET_ADDRS_H
@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Most names have few addresses: those need no heap. */
+/* How many addresses a list holds without heap memory; most names have fewer. */
 #define OURO__ADDR_VEC_INLINE 8
 
 /* A list of addresses.  Not to be copied: two would own one heap block. */
