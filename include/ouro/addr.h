@@ -147,7 +147,8 @@ OURO_API int ouro_socket_addr_equal(const struct ouro_socket_addr *left,
  * Errors:   -OURO_EADDRSYNTAX; -OURO_ENOADDRESS for an empty list or nothing left after the flags;
  *           -(OURO_ERESOLVE + code) from getaddrinfo(3), and its errno for EAI_SYSTEM; -EMFILE or
  *           -ENFILE with fewer than eight descriptors left for the resolver; -ENAMETOOLONG;
- * -ENOMEM; -EINVAL; those of every suspending call. Since:    0.1
+ *           -ENOMEM; -EINVAL; those of every suspending call.
+ * Since:    0.1
  */
 OURO_API int ouro_resolve(const struct ouro_to_socket_addrs *from,
                           struct ouro_socket_addr **out_list, size_t *out_count) OURO_MUST_CHECK;

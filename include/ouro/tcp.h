@@ -61,7 +61,8 @@ struct ouro_tcp_connect_options {
  * Errors:   that of the address that came closest: refused or reset, else timed out, else
  *           unreachable, else forbidden, else a local error, else unsupported; those of
  *           ouro_resolve(); -OURO_ENOADDRESS for an empty list, and then no socket is made;
- * -EINVAL; -EMFILE, -ENFILE, -ENOMEM; -OURO_EIODISABLED; those of every suspending call. Since: 0.1
+ *           -EINVAL; -EMFILE, -ENFILE, -ENOMEM; -OURO_EIODISABLED; those of every suspending call.
+ * Since:    0.1
  */
 OURO_API int ouro_tcp_stream_connect(const struct ouro_to_socket_addrs *addrs,
                                      struct ouro_stream **out_stream) OURO_MUST_CHECK;

@@ -23,7 +23,8 @@ extern "C" {
  * Errors:   -EAGAIN: full backlog and no deadline scope; -ECONNREFUSED, -ENOENT, -EACCES;
  *           -EPROTOTYPE for a socket of another type; -EAFNOSUPPORT for an address that is not a
  *           Unix one; -EINVAL; -EMFILE, -ENFILE, -ENOMEM; -OURO_EIODISABLED; those of every
- * suspending call. Since:    0.1
+ *           suspending call.
+ * Since:    0.1
  */
 OURO_API int ouro_unix_stream_connect(const struct ouro_socket_addr *addr,
                                       struct ouro_stream **out_stream) OURO_MUST_CHECK;

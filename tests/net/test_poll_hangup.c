@@ -12,6 +12,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -350,7 +351,7 @@ OURO_TEST(a_zero_copy_completion_is_an_error_and_no_end)
 
 static int tick(void *arg)
 {
-    int *ticks = arg;
+    _Atomic int *ticks = arg;
     for (;;) {
         int rc = ouro_sleep(OURO_MILLISECOND);
         if (rc < 0)
@@ -371,7 +372,7 @@ static int without_progress(void *arg)
 {
     struct ouro_task *task = NULL;
     unsigned calls = 0;
-    int ticks = 0;
+    _Atomic int ticks = 0;
     int fds[2];
     (void)arg;
     ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
@@ -380,7 +381,7 @@ static int without_progress(void *arg)
     ck_assert_int_eq(ouro_task_spawn(tick, &ticks, &task) < 0, 0);
     ck_assert_int_eq(io_within(io, OURO_READABLE, 5 * BRIEFLY, never_done, &calls), -ETIMEDOUT);
     ck_assert_uint_gt(calls, 2);
-    ck_assert_int_gt(ticks, 2);
+    ck_assert_int_gt(atomic_load(&ticks), 2);
     ck_assert_int_eq(ouro_task_cancel(task), 0);
     ck_assert_int_eq(ouro_task_join(task, NULL), 0);
     ouro_poll_evented_free(io);
