@@ -241,7 +241,7 @@ static void detect_ring_fd(struct ouro__kit_ring *kit, struct ouro__feature_repo
 {
     if (ouro__kit_note(kit, io_uring_register_ring_fd(&kit->ring)) == 1)
         ouro__feature_found(report, OURO__FEATURE_RING_FD,
-                            io_uring_unregister_ring_fd(&kit->ring) == 1);
+                            ouro__kit_note(kit, io_uring_unregister_ring_fd(&kit->ring)) == 1);
 }
 
 static void detect_no_iowait(struct ouro__kit_ring *kit, struct ouro__feature_report *report)
@@ -265,8 +265,10 @@ static void detect_guard_pages(struct ouro__feature_report *report)
         leave_unanswered(report, OURO__FEATURE_BIT(OURO__FEATURE_MADV_GUARD), -errno);
         return;
     }
-    ouro__feature_found(report, OURO__FEATURE_MADV_GUARD,
-                        madvise(map, page, OURO__MADV_GUARD_INSTALL) == 0);
+    int rc = madvise(map, page, OURO__MADV_GUARD_INSTALL) == 0 ? 0 : -errno;
+    ouro__feature_found(report, OURO__FEATURE_MADV_GUARD, rc == 0);
+    if (ouro__kit_is_obstacle(rc))
+        leave_unanswered(report, OURO__FEATURE_BIT(OURO__FEATURE_MADV_GUARD), rc);
     (void)munmap(map, page);
 }
 
@@ -278,16 +280,22 @@ static const struct ouro__feature_step core_steps[] = {
     {NULL, 0},
 };
 
-static void run_steps(const struct ouro__feature_step *step, uint64_t wanted,
-                      struct ouro__kit_ring *kit, struct ouro__feature_report *report)
+static int run_steps(const struct ouro__feature_step *step, uint64_t wanted,
+                     struct ouro__kit_ring *kit, struct ouro__feature_report *report)
 {
-    for (; step->run != NULL; step++) {
+    int rc = 0;
+    for (; step->run != NULL && rc == 0; step++) {
         if ((step->finds & wanted) == 0)
             continue;
         kit->obstacle = 0;
         step->run(kit, report);
+        if (kit->obstacle == 0)
+            continue;
         leave_unanswered(report, step->finds, kit->obstacle);
+        /* A request may be left that would answer in the next step's place. */
+        rc = ouro__kit_reopen(kit);
     }
+    return rc;
 }
 
 /* 0, or why a runtime that needs @required cannot run. */
@@ -314,6 +322,8 @@ static int detect(struct ouro__kit_ring *kit, uint64_t wanted, struct ouro__feat
         return rc;
     report->stage = OURO__FEATURE_STAGE_ENTER;
     rc = try_enter(kit, report);
+    if (rc == 0 && report->unanswered != 0)
+        rc = report->obstacle;
     if (rc < 0)
         return rc;
     if (ouro__feature_present(report, OURO__FEATURE_EXT_ARG)) {
@@ -321,9 +331,13 @@ static int detect(struct ouro__kit_ring *kit, uint64_t wanted, struct ouro__feat
         rc = try_socket(kit, report);
         if (rc < 0)
             return rc;
-        run_steps(core_steps, wanted, kit, report);
-        run_steps(ouro__feature_socket_steps, wanted, kit, report);
-        run_steps(ouro__feature_ring_steps, wanted, kit, report);
+        rc = run_steps(core_steps, wanted, kit, report);
+        if (rc == 0)
+            rc = run_steps(ouro__feature_socket_steps, wanted, kit, report);
+        if (rc == 0)
+            rc = run_steps(ouro__feature_ring_steps, wanted, kit, report);
+        if (rc < 0)
+            return rc;
     }
     return judge(report, wanted & ouro__feature_required_bits());
 }

@@ -37,11 +37,15 @@ int64_t ouro__kit_now_ns(void)
     return (int64_t)now.tv_sec * INT64_C(1000000000) + (int64_t)now.tv_nsec;
 }
 
+bool ouro__kit_is_obstacle(int rc)
+{
+    return rc == -ENOMEM || rc == -EMFILE || rc == -ENFILE || rc == -ENOBUFS || rc == -EAGAIN ||
+           rc == -EBUSY || rc == -EPERM || rc == -EACCES;
+}
+
 int ouro__kit_note(struct ouro__kit_ring *kit, int rc)
 {
-    bool is_obstacle = rc == -ENOMEM || rc == -EMFILE || rc == -ENFILE || rc == -ENOBUFS ||
-                       rc == -EAGAIN || rc == -EBUSY || rc == -EPERM || rc == -EACCES;
-    if (is_obstacle && kit->obstacle == 0)
+    if (ouro__kit_is_obstacle(rc) && kit->obstacle == 0)
         kit->obstacle = rc;
     return rc;
 }
@@ -76,6 +80,14 @@ void ouro__kit_close(struct ouro__kit_ring *kit)
     if (kit->ring.sq.sqes != NULL)
         io_uring_queue_exit(&kit->ring);
     memset(&kit->ring, 0, sizeof(kit->ring));
+}
+
+int ouro__kit_reopen(struct ouro__kit_ring *kit)
+{
+    const uint32_t entries = kit->params.sq_entries;
+    const uint32_t flags = kit->params.flags;
+    ouro__kit_close(kit);
+    return ouro__kit_open(kit, entries, flags);
 }
 
 struct io_uring_sqe *ouro__kit_sqe(struct ouro__kit_ring *kit, uint8_t opcode, int fd,
@@ -123,6 +135,18 @@ bool ouro__kit_has_cqe(const struct ouro__kit_ring *kit)
     return io_uring_cq_ready(&kit->ring) > 0;
 }
 
+void ouro__kit_drain_descriptors(struct ouro__kit_ring *kit, uint64_t user_data)
+{
+    struct ouro__kit_cqe cqe;
+    /* One look at the kernel, then what is in the ring. */
+    bool taken = ouro__kit_wait(kit, 0, &cqe) == 0;
+    while (taken) {
+        if (cqe.user_data == user_data && cqe.res >= 0)
+            (void)close(cqe.res);
+        taken = take_cqe(kit, &cqe);
+    }
+}
+
 void ouro__kit_drain(struct ouro__kit_ring *kit)
 {
     struct ouro__kit_cqe cqe;
@@ -132,7 +156,8 @@ void ouro__kit_drain(struct ouro__kit_ring *kit)
 
 int ouro__kit_wait(struct ouro__kit_ring *kit, int64_t timeout_ns, struct ouro__kit_cqe *out)
 {
-    const int64_t deadline_ns = ouro__kit_now_ns() + timeout_ns;
+    /* After an obstacle nothing is certain to come. */
+    const int64_t deadline_ns = ouro__kit_now_ns() + (kit->obstacle == 0 ? timeout_ns : 0);
     for (;;) {
         if (take_cqe(kit, out))
             return 0;

@@ -29,10 +29,13 @@ struct ouro__kit_cqe {
 
 int64_t ouro__kit_now_ns(void);
 
+/* Whether @rc says nothing about the kernel: this process is out of something (memory,
+ * descriptors), or may not do it. */
+bool ouro__kit_is_obstacle(int rc);
+
 /*
- * Remembers @rc in kit->obstacle when it says nothing about the kernel: this process is out of
- * something (memory, descriptors), may not do it, or got no answer in time.  Returns @rc.  The
- * calls below do it for what they return; callers do it for their own system calls.
+ * Remembers @rc in kit->obstacle when it is one, and returns it.  The calls below do it for what
+ * they return; callers do it for their own system calls.
  */
 int ouro__kit_note(struct ouro__kit_ring *kit, int rc);
 
@@ -45,6 +48,8 @@ int ouro__kit_register(struct ouro__kit_ring *kit, uint32_t opcode, void *arg, u
 /* A ring of @entries, CQ of at least 32.  ENOMEM is retried: old rings are torn down behind us. */
 int ouro__kit_open(struct ouro__kit_ring *kit, uint32_t entries, uint32_t setup_flags);
 void ouro__kit_close(struct ouro__kit_ring *kit);
+/* A new ring of the same kind in place of one in which something may be left. */
+int ouro__kit_reopen(struct ouro__kit_ring *kit);
 
 /* An SQE, zeroed, with @user_data set.  Never NULL: the callers queue fewer than the ring has. */
 struct io_uring_sqe *ouro__kit_sqe(struct ouro__kit_ring *kit, uint8_t opcode, int fd,
@@ -63,6 +68,8 @@ int ouro__kit_wait_for_nothing(struct ouro__kit_ring *kit, uint32_t flags, const
 /* Whether a completion is there; and drop all that are. */
 bool ouro__kit_has_cqe(const struct ouro__kit_ring *kit);
 void ouro__kit_drain(struct ouro__kit_ring *kit);
+/* Drop all that are there, and close the descriptors that those of @user_data bring. */
+void ouro__kit_drain_descriptors(struct ouro__kit_ring *kit, uint64_t user_data);
 /* Cancel everything and take the CQEs until none is left, so memory may be reused. */
 void ouro__kit_cancel_all(struct ouro__kit_ring *kit);
 

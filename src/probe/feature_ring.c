@@ -49,9 +49,9 @@ static void detect_waits(struct ouro__kit_ring *kit, struct ouro__feature_report
         (void)ouro__kit_sqe(kit, IORING_OP_NOP, -1, UD_MAIN);
         (void)ouro__kit_submit(kit);
         const int64_t start_ns = ouro__kit_now_ns();
-        int rc = io_uring_enter2((unsigned)kit->ring.ring_fd, 0, 2,
-                                 IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG, (void *)&arg,
-                                 sizeof(arg));
+        int rc = ouro__kit_note(kit, io_uring_enter2((unsigned)kit->ring.ring_fd, 0, 2,
+                                                     IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG,
+                                                     (void *)&arg, sizeof(arg)));
         ouro__feature_found(report, OURO__FEATURE_MIN_WAIT,
                             rc >= 0 && ouro__kit_now_ns() - start_ns < late.tv_nsec);
         struct ouro__kit_cqe cqe;
@@ -102,6 +102,7 @@ static void detect_registered_wait(struct ouro__kit_ring *plain,
                 report, OURO__FEATURE_REGISTERED_WAIT,
                 ouro__kit_wait_for_nothing(&kit, IORING_ENTER_EXT_ARG | OURO__ENTER_EXT_ARG_REG,
                                            NULL, sizeof(*wait)) == -ETIME);
+        (void)ouro__kit_note(plain, kit.obstacle);
         ouro__kit_close(&kit);
     }
     (void)munmap(map, page);
@@ -128,7 +129,8 @@ static void detect_second_ring(struct ouro__kit_ring *kit, struct ouro__feature_
     message.opcode = IORING_OP_MSG_RING;
     message.fd = other.ring.ring_fd;
     message.off = 4712;
-    sent = io_uring_register((unsigned)-1, OURO__REGISTER_SEND_MSG_RING, &message, 1) == 0;
+    sent = ouro__kit_note(kit, io_uring_register((unsigned)-1, OURO__REGISTER_SEND_MSG_RING,
+                                                 &message, 1)) == 0;
     ouro__feature_found(report, OURO__FEATURE_SEND_MSG_RING,
                         sent && ouro__kit_wait(&other, OURO__KIT_ANSWER_NS, &cqe) == 0 &&
                             cqe.user_data == 4712);
@@ -138,6 +140,7 @@ static void detect_second_ring(struct ouro__kit_ring *kit, struct ouro__feature_
     /* The mappings of the old size stay ours to unmap; the ring is not used after this. */
     ouro__feature_found(report, OURO__FEATURE_RESIZE,
                         ouro__kit_register(&other, OURO__REGISTER_RESIZE_RINGS, &larger, 1) == 0);
+    (void)ouro__kit_note(kit, other.obstacle);
     ouro__kit_close(&other);
 }
 
@@ -162,9 +165,10 @@ static void detect_register_calls(struct ouro__kit_ring *kit, struct ouro__featu
     struct ouro__query_hdr query = {.query_op = OURO__QUERY_OPCODES,
                                     .query_data = (uint64_t)(uintptr_t)&opcodes,
                                     .size = sizeof(opcodes)};
+    int rc = ouro__kit_note(kit, io_uring_register((unsigned)-1, OURO__REGISTER_QUERY, &query, 0));
     ouro__feature_found(report, OURO__FEATURE_QUERY,
-                        io_uring_register((unsigned)-1, OURO__REGISTER_QUERY, &query, 0) == 0 &&
-                            query.result >= 0 && opcodes.nr_request_opcodes > IORING_OP_SENDMSG_ZC);
+                        rc == 0 && query.result >= 0 &&
+                            opcodes.nr_request_opcodes > IORING_OP_SENDMSG_ZC);
 }
 
 static void detect_futex(struct ouro__kit_ring *kit, struct ouro__feature_report *report)

@@ -72,6 +72,8 @@ static void detect_accept_multishot(struct ouro__kit_ring *kit, struct ouro__fea
         }
     }
     ouro__feature_found(report, OURO__FEATURE_ACCEPT_MULTISHOT, connected && more);
+    if (!connected || !more)
+        ouro__kit_drain_descriptors(kit, UD_MAIN);
     ouro__kit_cancel_all(kit);
     ouro__kit_shut(&client);
     ouro__kit_shut(&listener.fd);
@@ -267,8 +269,12 @@ static void detect_socket_calls(struct ouro__kit_ring *kit, struct ouro__feature
     sqe->off = SOCK_STREAM | SOCK_CLOEXEC;
     int fd = result_of(kit, UD_MAIN);
     ouro__feature_found(report, OURO__FEATURE_SOCKET, fd >= 0);
-    if (fd < 0)
+    if (fd < 0) {
+        ouro__kit_drain_descriptors(kit, UD_MAIN);
+        if (kit->obstacle != 0)
+            return; /* its SQE may still be there, and would answer for the next */
         fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    }
     if (fd < 0)
         return;
     if (ouro__feature_op_listed(report, OURO__OP_LISTEN)) {
@@ -305,39 +311,50 @@ static void detect_send_vectorized(struct ouro__kit_ring *kit, struct ouro__feat
     struct io_uring_sqe *sqe = ouro__kit_sqe(kit, IORING_OP_SEND, fds[0], UD_MAIN);
     set_buffer(sqe, iov, 2);
     sqe->ioprio = OURO__SEND_VECTORIZED;
+    bool sent = result_of(kit, UD_MAIN) == 4;
+    ssize_t got = recv(fds[1], in, sizeof(in), MSG_DONTWAIT);
+    if (sent && got < 0)
+        (void)ouro__kit_note(kit, -errno);
     ouro__feature_found(report, OURO__FEATURE_SEND_VECTORIZED,
-                        result_of(kit, UD_MAIN) == 4 &&
-                            recv(fds[1], in, sizeof(in), MSG_DONTWAIT) == 4 &&
-                            memcmp(in, "ouro", 4) == 0);
+                        sent && got == 4 && memcmp(in, "ouro", 4) == 0);
     ouro__kit_shut(&fds[0]);
     ouro__kit_shut(&fds[1]);
+}
+
+/* A listener on 127.0.0.1 and a client whose connect has begun.  0 or -errno. */
+static int tcp_connect(int listener, int client)
+{
+    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(addr);
+    if (listener < 0 || client < 0 ||
+        bind(listener, (const struct sockaddr *)&addr, sizeof(addr)) < 0 ||
+        listen(listener, 1) < 0 || getsockname(listener, (struct sockaddr *)&addr, &len) < 0)
+        return -errno;
+    if (connect(client, (const struct sockaddr *)&addr, sizeof(addr)) < 0 && errno != EINPROGRESS)
+        return -errno;
+    return 0;
 }
 
 /* A TCP pair over 127.0.0.1, or -errno where there is no loopback. */
 static int tcp_pair(struct ouro__kit_ring *kit, int out_fds[2])
 {
-    struct sockaddr_in addr = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof(addr);
     int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    int client = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int client = listener < 0 ? -1 : socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     int server = -1;
-    if (listener < 0 || client < 0)
-        (void)ouro__kit_note(kit, -errno);
-    if (listener >= 0 && client >= 0 &&
-        bind(listener, (const struct sockaddr *)&addr, sizeof(addr)) == 0 &&
-        listen(listener, 1) == 0 && getsockname(listener, (struct sockaddr *)&addr, &len) == 0 &&
-        (connect(client, (const struct sockaddr *)&addr, sizeof(addr)) == 0 ||
-         errno == EINPROGRESS)) {
+    int rc = tcp_connect(listener, client);
+    if (rc == 0) {
         struct pollfd waiting = {.fd = listener, .events = POLLIN};
-        if (poll(&waiting, 1, (int)(OURO__KIT_ANSWER_NS / OURO__KIT_NS_PER_MS)) == 1)
+        rc = -ETIMEDOUT;
+        if (poll(&waiting, 1, (int)(OURO__KIT_ANSWER_NS / OURO__KIT_NS_PER_MS)) == 1) {
             server = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
-        if (server < 0)
-            (void)ouro__kit_note(kit, -errno);
+            rc = server < 0 ? -errno : 0;
+        }
     }
+    (void)ouro__kit_note(kit, rc);
     ouro__kit_shut(&listener);
     if (server < 0) {
         ouro__kit_shut(&client);
-        return -ENOTCONN;
+        return rc;
     }
     out_fds[0] = client;
     out_fds[1] = server;

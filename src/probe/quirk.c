@@ -109,19 +109,20 @@ int ouro__quirk_selftest(struct ouro__feature_report *report, uint64_t wanted)
         if ((wanted >> i & 1) == 0 || tests[i].run == NULL ||
             (tests[i].needs & ~report->present) != 0)
             continue;
+        kit.obstacle = 0;
         const int found = tests[i].run(&kit);
-        if (found < 0) {
-            kit.obstacle = 0;
+        if (found < 0 || kit.obstacle != 0) {
             (void)ouro__kit_note(&kit, found);
             if (report->obstacle == 0)
                 report->obstacle = kit.obstacle;
+            if (kit.obstacle != 0)
+                rc = ouro__kit_reopen(&kit);
             continue;
         }
         report->quirks_untested &= ~OURO__QUIRK_BIT(i);
         if (found > 0) {
             report->quirks |= OURO__QUIRK_BIT(i);
-            ouro__kit_close(&kit);
-            rc = ouro__kit_open(&kit, 16, OURO__KIT_DEFER);
+            rc = ouro__kit_reopen(&kit);
         }
     }
     if (rc == 0)

@@ -71,11 +71,22 @@ MUTANTS = {
         "        return false;\n    return false;\n    choose_epoll(choice);\n",
         "runtime/test_start.c", "a_ring_refused_after_the_look_is_an_error_or_epoll", "uring"),
     "detection_takes_a_shortage_for_an_answer": (
-        "probe/feature_kit.c", "if (is_obstacle && kit->obstacle == 0)", "if (false)",
+        "probe/feature_kit.c", "if (ouro__kit_is_obstacle(rc) && kit->obstacle == 0)",
+        "if (false)",
         "probe/test_feature.c", "a_shortage_of_descriptors_is_not_a_missing_feature", "uring"),
     "detection_performs_what_nobody_wants": (
         "probe/feature_detect.c", "if ((step->finds & wanted) == 0)", "if (wanted == 0)",
         "probe/test_feature.c", "a_start_looks_only_at_what_it_uses", "uring"),
+    "detection_goes_on_with_a_disturbed_ring": (
+        "probe/feature_detect.c", "rc = ouro__kit_reopen(kit);", "rc = 0;",
+        "probe/test_feature.c", "a_refused_call_says_nothing_about_the_kernel", "uring"),
+    "detection_loses_the_descriptor_it_was_brought": (
+        "probe/feature_kit.c", "if (cqe.user_data == user_data && cqe.res >= 0)", "if (false)",
+        "probe/test_feature.c", "a_refused_call_says_nothing_about_the_kernel", "uring"),
+    "explanation_blames_a_filter_for_a_busy_machine": (
+        "probe/feature_explain.c", "} else if (!is_refusal(report->error)) {",
+        "} else if (false) {",
+        "probe/test_feature.c", "a_refusal_names_its_cause_and_its_remedy", "unit"),
     "text_runs_over_its_buffer": (
         "base/text.h", "text->size > 0 ? text->size - 1 - text->length : 0",
         "text->size > 0 ? text->size - text->length : 0",

@@ -7,15 +7,19 @@
  * Threads: one; limits are set in a process of its own.
  * Always:  what this kernel has is taken from one whole look, whatever the kernel is.
  */
+#include "base/compiler.h"
 #include "probe/feature.h"
 #include "probe/quirk.h"
 #include "probe/uses.h"
+#include "support/calls.h"
 #include "support/child.h"
 #include "support/forbid.h"
+#include "support/leaks.h"
 #include "support/ouro_test.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -138,6 +142,72 @@ OURO_TEST_URING(a_shortage_of_memory_is_not_a_missing_feature)
     int calls[] = {SYS_socketpair, SYS_socket, SYS_io_uring_register};
     for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++)
         ouro_test_child_must_pass(look_without_call, &calls[i]);
+}
+
+struct whole {
+    struct ouro__feature_report report;
+    int error;
+};
+
+/*
+ * Each system call of a whole look and of the self-tests fails in turn.  Nothing is then taken for
+ * absent, or for a quirk, that is not so without the failure; and nothing is left behind.
+ */
+static int look_with_each_failure(void *arg)
+{
+    const struct whole *whole = arg;
+    struct ouro_test_holdings before;
+    int failed = 0;
+    unsigned wrong = 0;
+    ouro_test_calls_watch();
+    unsigned descriptors = ouro_test_open_descriptors();
+    ouro_test_holdings_take(&before);
+    for (unsigned nth = 1; failed >= 0; nth++) {
+        struct ouro__feature_report report;
+        ouro_test_calls_fail(nth, whole->error);
+        int rc = ouro__feature_detect(OURO__FEATURE_ALL, &report);
+        if (rc == 0)
+            (void)ouro__quirk_selftest(&report, OURO__QUIRK_ALL & ~whole->report.quirks);
+        (void)ouro_test_calls_end(&failed);
+        const char *name = ouro_test_calls_name(failed);
+        ck_assert_msg(rc == 0 || rc == -whole->error || rc == report.obstacle, "%u %s: %d", nth,
+                      name, rc);
+        ck_assert_msg((report.present & ~whole->report.present) == 0, "%u %s: found too much", nth,
+                      name);
+        ck_assert_msg(ouro_test_open_descriptors() == descriptors, "%u %s: left one open", nth,
+                      name);
+        if (report.stage < OURO__FEATURE_STAGE_TEST)
+            continue; /* refused as a whole */
+        uint64_t lost = whole->report.present & ~report.present & ~report.unanswered;
+        uint64_t invented = report.quirks & ~whole->report.quirks;
+        if (lost == 0 && invented == 0)
+            continue;
+        (void)fprintf(stderr, "call %u, %s: features %#llx lost, quirks %#llx invented\n", nth,
+                      name, (unsigned long long)lost, (unsigned long long)invented);
+        wrong++;
+    }
+    ck_assert_uint_eq(wrong, 0);
+    ouro_test_holdings_check(&before, false);
+    return 0;
+}
+
+static void look_with_each_failure_of(int error)
+{
+    if (OURO__ASAN || OURO__TSAN)
+        ouro_test_skip("the sanitizer's own system calls may not fail");
+    struct whole whole = {.report = whole_look(), .error = error};
+    (void)ouro__quirk_selftest(&whole.report, OURO__QUIRK_ALL);
+    ouro_test_child_must_pass(look_with_each_failure, &whole);
+}
+
+OURO_TEST_URING(a_refused_call_says_nothing_about_the_kernel)
+{
+    look_with_each_failure_of(EPERM);
+}
+
+OURO_TEST_URING(a_call_without_memory_says_nothing_about_the_kernel)
+{
+    look_with_each_failure_of(ENOMEM);
 }
 
 OURO_TEST_URING(quirks_that_cannot_be_tested_stay_untested)
