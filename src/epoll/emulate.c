@@ -24,7 +24,7 @@
  * Always:  an op is on the list at most once; nothing completes but in run_tries(), inside turn().
  * Tests:   tests/epoll/test_emulate.c
  */
-#include "epoll/epoll.h"
+#include "epoll/rows.h"
 
 #include "base/fault.h"
 
@@ -32,9 +32,6 @@
 #include <limits.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
-
-enum { REST_PARTS = 16 };
 
 /* EAGAIN or a short count with one of these says nothing about the data to come. */
 #define ASIDE_FLAGS ((uint32_t)(MSG_PEEK | MSG_OOB | MSG_ERRQUEUE))
@@ -50,29 +47,11 @@ void ouro__epoll_queue(struct ouro__epoll *epoll, struct ouro__op *op)
     ouro__queue_push(&epoll->tries, &op->node);
 }
 
-static bool reads(const struct ouro__op *op)
-{
-    return op->lane != OURO__LANE_WRITE;
-}
-
-static bool is_message(const struct ouro__op *op)
-{
-    return op->code == OURO__OP_RECVMSG || op->code == OURO__OP_SENDMSG;
-}
-
-static uint32_t flags_of(const struct ouro__op *op)
-{
-    return is_message(op) ? op->arg.message.flags : op->arg.io.flags;
-}
-
+/* How many bytes it asks for; 0 for what transfers none. */
 static size_t size_of(const struct ouro__op *op)
 {
-    if (!is_message(op))
-        return op->arg.io.size;
-    size_t size = 0;
-    for (size_t i = 0; i < op->arg.message.header->msg_iovlen; i++)
-        size += op->arg.message.header->msg_iov[i].iov_len;
-    return size;
+    const struct ouro__epoll_row *row = ouro__epoll_row_of(op);
+    return row->size == NULL ? 0 : row->size(op);
 }
 
 static bool is_tcp(struct ouro__scheduled_io *sio)
@@ -96,85 +75,21 @@ static bool is_stream(struct ouro__scheduled_io *sio)
                            (type == SOCK_STREAM || type == SOCK_SEQPACKET));
 }
 
-/* The message's buffers without the first @done bytes, as many as fit in @part. */
-static struct msghdr rest_of(const struct msghdr *header, size_t done,
-                             struct iovec part[REST_PARTS])
-{
-    struct msghdr rest = {.msg_iov = part, .msg_iovlen = 0};
-    for (size_t i = 0; i < header->msg_iovlen && rest.msg_iovlen < REST_PARTS; i++) {
-        struct iovec whole = header->msg_iov[i];
-        if (done >= whole.iov_len) {
-            done -= whole.iov_len;
-            continue;
-        }
-        part[rest.msg_iovlen++] = (struct iovec){.iov_base = (char *)whole.iov_base + done,
-                                                 .iov_len = whole.iov_len - done};
-        done = 0;
-    }
-    return rest;
-}
-
-static ssize_t call_message(const struct ouro__op *op, size_t done)
-{
-    struct iovec part[REST_PARTS];
-    struct msghdr rest;
-    struct msghdr *header = op->arg.message.header;
-    int flags = (int)op->arg.message.flags | MSG_DONTWAIT;
-    if (done > 0) {
-        rest = rest_of(header, done, part);
-        header = &rest;
-    }
-    return op->code == OURO__OP_RECVMSG ? recvmsg(op->sio->fd, header, flags | MSG_CMSG_CLOEXEC)
-                                        : sendmsg(op->sio->fd, header, flags | MSG_NOSIGNAL);
-}
-
-/* The system call, once: its result, or -errno. */
-static ssize_t call(const struct ouro__op *op)
-{
-    size_t done = (size_t)op->result;
-    int fd = op->sio->fd;
-    ssize_t n = 0;
-    switch (op->code) {
-    case OURO__OP_ACCEPT:
-        n = accept4(fd, op->arg.accept.addr, op->arg.accept.length, SOCK_CLOEXEC | SOCK_NONBLOCK);
-        break;
-    case OURO__OP_RECV:
-        n = recv(fd, (char *)op->arg.io.buffer + done, op->arg.io.size - done,
-                 (int)op->arg.io.flags | MSG_DONTWAIT);
-        break;
-    case OURO__OP_SEND:
-        n = send(fd, (const char *)op->arg.io.buffer + done, op->arg.io.size - done,
-                 (int)op->arg.io.flags | MSG_DONTWAIT | MSG_NOSIGNAL);
-        break;
-    case OURO__OP_RECVMSG:
-    case OURO__OP_SENDMSG:
-        n = call_message(op, done);
-        break;
-    default:
-        OURO__PANIC("an operation that epoll does not emulate", op->code);
-    }
-    return n < 0 ? -errno : n;
-}
-
 /* What a result says about readiness: see the top of the file.  @snapshot is from before the call.
  */
 static void learn(struct ouro__op *op, ssize_t n, size_t asked, uint64_t snapshot)
 {
+    const struct ouro__epoll_row *row = ouro__epoll_row_of(op);
     struct ouro__scheduled_io *sio = op->sio;
-    if (op->code == OURO__OP_ACCEPT) {
-        if (n == -EAGAIN)
-            ouro__sio_clear(sio, snapshot, OURO_READABLE);
-        return;
-    }
-    if ((flags_of(op) & ASIDE_FLAGS) != 0)
+    if (row->flags != NULL && (row->flags(op) & ASIDE_FLAGS) != 0)
         return;
     if (n == -EAGAIN) {
-        ouro__sio_clear(sio, snapshot, reads(op) ? OURO_READABLE : OURO_WRITABLE);
+        ouro__sio_clear(sio, snapshot, row->reads ? OURO_READABLE : OURO_WRITABLE);
         return;
     }
-    if (!reads(op) || n < 0 || asked == 0)
+    if (!row->reads || n < 0 || asked == 0)
         return;
-    if (n == 0 && op->code == OURO__OP_RECV && is_stream(sio) &&
+    if (n == 0 && row->zero_is_end && is_stream(sio) &&
         (ouro__readiness_ready(snapshot) & OURO_READ_CLOSED) == 0)
         ouro__sio_hint(sio, OURO_READ_CLOSED);
     uint32_t flags = ouro__epoll_sio_flags(sio);
@@ -187,25 +102,27 @@ static void learn(struct ouro__op *op, ssize_t n, size_t asked, uint64_t snapsho
 /* Whether a transfer of which a part is done goes on. */
 static bool goes_on(const struct ouro__op *op, ssize_t n)
 {
-    uint32_t flags = op->code == OURO__OP_ACCEPT ? 0 : flags_of(op);
+    const struct ouro__epoll_row *row = ouro__epoll_row_of(op);
+    uint32_t flags = row->flags == NULL ? 0 : row->flags(op);
     return n > 0 && (flags & MSG_WAITALL) != 0 && (flags & ASIDE_FLAGS) == 0 &&
            (size_t)op->result < size_of(op) && is_stream(op->sio);
 }
 
-/* True: ended, with its result.  False: it must wait. */
-static bool transfer(struct ouro__op *op, int32_t *out_result)
+bool ouro__epoll_transfer(struct ouro__op *op, int32_t *out_result)
 {
+    const struct ouro__epoll_row *row = ouro__epoll_row_of(op);
     struct ouro__scheduled_io *sio = op->sio;
     ssize_t n = 0;
     do {
-        size_t asked = op->code == OURO__OP_ACCEPT ? 0 : size_of(op) - (size_t)op->result;
+        size_t done = (size_t)op->result;
+        size_t asked = row->size == NULL ? 0 : row->size(op) - done;
         uint64_t snapshot = ouro__load(&sio->readiness, memory_order_acquire);
         do {
-            n = call(op);
+            n = row->call(op, done);
+            n = n < 0 ? -errno : n;
         } while (n == -EINTR);
-        OURO__TRACE(sio->handle, .kind = OURO_TRACE_TRIED, .fd = sio->fd,
-                    .token = ouro__sio_token(sio, op->lane), .result = n,
-                    .name = ouro__op_name(op->code));
+        OURO__TRACE(op->handle, .kind = OURO_TRACE_TRIED, .fd = op->fd, .token = op->token,
+                    .result = n, .name = ouro__op_name(op->code));
         learn(op, n, asked, snapshot);
         if (n == -EAGAIN)
             return false;
@@ -219,21 +136,13 @@ static bool transfer(struct ouro__op *op, int32_t *out_result)
 /* Whether the system call has a chance; if not, an event is bound to come. */
 static bool has_chance(const struct ouro__op *op)
 {
+    const struct ouro__epoll_row *row = ouro__epoll_row_of(op);
     struct ouro__scheduled_io *sio = op->sio;
-    if ((op->backend & OURO__EPOLL_OP_EVENT) != 0 ||
+    if (row->always_tries || (op->backend & OURO__EPOLL_OP_EVENT) != 0 ||
         (ouro__epoll_sio_flags(sio) & OURO__EPOLL_SIO_ARMED) == 0)
         return true;
     uint32_t ready = ouro__readiness_ready(ouro__load(&sio->readiness, memory_order_acquire));
-    return (ready & (reads(op) ? READ_CHANCE : WRITE_CHANCE)) != 0;
-}
-
-static bool try_once(struct ouro__op *op, int32_t *out_result)
-{
-    if (op->code != OURO__OP_CONNECT)
-        return has_chance(op) && transfer(op, out_result);
-    if ((op->backend & OURO__EPOLL_OP_BEGUN) == 0)
-        return ouro__epoll_connect_begin(op, out_result);
-    return ouro__epoll_connect_check(op, out_result);
+    return (ready & (row->reads ? READ_CHANCE : WRITE_CHANCE)) != 0;
 }
 
 /* Sees to it that the next event finds the descriptor.  0 or -errno. */
@@ -256,18 +165,19 @@ static void run(struct ouro__epoll *epoll, struct ouro__op *op)
     int32_t result = 0;
     bool cancelled = (op->backend & OURO__EPOLL_OP_CANCELLED) != 0 ||
                      (ouro__epoll_sio_flags(op->sio) & OURO__EPOLL_SIO_DETACHED) != 0;
-    op->backend &= (uint8_t)~OURO__EPOLL_OP_QUEUED;
+    op->backend &= (uint16_t)~OURO__EPOLL_OP_QUEUED;
     if (cancelled) {
         /* Of a transfer that goes on until all is done, what was done counts. */
         ouro__driver_complete(&epoll->driver, op, op->result > 0 ? op->result : -ECANCELED);
         return;
     }
-    bool ended = try_once(op, &result);
-    op->backend &= (uint8_t)~OURO__EPOLL_OP_EVENT;
+    bool ended = has_chance(op) && ouro__epoll_row_of(op)->begin(op, &result);
+    op->backend &= (uint16_t)~OURO__EPOLL_OP_EVENT;
     if (!ended) {
         int rc = arm(epoll, op);
         if (rc == 0) {
-            if (op->code == OURO__OP_CONNECT && ouro__fault(OURO__FAULT_EPOLL_SPURIOUS) != 0)
+            if (ouro__epoll_row_of(op)->always_tries &&
+                ouro__fault(OURO__FAULT_EPOLL_SPURIOUS) != 0)
                 ouro__epoll_queue(epoll, op);
             return;
         }

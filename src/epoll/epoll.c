@@ -111,10 +111,8 @@ static void detach(struct ouro__driver_handle *handle, struct ouro__scheduled_io
 
 static void submit(struct ouro__driver *driver, struct ouro__op *op)
 {
-    op->result = 0; /* until it ends: what was transferred so far */
-    OURO__TRACE(driver->handle, .kind = OURO_TRACE_SUBMITTED, .fd = op->sio->fd,
-                .token = ouro__sio_token(op->sio, op->lane), .a = op->code,
-                .name = ouro__op_name(op->code));
+    OURO__TRACE(driver->handle, .kind = OURO_TRACE_SUBMITTED, .fd = op->fd, .token = op->token,
+                .a = op->code, .name = ouro__op_name(op->code));
     ouro__epoll_queue(epoll_of(driver), op);
 }
 
@@ -156,7 +154,7 @@ static void unpark(struct ouro__driver_handle *handle)
 
 const struct ouro__driver_ops ouro__epoll_ops = {
     .name = "epoll",
-    .capabilities = 0,
+    .has_row = ouro__epoll_has_row,
     .open = open_epoll,
     .close = close_epoll,
     .attach = attach,

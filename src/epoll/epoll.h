@@ -3,6 +3,7 @@
  * The epoll backend: the driver for kernels and sandboxes without io_uring.
  *
  *   epoll.c     open, close, turn; the table
+ *   rows.c      what is special about each operation
  *   emulate.c   an operation is tried, completes or goes on waiting
  *   connect.c   the one operation that is begun first and asked about later
  *   events.c    epoll_wait, and what an event means
@@ -68,6 +69,9 @@ static inline void ouro__epoll_sio_mark(struct ouro__scheduled_io *sio, uint32_t
     (void)ouro__fetch_or(&sio->backend, flags, memory_order_acq_rel);
 }
 
+/* rows.c */
+OURO__ANY_THREAD bool ouro__epoll_has_row(unsigned code);
+
 /* Puts @op on the list of tries unless it stands there. */
 OURO__DRIVER_THREAD void ouro__epoll_queue(struct ouro__epoll *epoll, struct ouro__op *op);
 
@@ -75,11 +79,10 @@ OURO__DRIVER_THREAD void ouro__epoll_queue(struct ouro__epoll *epoll, struct our
 OURO__DRIVER_THREAD void ouro__epoll_run_tries(struct ouro__epoll *epoll);
 
 /*
- * connect.c: true when the connect has ended, with its result; false when an event must be waited
- * for.  begin() makes the call, check() asks how it went.
+ * connect.c: makes the call the first time, asks how it went the next.  True when the connect has
+ * ended, with its result; false when an event must be waited for.
  */
-OURO__DRIVER_THREAD bool ouro__epoll_connect_begin(struct ouro__op *op, int32_t *out_result);
-OURO__DRIVER_THREAD bool ouro__epoll_connect_check(struct ouro__op *op, int32_t *out_result);
+OURO__DRIVER_THREAD bool ouro__epoll_connect(struct ouro__op *op, int32_t *out_result);
 
 /* events.c: waits at most @timeout_ns for events and queues the tries they call for.  0 or -errno.
  */

@@ -73,6 +73,11 @@ const struct ouro__quirk_info ouro__quirk_table[OURO__QUIRK_COUNT] = {
           "cancelling what runs on a worker thread may leave it behind (a race)",
           "never sets IOSQE_ASYNC, and waits for every target's own completion",
           "6.1, 6.12 to 6.12.113, 6.16 to 7.2.13"),
+    QUIRK(SEND_READ_SIDE, "send-read-side", "send.half-closed-peer", true,
+          "a SEND that waits for room is woken by what concerns reading, a half-closed peer or "
+          "urgent data, over and over, and ends up blocking a worker thread",
+          "sends without waiting, and waits for room by a poll of its own",
+          "6.1 to 6.12.117, 6.16 to 7.3.4"),
 };
 
 static const struct {
@@ -98,6 +103,7 @@ static const struct {
     [OURO__QUIRK_FUTEX_LINK_TIMEOUT] = {ouro__quirk_test_futex_link_timeout,
                                         OURO__FEATURE_BIT(OURO__FEATURE_FUTEX)},
     [OURO__QUIRK_CONNECT_EINPROGRESS] = {ouro__quirk_test_connect_einprogress, 0},
+    [OURO__QUIRK_SEND_READ_SIDE] = {ouro__quirk_test_send_read_side, 0},
 };
 
 int ouro__quirk_selftest(struct ouro__feature_report *report, uint64_t wanted)

@@ -32,6 +32,7 @@ enum ouro__quirk {
     OURO__QUIRK_CONNECT_EINPROGRESS,  /* K001 */
     OURO__QUIRK_MIN_WAIT_EARLY,       /* B4, K051: a race, not testable in passing */
     OURO__QUIRK_CANCEL_ASYNC,         /* B7, K047: a race, not testable in passing */
+    OURO__QUIRK_SEND_READ_SIDE,       /* K071 */
     OURO__QUIRK_COUNT
 };
 

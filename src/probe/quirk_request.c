@@ -248,3 +248,30 @@ int ouro__quirk_test_connect_einprogress(struct ouro__kit_ring *kit)
     ouro__kit_shut(&listener);
     return result;
 }
+
+/* A full socket whose peer has ended its half: there is no room, so a poll for room must wait. */
+int ouro__quirk_test_send_read_side(struct ouro__kit_ring *kit)
+{
+    static const char data[1024];
+    int fds[2];
+    int rc = ouro__kit_pair(SOCK_STREAM, fds);
+    if (rc < 0)
+        return rc;
+    int small = 1; /* the kernel takes its least */
+    int result = -EIO;
+    struct pollfd room = {.fd = fds[0], .events = POLLOUT};
+    (void)setsockopt(fds[0], SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
+    while (send(fds[0], data, sizeof(data), MSG_DONTWAIT | MSG_NOSIGNAL) > 0)
+        continue;
+    if (shutdown(fds[1], SHUT_WR) == 0 && poll(&room, 1, 0) == 0) {
+        ouro__kit_sqe(kit, IORING_OP_POLL_ADD, fds[0], UD_FIRST)->poll32_events = POLLOUT;
+        rc = ouro__kit_submit(kit);
+        result = rc < 0 ? rc : (int)ouro__kit_has_cqe(kit);
+        ouro__kit_drain(kit);
+        if (result == 0)
+            ouro__kit_cancel_all(kit);
+    }
+    ouro__kit_shut(&fds[0]);
+    ouro__kit_shut(&fds[1]);
+    return result;
+}

@@ -25,6 +25,7 @@ ouro__quirk_test_fn ouro__quirk_test_timeout_update_abs;
 ouro__quirk_test_fn ouro__quirk_test_futex_link_timeout;
 ouro__quirk_test_fn ouro__quirk_test_unix_connect_slow;
 ouro__quirk_test_fn ouro__quirk_test_connect_einprogress;
+ouro__quirk_test_fn ouro__quirk_test_send_read_side;
 /* quirk_buffer.c */
 ouro__quirk_test_fn ouro__quirk_test_inc_waitall;
 ouro__quirk_test_fn ouro__quirk_test_inc_trunc;

@@ -44,7 +44,7 @@ bool ouro__uring_runs_on(const struct ouro__feature_report *report)
 
 uint64_t ouro__uring_quirk_paths(void)
 {
-    return 0;
+    return OURO__QUIRK_BIT(OURO__QUIRK_SEND_READ_SIDE);
 }
 
 const char *ouro__uring_distrusted_by(const struct ouro__feature_report *report,

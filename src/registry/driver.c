@@ -3,13 +3,13 @@
  * The driver's wrappers: the one way in and out of a backend.
  *
  * They keep the life of an op (exactly one completion, and done() only from inside turn(), after
- * everything was collected and with no lock held), one op a lane, the quiescing of a descriptor,
- * the counters, and the trace points.
+ * everything was collected and with no lock held), one op a lane, the op slots, the quiescing of a
+ * descriptor, the counters, and the trace points.
  *
  * Owns:    the ops between submit and done(); the handle's inbox, set and counters.
  * Threads: as labelled in the header.
- * Always:  driver->inflight is the number of ops that the backend holds; a lane's op is INFLIGHT.
- * Tests:   tests/registry/test_driver.c
+ * Always:  driver->inflight is the number of ops that the backend holds; an op in a lane or in a
+ * slot is INFLIGHT. Tests:   tests/registry/test_driver.c
  */
 #include "registry/driver.h"
 
@@ -26,13 +26,6 @@
 
 /* How long close() waits for the last completions before it says that something is wrong. */
 #define CLOSE_LIMIT_NS (60 * OURO__NS_PER_SEC)
-
-const char *ouro__op_name(unsigned code)
-{
-    static const char *const names[OURO__OP_CODES] = {
-        "none", "connect", "accept", "recv", "send", "recvmsg", "sendmsg", "poll", "quiesce"};
-    return code < OURO__OP_CODES ? names[code] : "?";
-}
 
 _Thread_local char ouro__thread_here __attribute__((tls_model("initial-exec")));
 
@@ -63,13 +56,68 @@ int ouro__driver_open(struct ouro__driver_handle *handle, const struct ouro__dri
     return rc;
 }
 
+struct cancelling {
+    struct ouro__driver *driver;
+    const struct ouro__scheduled_io *sio; /* NULL: of every descriptor, and of none */
+};
+
+static void cancel_slot(void *arg, struct ouro__op *op)
+{
+    const struct cancelling *cancelling = arg;
+    if (cancelling->sio == NULL || op->sio == cancelling->sio)
+        ouro__driver_cancel(cancelling->driver, op);
+}
+
 static void cancel_lanes(void *arg, struct ouro__scheduled_io *sio)
 {
-    struct ouro__driver *driver = arg;
     for (unsigned lane = 0; lane < OURO__LANE_QUIESCE; lane++) {
         if (sio->lane[lane] != NULL)
-            ouro__driver_cancel(driver, sio->lane[lane]);
+            ouro__driver_cancel(arg, sio->lane[lane]);
     }
+}
+
+/* Cancels what is in flight on @sio. */
+static void cancel_ops(struct ouro__driver *driver, struct ouro__scheduled_io *sio)
+{
+    cancel_lanes(driver, sio);
+    struct cancelling cancelling = {.driver = driver, .sio = sio};
+    ouro__op_slots_for_each(&driver->slots, cancel_slot, &cancelling);
+}
+
+/* It ends at once: the backend never hears of it. */
+static void refuse(struct ouro__driver *driver, struct ouro__op *op, int32_t result)
+{
+    op->state = OURO__OP_COMPLETED;
+    op->result = result;
+    ouro__counter_add(&driver->handle->counters.completed, 1);
+    ouro__queue_push(&driver->completed, &op->node);
+}
+
+static void submit_quiesce(struct ouro__driver *driver, struct ouro__op *op)
+{
+    struct ouro__scheduled_io *sio = op->sio;
+    sio->closing = true;
+    cancel_ops(driver, sio);
+    if (sio->inflight == 0)
+        ouro__driver_complete(driver, op, 0);
+}
+
+static OURO__COLD void submit_in_slot(struct ouro__driver *driver, struct ouro__op *op,
+                                      bool is_late)
+{
+    struct ouro__scheduled_io *sio = op->sio;
+    bool closing = is_late || (sio != NULL && sio->closing);
+    int rc = closing ? -ECANCELED : ouro__op_slots_take(&driver->slots, op);
+    if (rc < 0) {
+        refuse(driver, op, rc);
+        return;
+    }
+    if (sio != NULL) {
+        op->fd = sio->fd;
+        sio->inflight++;
+    }
+    driver->inflight++;
+    driver->handle->ops->submit(driver, op);
 }
 
 void ouro__driver_submit(struct ouro__driver *driver, struct ouro__op *op)
@@ -77,26 +125,28 @@ void ouro__driver_submit(struct ouro__driver *driver, struct ouro__op *op)
     struct ouro__driver_handle *handle = driver->handle;
     struct ouro__scheduled_io *sio = op->sio;
     OURO__ASSERT(op->state == OURO__OP_IDLE);
-    OURO__ASSERT(sio->handle == handle);
-    OURO__ASSERT(op->lane < OURO__LANES);
+    OURO__ASSERT(sio == NULL || sio->handle == handle);
 
     op->state = OURO__OP_INFLIGHT;
+    op->handle = handle;
     op->backend = 0;
+    op->result = 0;
     ouro__counter_add(&handle->counters.submitted, 1);
     bool is_late = ouro__driver_is_shut_down(handle) && op->lane != OURO__LANE_QUIESCE;
+    if (OURO__UNLIKELY(op->lane == OURO__LANE_SLOT)) {
+        submit_in_slot(driver, op, is_late);
+        return;
+    }
+    OURO__ASSERT(sio != NULL && op->lane < OURO__LANES);
+    op->fd = sio->fd;
+    op->token = ouro__sio_token(sio, op->lane);
     if (OURO__UNLIKELY(sio->lane[op->lane] != NULL || sio->closing || is_late)) {
-        op->state = OURO__OP_COMPLETED;
-        op->result = sio->closing || is_late ? -ECANCELED : -EBUSY;
-        ouro__counter_add(&handle->counters.completed, 1);
-        ouro__queue_push(&driver->completed, &op->node);
+        refuse(driver, op, sio->closing || is_late ? -ECANCELED : -EBUSY);
         return;
     }
     sio->lane[op->lane] = op;
     if (op->lane == OURO__LANE_QUIESCE) {
-        sio->closing = true;
-        cancel_lanes(driver, sio);
-        if (sio->inflight == 0)
-            ouro__driver_complete(driver, op, 0);
+        submit_quiesce(driver, op);
         return;
     }
     sio->inflight++;
@@ -112,34 +162,26 @@ void ouro__driver_cancel(struct ouro__driver *driver, struct ouro__op *op)
     driver->handle->ops->cancel(driver, op);
 }
 
-/* What a result tells about the descriptor's readiness, for backends that see only results. */
-static uint32_t readiness_of(const struct ouro__op *op, int32_t result)
+struct ouro__op *ouro__driver_find(struct ouro__driver *driver, uint64_t token)
 {
-    bool reads = op->lane == OURO__LANE_READ;
-    if (result == -ECONNRESET)
-        return OURO_READ_CLOSED | OURO_WRITE_CLOSED | OURO_ERROR;
-    if (result == -EPIPE)
-        return OURO_WRITE_CLOSED;
-    if (op->code == OURO__OP_CONNECT)
-        return result == 0 ? OURO_WRITABLE : 0;
-    if (op->code == OURO__OP_RECV && result == 0 && op->arg.io.size > 0)
-        return OURO_READ_CLOSED;
-    if (reads && result > 0)
-        return OURO_READABLE;
-    return 0;
+    unsigned lane = ouro__token_lane(token);
+    if (OURO__UNLIKELY(ouro__lane_is_slot(lane)))
+        return ouro__op_slots_find(&driver->slots, token);
+    struct ouro__scheduled_io *sio = ouro__registration_set_find(&driver->handle->set, token);
+    return sio != NULL && lane < OURO__LANE_QUIESCE ? sio->lane[lane] : NULL;
 }
 
-static void hint(struct ouro__driver_handle *handle, struct ouro__op *op, int32_t result)
+/* Gives up the lane or the slot.  False: it was none that the backend knew of. */
+static bool leave_place(struct ouro__driver *driver, struct ouro__op *op)
 {
     struct ouro__scheduled_io *sio = op->sio;
-    uint32_t ready = readiness_of(op, result);
-    uint64_t before = ouro__load(&sio->readiness, memory_order_relaxed);
-    if ((ouro__readiness_ready(before) & ready) == ready)
-        return;
-    ouro__sio_hint(sio, ready);
-    OURO__TRACE(handle, .kind = OURO_TRACE_READINESS, .fd = sio->fd,
-                .token = ouro__sio_token(sio, op->lane), .a = before,
-                .b = ouro__load(&sio->readiness, memory_order_relaxed));
+    if (OURO__UNLIKELY(op->lane == OURO__LANE_SLOT)) {
+        ouro__op_slots_release(&driver->slots, op);
+        return true;
+    }
+    OURO__ASSERT(sio->lane[op->lane] == op);
+    sio->lane[op->lane] = NULL;
+    return op->lane != OURO__LANE_QUIESCE;
 }
 
 void ouro__driver_complete(struct ouro__driver *driver, struct ouro__op *op, int32_t result)
@@ -147,25 +189,34 @@ void ouro__driver_complete(struct ouro__driver *driver, struct ouro__op *op, int
     struct ouro__driver_handle *handle = driver->handle;
     struct ouro__scheduled_io *sio = op->sio;
     OURO__ASSERT(op->state == OURO__OP_INFLIGHT);
-    OURO__ASSERT(sio->lane[op->lane] == op);
 
     op->state = OURO__OP_COMPLETED;
     op->result = result;
-    sio->lane[op->lane] = NULL;
     ouro__counter_add(&handle->counters.completed, 1);
     ouro__queue_push(&driver->completed, &op->node);
-    if (op->lane == OURO__LANE_QUIESCE)
+    if (!leave_place(driver, op))
         return;
-    OURO__TRACE(handle, .kind = OURO_TRACE_COMPLETED, .fd = sio->fd,
-                .token = ouro__sio_token(sio, op->lane), .result = result,
-                .name = ouro__op_name(op->code));
-    if ((handle->ops->capabilities & OURO__DRIVER_TELLS_RESULTS) != 0)
-        hint(handle, op, result);
-    OURO__ASSERT(sio->inflight > 0 && driver->inflight > 0);
-    sio->inflight--;
+    OURO__TRACE(handle, .kind = OURO_TRACE_COMPLETED, .fd = op->fd, .token = op->token,
+                .result = result, .name = ouro__op_name(op->code));
+    OURO__ASSERT(driver->inflight > 0);
     driver->inflight--;
+    if (OURO__UNLIKELY(sio == NULL))
+        return;
+    OURO__ASSERT(sio->inflight > 0);
+    sio->inflight--;
     if (sio->inflight == 0 && sio->lane[OURO__LANE_QUIESCE] != NULL)
         ouro__driver_complete(driver, sio->lane[OURO__LANE_QUIESCE], 0);
+}
+
+void ouro__driver_hint(struct ouro__driver *driver, struct ouro__op *op, uint32_t ready)
+{
+    struct ouro__scheduled_io *sio = op->sio;
+    uint64_t before = ouro__load(&sio->readiness, memory_order_relaxed);
+    if ((ouro__readiness_ready(before) & ready) == ready)
+        return;
+    ouro__sio_hint(sio, ready);
+    OURO__TRACE(driver->handle, .kind = OURO_TRACE_READINESS, .fd = op->fd, .token = op->token,
+                .a = before, .b = ouro__readiness_after(before, ready));
 }
 
 static void release_one(void *arg, struct ouro__scheduled_io *sio, bool freed)
@@ -177,7 +228,7 @@ static void release_one(void *arg, struct ouro__scheduled_io *sio, bool freed)
                     .token = ouro__sio_token(sio, 0));
         return;
     }
-    cancel_lanes(handle->driver, sio);
+    cancel_ops(handle->driver, sio);
 }
 
 /* Runs the done() of everything collected so far, not of what these submit. */
@@ -285,7 +336,9 @@ bool ouro__driver_send(struct ouro__driver_handle *handle, struct ouro__inbox_no
 
 void ouro__driver_cancel_all(struct ouro__driver *driver)
 {
+    struct cancelling cancelling = {.driver = driver};
     ouro__registration_set_for_each(&driver->handle->set, cancel_lanes, driver);
+    ouro__op_slots_for_each(&driver->slots, cancel_slot, &cancelling);
 }
 
 void ouro__driver_shut_down(struct ouro__driver_handle *handle)
@@ -309,6 +362,7 @@ void ouro__driver_close(struct ouro__driver_handle *handle)
     }
     /* From here on an unpark finds nobody asleep and makes no call on a closed descriptor. */
     ouro__store(&handle->unpark.state, OURO__UNPARK_RUNNING, memory_order_release);
+    ouro__op_slots_fini(&driver->slots);
     handle->ops->close(driver);
     handle->driver = NULL;
 }

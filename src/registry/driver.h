@@ -19,6 +19,7 @@
 #include "base/clock.h"
 #include "registry/inbox.h"
 #include "registry/op.h"
+#include "registry/op_slots.h"
 #include "registry/registration_set.h"
 #include "registry/unpark.h"
 
@@ -39,12 +40,11 @@ struct ouro__driver_config {
     const sigset_t *wait_mask; /* signals blocked during waits (base/signals.h); NULL: no change */
 };
 
-/* What a backend can do, or wants. */
-#define OURO__DRIVER_TELLS_RESULTS (1u << 0) /* it sees results only: they set the readiness */
-
 struct ouro__driver_ops {
     const char *name; /* "io_uring", "epoll" */
-    uint32_t capabilities;
+    /* Any thread.  Whether the backend has a row for operations of this code.  Where it has none
+     * the waiting layer makes the operation's system call on the blocking pool (task/wait.c). */
+    bool (*has_row)(unsigned code);
     /* Owner's thread.  On an error nothing is left behind. */
     int (*open)(const struct ouro__driver_config *config, struct ouro__driver_handle *handle,
                 struct ouro__driver **out_driver);
@@ -97,6 +97,7 @@ struct ouro__driver {
     struct ouro__driver_handle *handle;
     struct ouro__queue completed; /* ops whose done() is due */
     struct ouro__queue ready;     /* descriptors whose waiters are to be woken */
+    struct ouro__op_slots slots;  /* operations that are in no lane */
     uint32_t inflight;
     bool in_turn;
 };
@@ -123,9 +124,11 @@ int ouro__driver_open(struct ouro__driver_handle *handle, const struct ouro__dri
 void ouro__driver_close(struct ouro__driver_handle *handle);
 void ouro__driver_handle_fini(struct ouro__driver_handle *handle);
 
-/* Owner's thread.  op->state is IDLE; code, lane, sio, done and arg are set.  A lane that is taken
- * gives the result -EBUSY, a closing descriptor -ECANCELED, a driver that was shut down
- * -ECANCELED; a QUIESCE is accepted always. */
+/*
+ * Owner's thread.  op->state is IDLE; code, lane, sio, done and arg are set, fd without an sio.  A
+ * lane that is taken gives the result -EBUSY, a closing descriptor -ECANCELED, a driver that was
+ * shut down -ECANCELED, no memory for a slot -ENOMEM; a QUIESCE is accepted always.
+ */
 OURO__DRIVER_THREAD void ouro__driver_submit(struct ouro__driver *driver, struct ouro__op *op);
 
 /* Owner's thread.  Again, or for an op that has completed, it does nothing. */
@@ -133,6 +136,13 @@ OURO__DRIVER_THREAD void ouro__driver_cancel(struct ouro__driver *driver, struct
 
 /* Owner's thread: cancels everything that is in flight. */
 OURO__DRIVER_THREAD void ouro__driver_cancel_all(struct ouro__driver *driver);
+
+/* Backends: the operation in flight that @token names, or NULL. */
+OURO__DRIVER_THREAD struct ouro__op *ouro__driver_find(struct ouro__driver *driver, uint64_t token);
+
+/* Backends that see results only: a result of @op, which names a descriptor, says @ready. */
+OURO__DRIVER_THREAD void ouro__driver_hint(struct ouro__driver *driver, struct ouro__op *op,
+                                           uint32_t ready);
 
 /* Owner's thread: registrations and operations that come from here on are refused, waits for
  * readiness end with -OURO_ESHUTDOWN, and what is in flight is cancelled. */
@@ -151,8 +161,8 @@ ouro__driver_is_shut_down(const struct ouro__driver_handle *handle)
 OURO__DRIVER_THREAD static inline int32_t ouro__driver_result(const struct ouro__op *op)
 {
     bool cancelled = op->result == -ECANCELED || op->result == -EINTR;
-    return OURO__UNLIKELY(cancelled) && ouro__driver_is_shut_down(op->sio->handle) ? -OURO_ESHUTDOWN
-                                                                                   : op->result;
+    return OURO__UNLIKELY(cancelled) && ouro__driver_is_shut_down(op->handle) ? -OURO_ESHUTDOWN
+                                                                              : op->result;
 }
 
 /* Backends, inside turn(): @op has ended.  Its done() runs when turn() has collected everything. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Op: one operation on one registered descriptor.
+ * Op: one operation.
  *
  * An op lies on its waiter's stack.  From submit to its one completion it, and every buffer it
  * names, belongs to the driver; done() is called exactly once, on the driver's thread, inside
@@ -9,17 +9,22 @@
  *     IDLE --submit--> INFLIGHT --complete--> COMPLETED --done()--> the waiter's again
  *
  * cancel is a hint: the op still completes, with -ECANCELED or with its own result.
+ *
+ * An operation that a descriptor has at most one of at a time is in a lane of its ScheduledIo.  Any
+ * other takes a slot of the driver (registry/op_slots.h): several of them may be in flight on one
+ * descriptor, and the descriptor need not be registered.
  */
 #ifndef OURO_REGISTRY_OP_H
 #define OURO_REGISTRY_OP_H
 
 #include "base/compiler.h"
 #include "base/list.h"
-#include "registry/inbox.h"
 #include "registry/token.h"
 
+#include <poll.h>
 #include <sys/socket.h>
 
+struct ouro__driver_handle;
 struct ouro__scheduled_io;
 struct ouro__op;
 
@@ -32,8 +37,11 @@ enum ouro__op_code {
     OURO__OP_RECVMSG = 5,
     OURO__OP_SENDMSG = 6,
     OURO__OP_POLL = 7,    /* the io_uring backend's own: reports readiness until it is cancelled */
-    OURO__OP_QUIESCE = 8, /* ends when every other lane of the descriptor is idle */
-    OURO__OP_CODES = 9
+    OURO__OP_QUIESCE = 8, /* the driver's own: ends when all others of the descriptor have ended */
+    OURO__OP_FILE_READ = 9, /* in a slot, as the next two */
+    OURO__OP_FILE_WRITE = 10,
+    OURO__OP_SPLICE = 11,
+    OURO__OP_CODES = 12
 };
 
 enum ouro__op_state { OURO__OP_IDLE = 0, OURO__OP_INFLIGHT = 1, OURO__OP_COMPLETED = 2 };
@@ -41,17 +49,20 @@ enum ouro__op_state { OURO__OP_IDLE = 0, OURO__OP_INFLIGHT = 1, OURO__OP_COMPLET
 typedef void ouro__op_done(struct ouro__op *op);
 
 struct ouro__op {
-    struct ouro__queue_node node; /* driver's: list of results, backlog, list of tries */
-    struct ouro__scheduled_io *sio;
+    struct ouro__queue_node node;       /* driver's: list of results, backlog, list of tries */
+    struct ouro__scheduled_io *sio;     /* NULL: an operation in a slot that names none */
+    struct ouro__driver_handle *handle; /* whose driver does it; sio->handle, if there is an sio */
     ouro__op_done *done;
     void *waiter;          /* done()'s */
-    int32_t result;        /* valid once COMPLETED */
+    uint64_t token;        /* driver's, from submit on */
+    int32_t result;        /* valid once COMPLETED; before, the backend's count so far */
     int32_t cancel_reason; /* waiter's: what a cancellation is to be reported as, 0 for none */
+    int fd;                /* driver's: sio->fd; without an sio the caller's */
+    uint16_t backend;      /* the backend's own flags, 0 at submit */
     uint8_t code;          /* enum ouro__op_code */
-    uint8_t lane;          /* enum ouro__lane */
+    uint8_t lane;          /* enum ouro__lane; OURO__LANE_SLOT: takes a slot */
     uint8_t state;         /* enum ouro__op_state; driver's thread only */
-    uint8_t backend;       /* the backend's own flags, 0 at submit */
-    bool finished;         /* waiter's thread: done() has come home */
+    bool finished;         /* waiter's thread: done() has been called */
     union {
         struct {
             const struct sockaddr *addr;
@@ -73,10 +84,37 @@ struct ouro__op {
         struct {
             uint32_t events; /* POLLIN ... */
         } poll;
+        struct {
+            void *buffer;
+            size_t size;
+            uint64_t offset;
+        } file;
+        struct { /* from the op's descriptor to another */
+            size_t size;
+            int64_t offset;     /* -1: of a pipe or socket, which have none */
+            int64_t out_offset; /* likewise */
+            int out_fd;
+            int wait_fd; /* backend's: which of the two is not ready */
+        } splice;
     } arg;
 };
 
 /* The operation's name, "connect". */
 const char *ouro__op_name(unsigned code);
+
+/* How many bytes the message's buffers hold. */
+size_t ouro__op_message_size(const struct msghdr *header);
+
+/*
+ * The system call of an operation that a backend may lack a row for: a count, or -errno; -EAGAIN
+ * when ouro__op_poll_fds() say what to wait for before it is called again.  It blocks for a disk,
+ * but for no other end.
+ */
+int32_t ouro__op_call(const struct ouro__op *op);
+
+/*
+ * Which descriptors a SPLICE that said -EAGAIN waits for.  Fills in @fds, returns how many.
+ */
+unsigned ouro__op_poll_fds(const struct ouro__op *op, struct pollfd fds[2]);
 
 #endif

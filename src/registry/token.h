@@ -8,8 +8,9 @@
  *     |  generation   | slab index |  lane  |
  *     +---------------+------------+--------+
  *
- * A slab slot's generation moves on each time it is released, so a late event for its last owner
- * does not match and is dropped.
+ * There are two slabs: of ScheduledIo, and of op slots; the lane tells which.  A slot's generation
+ * moves on each time it is released, so a late event for its last owner does not match and is
+ * dropped.
  */
 #ifndef OURO_REGISTRY_TOKEN_H
 #define OURO_REGISTRY_TOKEN_H
@@ -26,6 +27,9 @@ enum ouro__lane {
         3, /* the backend's: one poll for all interests, as long as it is registered */
     OURO__LANE_QUIESCE = 4, /* never the kernel's: waits for the others to end */
     OURO__LANES = 5,
+    /* With the operation's code in the lower bits: the index is that of an op slot.  A result whose
+     * operation has gone still tells what is to be disposed of. */
+    OURO__LANE_SLOT = 0x80,
     /* Tokens of the driver itself have index and generation 0. */
     OURO__LANE_WAKE = 0xf0,   /* the wake descriptor */
     OURO__LANE_IGNORE = 0xf1, /* a cancellation's own result */
@@ -47,6 +51,17 @@ static inline uint32_t ouro__token_generation(uint64_t token)
 static inline uint32_t ouro__token_index(uint64_t token)
 {
     return (uint32_t)(token >> 8) & OURO__SLAB_INDEX_MAX;
+}
+
+/* Whether it names an op slot; then the code of its operation. */
+static inline bool ouro__lane_is_slot(unsigned lane)
+{
+    return lane >= OURO__LANE_SLOT && lane < OURO__LANE_WAKE;
+}
+
+static inline unsigned ouro__lane_code(unsigned lane)
+{
+    return lane & ~(unsigned)OURO__LANE_SLOT;
 }
 
 static inline unsigned ouro__token_lane(uint64_t token)

@@ -76,8 +76,7 @@ static void done_there(struct ouro__op *op)
 {
     struct remote *remote = op->waiter;
     op->result = ouro__driver_result(op);
-    OURO__TRACE(op->sio->handle, .kind = OURO_TRACE_WOKEN, .fd = op->sio->fd,
-                .token = ouro__sio_token(op->sio, op->lane),
+    OURO__TRACE(op->handle, .kind = OURO_TRACE_WOKEN, .fd = op->fd, .token = op->token,
                 .name = ouro__context_name(remote->context));
     uint32_t before = ouro__fetch_or(&remote->marks, REMOTE_FINISHED, memory_order_acq_rel);
     if ((before & REMOTE_CANCEL) != 0 && !remote->cancel_seen)
@@ -89,7 +88,7 @@ static void done_there(struct ouro__op *op)
 static void submit_there(struct ouro__inbox_node *node)
 {
     struct remote *remote = OURO__CONTAINER_OF(node, struct remote, submit);
-    ouro__driver_submit(remote->op->sio->handle->driver, remote->op);
+    ouro__driver_submit(remote->op->handle->driver, remote->op);
 }
 
 static void cancel_there(struct ouro__inbox_node *node)
@@ -99,7 +98,7 @@ static void cancel_there(struct ouro__inbox_node *node)
     if (remote->deferred)
         send_reply(remote);
     else
-        ouro__driver_cancel(remote->op->sio->handle->driver, remote->op);
+        ouro__driver_cancel(remote->op->handle->driver, remote->op);
 }
 
 /* Waiter's thread; asked once. */
@@ -110,7 +109,7 @@ static void request_cancel(struct ouro__op *op)
     if ((before & REMOTE_FINISHED) != 0)
         return;
     remote->cancel.run = cancel_there;
-    if (ouro__driver_send(op->sio->handle, &remote->cancel))
+    if (ouro__driver_send(op->handle, &remote->cancel))
         return;
     /* The driver has closed, which it does only with nothing in flight: the op has finished between
      * the two steps above, and its reply would have waited for the message. */
@@ -152,7 +151,7 @@ void ouro__await_remote(struct ouro__context *context, struct ouro__op *op, bool
     struct remote remote = {.op = op, .context = context, .submit.run = submit_there};
     op->waiter = &remote;
     op->done = done_there;
-    if (!ouro__driver_send(op->sio->handle, &remote.submit)) {
+    if (!ouro__driver_send(op->handle, &remote.submit)) {
         op->result = uninterruptible ? 0 : -OURO_ESHUTDOWN; /* closed: nothing is in flight there */
         return;
     }

@@ -2,10 +2,10 @@
 /*
  * Complete: a CQE becomes an operation's result.
  *
- * The token leads to the slot, the generation says whether it is still the same descriptor, the
- * lane names the one operation of its kind.  A CQE that finds nobody is dropped and counted; if it
- * brings a descriptor, that is closed.  But for the poll of poll.c no operation here is multishot,
- * so every CQE is its operation's last.
+ * The token leads to the operation: by the descriptor's slot and a lane, or by an op slot.  The
+ * generation says whether it is still the same.  A CQE that finds none is dropped and counted, and
+ * what it brings is disposed of.  Only polls are multishot (poll.c, wait.c): every other CQE is its
+ * request's last.
  *
  * Owns:    the CQEs between our head and the kernel's tail.
  * Threads: the owner's.
@@ -14,105 +14,126 @@
  */
 #include "base/assert.h"
 #include "probe/abi.h"
-#include "uring/ring.h"
-#include "uring/sanitize.h"
+#include "uring/rows.h"
 
 #include <errno.h>
-#include <poll.h>
-#include <unistd.h>
 
-/* For a CONNECT that had to be polled for: what the socket says.  False: nothing yet. */
-static bool connect_has_ended(int fd, int32_t *result)
-{
-    int error = 0;
-    socklen_t length = sizeof(error);
-    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) != 0)
-        error = errno;
-    *result = -error;
-    if (error != 0)
-        return true;
-    /* SO_ERROR is also 0 while nothing has been decided. */
-    struct sockaddr_storage peer;
-    length = sizeof(peer);
-    return getpeername(fd, (struct sockaddr *)&peer, &length) == 0 || errno != ENOTCONN;
-}
-
-/*
- * Some kernels answer CONNECT with -EINPROGRESS instead of waiting.  Then it waits here, as a poll
- * for writability under the same token.  False: it goes on, there is no result yet.
- */
-static bool finish_connect(struct ouro__uring *uring, struct ouro__op *op, int32_t *result)
-{
-    bool polled = (op->backend & OURO__URING_CONNECT_POLL) != 0;
-    if (OURO__LIKELY(!polled)) {
-        int injected = ouro__fault(OURO__FAULT_RING_CONNECT);
-        if (OURO__UNLIKELY(injected != 0))
-            *result = injected;
-        if (OURO__LIKELY(*result != -EINPROGRESS))
-            return true;
-    } else if (*result < 0 || connect_has_ended(op->sio->fd, result)) {
-        return true;
-    }
-    op->backend |= OURO__URING_CONNECT_POLL | OURO__URING_BACKLOG;
-    ouro__queue_push(&uring->backlog, &op->node);
-    return false;
-}
+/* Codes that tell the kernel to restart a system call; some kernels let them out of a worker. */
+#define RESTART_FIRST (-512)
+#define RESTART_LAST (-516)
 
 static void take_stale(struct ouro__uring *uring, unsigned lane, int32_t result)
 {
+    unsigned code = lane == OURO__LANE_ACCEPT ? OURO__OP_ACCEPT : OURO__OP_NONE;
+    if (ouro__lane_is_slot(lane))
+        code = ouro__lane_code(lane);
     ouro__counter_add(&uring->driver.handle->counters.stale, 1);
-    if (lane == OURO__LANE_ACCEPT && result >= 0)
-        (void)close(result);
+    if (code < OURO__OP_CODES && ouro__uring_rows[code].dispose != NULL)
+        ouro__uring_rows[code].dispose(result);
 }
 
-static void take_own(struct ouro__uring *uring, unsigned lane, int32_t result)
+/* The result of a request of the driver's own.  False: it is none. */
+static bool take_own(struct ouro__uring *uring, uint64_t token, int32_t result)
 {
-    if (lane == OURO__LANE_WAKE) {
-        uring->wake_armed = false;
-        if (result < 0 && result != -EINTR && result != -EAGAIN && result != -ECANCELED)
-            uring->broken = result;
-    } else if (lane != OURO__LANE_IGNORE) {
-        take_stale(uring, lane, result);
+    if (token == OURO__URING_IGNORE)
+        return true;
+    if (token != OURO__URING_WAKE)
+        return false;
+    uring->wake_armed = false;
+    if (result < 0 && result != -EINTR && result != -EAGAIN && result != -ECANCELED)
+        uring->broken = result;
+    return true;
+}
+
+/* What a result is called, whatever the kernel calls it. */
+static int32_t named(const struct ouro__op *op, int32_t result)
+{
+    if (result <= RESTART_FIRST && result >= RESTART_LAST)
+        result = -EINTR;
+    /* A request that a kernel worker was busy with is interrupted, and says so. */
+    bool cancelled = (op->backend & OURO__URING_CANCELLED) != 0;
+    if (cancelled && (result == -EINTR || result == -EAGAIN))
+        result = -ECANCELED;
+    return result;
+}
+
+/* The one place that decides what is not the end. */
+static enum ouro__uring_next judge(const struct ouro__uring *uring, struct ouro__op *op,
+                                   int32_t *result)
+{
+    const struct ouro__uring_row *row = ouro__uring_row_of(op);
+    int injected = ouro__fault(OURO__FAULT_RING_RESULT);
+    if (OURO__UNLIKELY(injected != 0))
+        *result = injected;
+    if (OURO__UNLIKELY(*result < 0)) {
+        *result = named(op, *result);
+        if (*result == -EAGAIN && row->waits_for != 0)
+            return OURO__URING_WAITS;
+        if (*result == -EINTR && row->restarts)
+            return OURO__URING_AGAIN;
     }
+    return row->finish == NULL ? OURO__URING_ENDS : row->finish(uring, op, result);
+}
+
+static void end(struct ouro__uring *uring, struct ouro__op *op, int32_t result)
+{
+    const struct ouro__uring_row *row = ouro__uring_row_of(op);
+    /* Of a transfer that goes on until all is done, what was done counts. */
+    if (OURO__UNLIKELY(result < 0 && op->result > 0))
+        result = op->result;
+    ouro__sanitize_complete(op, row->memory, result);
+    if (row->tells != NULL && op->sio != NULL)
+        ouro__driver_hint(&uring->driver, op, row->tells(op, result));
+    ouro__driver_complete(&uring->driver, op, result);
+}
+
+/* The operation was cancelled, or its request is a poll.  False: it has not ended. */
+static OURO__COLD bool take_special(struct ouro__uring *uring, struct ouro__op *op, int32_t *result)
+{
+    OURO__ASSERT((op->backend & (OURO__URING_BACKLOG | OURO__URING_WITHDRAWN)) == 0);
+    if ((op->backend & OURO__URING_CANCEL_QUEUED) != 0)
+        ouro__uring_unlink(&uring->cancels, &op->node);
+    op->backend &= (uint16_t)~OURO__URING_CANCEL_QUEUED;
+    return (op->backend & OURO__URING_WAITING) == 0 || ouro__uring_wait_end(uring, op, result);
+}
+
+static void take_more(struct ouro__uring *uring, struct ouro__op *op, int32_t result)
+{
+    const struct ouro__uring_row *row = ouro__uring_row_of(op);
+    if ((op->backend & OURO__URING_WAITING) != 0) {
+        ouro__uring_wait_event(uring, op, result);
+        return;
+    }
+    OURO__ASSERT(row->event != NULL);
+    row->event(uring, op, result);
 }
 
 static void take(struct ouro__uring *uring, const struct io_uring_cqe *cqe)
 {
-    struct ouro__driver_handle *handle = uring->driver.handle;
     uint64_t token = cqe->user_data;
     unsigned lane = ouro__token_lane(token);
     int32_t result = cqe->res;
-    bool more = (cqe->flags & IORING_CQE_F_MORE) != 0;
-    if (OURO__UNLIKELY(lane >= OURO__LANE_QUIESCE)) {
-        take_own(uring, lane, result);
+    if (OURO__UNLIKELY(lane >= OURO__LANE_WAKE) && take_own(uring, token, result))
         return;
-    }
-    struct ouro__scheduled_io *sio = ouro__registration_set_find(&handle->set, token);
-    struct ouro__op *op = sio != NULL ? sio->lane[lane] : NULL;
+    struct ouro__op *op = ouro__driver_find(&uring->driver, token);
     if (OURO__UNLIKELY(op == NULL)) {
         take_stale(uring, lane, result);
         return;
     }
-    if (OURO__UNLIKELY(more)) {
-        OURO__ASSERT(op->code == OURO__OP_POLL);
-        ouro__uring_poll_event(uring, op, result);
+    if (OURO__UNLIKELY((cqe->flags & IORING_CQE_F_MORE) != 0)) {
+        take_more(uring, op, result);
         return;
     }
-    if (OURO__UNLIKELY(op->backend != 0)) {
-        OURO__ASSERT((op->backend & (OURO__URING_BACKLOG | OURO__URING_WITHDRAWN)) == 0);
-        if ((op->backend & OURO__URING_CANCEL_QUEUED) != 0)
-            ouro__uring_unlink(&uring->cancels, &op->node);
-        /* One that a kernel worker was busy with is interrupted, and says so. */
-        if (result == -EINTR && (op->backend & OURO__URING_CANCELLED) != 0)
-            result = -ECANCELED;
-        op->backend &= (uint8_t)~OURO__URING_CANCEL_QUEUED;
-    }
-    if (op->code == OURO__OP_CONNECT && !finish_connect(uring, op, &result))
+    bool waited = (op->backend & OURO__URING_WAITING) != 0;
+    if (OURO__UNLIKELY(op->backend != 0) && !take_special(uring, op, &result))
         return;
-    if (op->code == OURO__OP_POLL)
-        ouro__uring_poll_event(uring, op, result);
-    ouro__sanitize_complete(op, result);
-    ouro__driver_complete(&uring->driver, op, result);
+    enum ouro__uring_next next = waited ? OURO__URING_ENDS : judge(uring, op, &result);
+    if (OURO__LIKELY(next == OURO__URING_ENDS))
+        end(uring, op, result);
+    else if (next == OURO__URING_WAITS)
+        ouro__uring_wait_begin(uring, op);
+    else
+        ouro__uring_queue(uring, op);
 }
 
 static void take_all(struct ouro__uring *uring)

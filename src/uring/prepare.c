@@ -3,9 +3,8 @@
  * Prepare: an operation becomes an SQE; and an SQE that the kernel has not seen yet can be taken
  * back.
  *
- * Rules kept here, each of which somebody has paid for: user_data is always set (a stale one would
- * name a stranger), it is never a pointer, descriptors are made close-on-exec and non-blocking,
- * sending never raises SIGPIPE, nothing is forced onto the kernel's worker threads.
+ * Rules kept here: user_data is always set, since SQEs are reused and an old one would name another
+ * operation; and it is never a pointer.
  *
  * Taking back is what makes a failed submission harmless.  When io_uring_enter(2) fails, the SQEs
  * it did not take stay in the queue, and the next successful call runs them.  So an operation whose
@@ -19,13 +18,7 @@
  */
 #include "base/assert.h"
 #include "probe/abi.h"
-#include "uring/ring.h"
-#include "uring/sanitize.h"
-
-#include <poll.h>
-
-/* What the kernel moves in one call at most, MAX_RW_COUNT. */
-#define IO_SIZE_MAX 0x7ffff000u
+#include "uring/rows.h"
 
 /* Where the wake reads put the counter nobody looks at.  Not in the driver: a ring that is being
  * taken apart in the background may still write to it after close(). */
@@ -43,59 +36,37 @@ struct io_uring_sqe *ouro__uring_sqe(struct ouro__uring *uring)
     return ouro__fault(OURO__FAULT_RING_SQE) == 0 ? io_uring_get_sqe(&uring->ring) : NULL;
 }
 
-static unsigned io_size(size_t size)
-{
-    return size < IO_SIZE_MAX ? (unsigned)size : IO_SIZE_MAX;
-}
-
 void ouro__uring_prepare(struct ouro__uring *uring, struct io_uring_sqe *sqe, struct ouro__op *op)
 {
-    const struct ouro__scheduled_io *sio = op->sio;
-    int fd = sio->fd;
-    ouro__sanitize_submit(op);
-    switch (op->code) {
-    case OURO__OP_CONNECT:
-        if ((op->backend & OURO__URING_CONNECT_POLL) != 0)
-            io_uring_prep_poll_add(sqe, fd, POLLOUT);
-        else
-            io_uring_prep_connect(sqe, fd, op->arg.connect.addr, op->arg.connect.length);
-        break;
-    case OURO__OP_ACCEPT:
-        io_uring_prep_accept(sqe, fd, op->arg.accept.addr, op->arg.accept.length,
-                             SOCK_CLOEXEC | SOCK_NONBLOCK);
-        break;
-    case OURO__OP_RECV:
-        io_uring_prep_recv(sqe, fd, op->arg.io.buffer, io_size(op->arg.io.size),
-                           (int)op->arg.io.flags);
-        break;
-    case OURO__OP_SEND:
-        io_uring_prep_send(sqe, fd, op->arg.io.buffer, io_size(op->arg.io.size),
-                           (int)(op->arg.io.flags | MSG_NOSIGNAL));
-        break;
-    case OURO__OP_RECVMSG:
-        io_uring_prep_recvmsg(sqe, fd, op->arg.message.header,
-                              op->arg.message.flags | MSG_CMSG_CLOEXEC);
-        break;
-    case OURO__OP_SENDMSG:
-        io_uring_prep_sendmsg(sqe, fd, op->arg.message.header,
-                              op->arg.message.flags | MSG_NOSIGNAL);
-        break;
-    case OURO__OP_POLL:
-        io_uring_prep_poll_multishot(sqe, fd, op->arg.poll.events);
-        break;
-    default:
-        OURO__PANIC("no such operation", op->code);
+    const struct ouro__uring_row *row = ouro__uring_row_of(op);
+    if (OURO__UNLIKELY((op->backend & OURO__URING_WAITING) != 0)) {
+        ouro__uring_wait_prepare(sqe, op);
+    } else {
+        ouro__sanitize_submit(op, row->memory);
+        row->begin(uring, sqe, op);
     }
-    sqe->user_data = ouro__sio_token(sio, op->lane);
-    OURO__TRACE(uring->driver.handle, .kind = OURO_TRACE_SUBMITTED, .fd = fd,
-                .token = sqe->user_data, .a = sqe->opcode, .name = ouro__op_name(op->code));
+    sqe->user_data = op->token;
+    OURO__TRACE(uring->driver.handle, .kind = OURO_TRACE_SUBMITTED, .fd = op->fd,
+                .token = op->token, .a = sqe->opcode, .name = ouro__op_name(op->code));
+}
+
+void ouro__uring_queue(struct ouro__uring *uring, struct ouro__op *op)
+{
+    op->backend |= OURO__URING_BACKLOG;
+    ouro__queue_push(&uring->backlog, &op->node);
+}
+
+void ouro__uring_queue_cancel(struct ouro__uring *uring, struct ouro__op *op)
+{
+    op->backend |= OURO__URING_CANCEL_QUEUED;
+    ouro__queue_push(&uring->cancels, &op->node);
 }
 
 void ouro__uring_prepare_cancel(struct io_uring_sqe *sqe, const struct ouro__op *op)
 {
     /* By user_data, of which there is one: cancelling by descriptor and user_data cancels the wrong
      * request on some kernels.  Its own success is not worth a CQE; the operation's end is. */
-    io_uring_prep_cancel64(sqe, ouro__sio_token(op->sio, op->lane), 0);
+    io_uring_prep_cancel64(sqe, op->token, 0);
     sqe->user_data = OURO__URING_IGNORE;
     sqe->flags = IOSQE_CQE_SKIP_SUCCESS;
 }

@@ -25,6 +25,7 @@
 #include "base/assert.h"
 #include "probe/abi.h"
 #include "probe/feature.h"
+#include "probe/quirk.h"
 #include "uring/sanitize.h"
 
 #include <errno.h>
@@ -112,6 +113,7 @@ int ouro__uring_open(const struct ouro__driver_config *config, struct ouro__driv
      */
     if ((config->features & OURO__FEATURE_BIT(OURO__FEATURE_NO_IOWAIT)) != 0)
         uring->wait_flags = OURO__ENTER_NO_IOWAIT;
+    uring->waits_to_send = (config->quirks & OURO__QUIRK_BIT(OURO__QUIRK_SEND_READ_SIDE)) != 0;
     ouro__uring_spin_init(&uring->spin, config->spin_us);
     ouro__sanitize_init();
     uring->driver.handle = handle;

@@ -3,8 +3,10 @@
  * The ring of one driver, and how the files of this folder share it:
  *
  *   ring.c      opens and closes it; the one io_uring_enter(2)
+ *   rows.c      what is special about each operation
  *   prepare.c   an operation becomes an SQE
  *   complete.c  a CQE becomes an operation's result
+ *   wait.c      an operation that waits for its descriptor by a poll of ours
  *   poll.c      the poll that reports a descriptor's readiness
  *   spin.c      looking at the ring before sleeping
  *   turn.c      one turn: place, submit, wait, reap
@@ -27,10 +29,12 @@
  */
 #define OURO__URING_BACKLOG (1u << 0)       /* waits for an SQE */
 #define OURO__URING_WITHDRAWN (1u << 1)     /* never reached the kernel; ends in the coming turn */
-#define OURO__URING_CANCEL_QUEUED (1u << 2) /* its cancellation waits for an SQE */
-#define OURO__URING_CANCELLED (1u << 3)     /* a cancellation was asked for */
-#define OURO__URING_CONNECT_POLL (1u << 4)  /* CONNECT said "in progress": polls for its end */
-#define OURO__URING_STAMP_SHIFT 5           /* three bits: the turn in which it was cancelled */
+#define OURO__URING_CANCEL_QUEUED (1u << 2) /* a cancellation of its request waits for an SQE */
+#define OURO__URING_CANCELLED (1u << 3)     /* its cancellation was asked for */
+#define OURO__URING_WAITING (1u << 4)   /* its request is a poll: the operation comes after it */
+#define OURO__URING_MULTISHOT (1u << 5) /* that poll is multishot */
+#define OURO__URING_ANSWERED (1u << 6)  /* that poll has answered and is being taken back */
+#define OURO__URING_STAMP_SHIFT 8       /* eight bits: the turn in which it was cancelled */
 
 /* The tokens that are the driver's own. */
 #define OURO__URING_WAKE ouro__token(0, 0, OURO__LANE_WAKE)
@@ -55,9 +59,10 @@ struct ouro__uring {
     struct ouro__queue withdrawn; /* ops that end with -ECANCELED in the coming turn */
     struct ouro__uring_spin spin;
     uint32_t turns;
-    bool wake_armed; /* the read of the wake descriptor has its SQE */
-    int broken;      /* -errno that turn() must return */
-    uint64_t enters; /* io_uring_enter(2) calls */
+    bool waits_to_send; /* never lets the kernel wait for room (OURO__QUIRK_SEND_READ_SIDE) */
+    bool wake_armed;    /* the read of the wake descriptor has its SQE */
+    int broken;         /* -errno that turn() must return */
+    uint64_t enters;    /* io_uring_enter(2) calls */
 };
 
 static inline struct ouro__uring *ouro__uring_of(struct ouro__driver *driver)
@@ -125,18 +130,29 @@ void ouro__uring_prepare_cancel(struct io_uring_sqe *sqe, const struct ouro__op 
 void ouro__uring_prepare_wake(struct ouro__uring *uring, struct io_uring_sqe *sqe);
 /* Takes the SQE named @token back, if the kernel has not seen it yet. */
 bool ouro__uring_withdraw(struct ouro__uring *uring, uint64_t token);
+/* @op gets an SQE in the coming turn. */
+void ouro__uring_queue(struct ouro__uring *uring, struct ouro__op *op);
+void ouro__uring_queue_cancel(struct ouro__uring *uring, struct ouro__op *op);
 
 /* complete.c.  Turns every CQE that is there into a result.  0, or -errno: broken. */
 int ouro__uring_reap(struct ouro__uring *uring);
 
 /*
- * poll.c.  attach() and detach() of the table; any thread.  event() takes what a CQE of the poll
- * says: -errno, or events of poll(2).
+ * wait.c.  begin(): @op waits for its descriptor, then it is made again.  prepare() fills the SQE
+ * of the poll.  event() takes a CQE of it that has F_MORE, end() the last; true: @op has ended,
+ * with *result.
  */
+void ouro__uring_wait_begin(struct ouro__uring *uring, struct ouro__op *op);
+void ouro__uring_wait_prepare(struct io_uring_sqe *sqe, const struct ouro__op *op);
+void ouro__uring_wait_event(struct ouro__uring *uring, struct ouro__op *op, int32_t result);
+bool ouro__uring_wait_end(struct ouro__uring *uring, struct ouro__op *op, int32_t *result);
+
+/* poll.c.  attach() and detach() of the table; any thread. */
 OURO__ANY_THREAD int ouro__uring_attach(struct ouro__driver_handle *handle,
                                         struct ouro__scheduled_io *sio);
 OURO__ANY_THREAD void ouro__uring_detach(struct ouro__driver_handle *handle,
                                          struct ouro__scheduled_io *sio);
+/* What a CQE of the poll says: -errno, or events of poll(2). */
 void ouro__uring_poll_event(struct ouro__uring *uring, struct ouro__op *op, int32_t result);
 
 /* spin.c */

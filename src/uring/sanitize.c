@@ -6,8 +6,8 @@
  *             one is touched, so that the report is ASan's own, with who freed it and where.
  *   Valgrind  the same check; then what the kernel filled is declared defined.
  *   TSan      the hand-over of the operation to the kernel and back; and, as TSan itself does for
- *             send(2) and recv(2), one common order for all sockets: who has received may look at
- *             what was written before the sending.
+ *             send(2) and recv(2), one common order for all sockets and files: who has received may
+ * look at what was written before the sending.
  *
  * Owns:    nothing.
  * Threads: the driver's.
@@ -30,7 +30,7 @@ _Atomic bool ouro__sanitize_on;
 _Atomic bool ouro__sanitize_on_valgrind;
 
 #if OURO__TSAN
-static char all_sockets;
+static char all_ends;
 #endif
 
 /* Several drivers may be opened at a time. */
@@ -77,8 +77,40 @@ static void filled(const void *memory, size_t size)
 #endif
 }
 
-static void check_message(const struct msghdr *header)
+static void check_address(const struct ouro__op *op)
 {
+    check(op->arg.connect.addr, op->arg.connect.length);
+}
+
+static void check_peer(const struct ouro__op *op)
+{
+    check(op->arg.accept.length, sizeof(*op->arg.accept.length));
+    if (op->arg.accept.addr != NULL)
+        check(op->arg.accept.addr, *op->arg.accept.length);
+}
+
+static void filled_peer(const struct ouro__op *op, size_t size)
+{
+    (void)size;
+    if (op->arg.accept.addr == NULL)
+        return;
+    filled(op->arg.accept.length, sizeof(*op->arg.accept.length));
+    filled(op->arg.accept.addr, *op->arg.accept.length);
+}
+
+static void check_io(const struct ouro__op *op)
+{
+    check(op->arg.io.buffer, op->arg.io.size);
+}
+
+static void filled_io(const struct ouro__op *op, size_t size)
+{
+    filled(op->arg.io.buffer, size);
+}
+
+static void check_message(const struct ouro__op *op)
+{
+    const struct msghdr *header = op->arg.message.header;
     check(header, sizeof(*header));
     check(header->msg_iov, header->msg_iovlen * sizeof(*header->msg_iov));
     check(header->msg_name, header->msg_namelen);
@@ -88,8 +120,9 @@ static void check_message(const struct msghdr *header)
 }
 
 /* The kernel has written lengths and flags, name and control data, and @size bytes of data. */
-static void filled_message(const struct msghdr *header, size_t size)
+static void filled_message(const struct ouro__op *op, size_t size)
 {
+    const struct msghdr *header = op->arg.message.header;
     filled(header, sizeof(*header));
     filled(header->msg_name, header->msg_namelen);
     filled(header->msg_control, header->msg_controllen);
@@ -100,69 +133,57 @@ static void filled_message(const struct msghdr *header, size_t size)
     }
 }
 
-static void check_op(const struct ouro__op *op)
+static void check_file(const struct ouro__op *op)
 {
-    check(op, sizeof(*op));
-    switch (op->code) {
-    case OURO__OP_CONNECT:
-        check(op->arg.connect.addr, op->arg.connect.length);
-        break;
-    case OURO__OP_ACCEPT:
-        check(op->arg.accept.length, sizeof(*op->arg.accept.length));
-        if (op->arg.accept.addr != NULL)
-            check(op->arg.accept.addr, *op->arg.accept.length);
-        break;
-    case OURO__OP_RECV:
-    case OURO__OP_SEND:
-        check(op->arg.io.buffer, op->arg.io.size);
-        break;
-    case OURO__OP_RECVMSG:
-    case OURO__OP_SENDMSG:
-        check_message(op->arg.message.header);
-        break;
-    default:
-        break;
-    }
+    check(op->arg.file.buffer, op->arg.file.size);
 }
 
-void ouro__sanitize_submit_slow(const struct ouro__op *op)
+static void filled_file(const struct ouro__op *op, size_t size)
 {
-    check_op(op);
+    filled(op->arg.file.buffer, size);
+}
+
+static const struct {
+    void (*check)(const struct ouro__op *op);
+    void (*filled)(const struct ouro__op *op, size_t size); /* NULL: the kernel writes nothing */
+    bool gives; /* what happened before comes before what the receiver does */
+    bool takes;
+} kinds[OURO__SANITIZE_KINDS] = {
+    [OURO__SANITIZE_ADDRESS] = {check_address, NULL, true, false},
+    [OURO__SANITIZE_PEER] = {check_peer, filled_peer, false, true},
+    [OURO__SANITIZE_SENT] = {check_io, NULL, true, false},
+    [OURO__SANITIZE_RECEIVED] = {check_io, filled_io, false, true},
+    [OURO__SANITIZE_MESSAGE_SENT] = {check_message, NULL, true, false},
+    [OURO__SANITIZE_MESSAGE_RECEIVED] = {check_message, filled_message, false, true},
+    [OURO__SANITIZE_FILE_WRITTEN] = {check_file, NULL, true, false},
+    [OURO__SANITIZE_FILE_READ] = {check_file, filled_file, false, true},
+};
+
+static void check_op(const struct ouro__op *op, unsigned memory)
+{
+    check(op, sizeof(*op));
+    if (kinds[memory].check != NULL)
+        kinds[memory].check(op);
+}
+
+void ouro__sanitize_submit_slow(const struct ouro__op *op, unsigned memory)
+{
+    check_op(op, memory);
 #if OURO__TSAN
     __tsan_release((void *)(uintptr_t)op);
-    if (op->code == OURO__OP_SEND || op->code == OURO__OP_SENDMSG || op->code == OURO__OP_CONNECT)
-        __tsan_release(&all_sockets);
+    if (kinds[memory].gives)
+        __tsan_release(&all_ends);
 #endif
 }
 
-static void filled_op(const struct ouro__op *op, size_t size)
-{
-    switch (op->code) {
-    case OURO__OP_ACCEPT:
-        if (op->arg.accept.addr != NULL) {
-            filled(op->arg.accept.length, sizeof(*op->arg.accept.length));
-            filled(op->arg.accept.addr, *op->arg.accept.length);
-        }
-        break;
-    case OURO__OP_RECV:
-        filled(op->arg.io.buffer, size);
-        break;
-    case OURO__OP_RECVMSG:
-        filled_message(op->arg.message.header, size);
-        break;
-    default:
-        break;
-    }
-}
-
-void ouro__sanitize_complete_slow(const struct ouro__op *op, int32_t result)
+void ouro__sanitize_complete_slow(const struct ouro__op *op, unsigned memory, int32_t result)
 {
 #if OURO__TSAN
     __tsan_acquire((void *)(uintptr_t)op);
-    if (result >= 0 && (op->lane == OURO__LANE_READ || op->lane == OURO__LANE_ACCEPT))
-        __tsan_acquire(&all_sockets);
+    if (result >= 0 && kinds[memory].takes)
+        __tsan_acquire(&all_ends);
 #endif
-    check_op(op);
-    if (result >= 0)
-        filled_op(op, (size_t)result);
+    check_op(op, memory);
+    if (result >= 0 && kinds[memory].filled != NULL)
+        kinds[memory].filled(op, (size_t)result);
 }

@@ -25,22 +25,38 @@ extern _Atomic bool ouro__sanitize_on;
 /* It is Valgrind, which stops every other thread while one is in io_uring_enter(2). */
 extern _Atomic bool ouro__sanitize_on_valgrind;
 
+/* What memory an operation names. */
+enum ouro__sanitize_memory {
+    OURO__SANITIZE_NOTHING = 0,
+    OURO__SANITIZE_ADDRESS,          /* arg.connect */
+    OURO__SANITIZE_PEER,             /* arg.accept */
+    OURO__SANITIZE_SENT,             /* arg.io, read by the kernel */
+    OURO__SANITIZE_RECEIVED,         /* arg.io, written by it */
+    OURO__SANITIZE_MESSAGE_SENT,     /* arg.message */
+    OURO__SANITIZE_MESSAGE_RECEIVED, /* arg.message */
+    OURO__SANITIZE_FILE_WRITTEN,     /* arg.file, read by the kernel */
+    OURO__SANITIZE_FILE_READ,        /* arg.file, written by it */
+    OURO__SANITIZE_KINDS
+};
+
 void ouro__sanitize_init(void);
-OURO__COLD void ouro__sanitize_submit_slow(const struct ouro__op *op);
-OURO__COLD void ouro__sanitize_complete_slow(const struct ouro__op *op, int32_t result);
+OURO__COLD void ouro__sanitize_submit_slow(const struct ouro__op *op, unsigned memory);
+OURO__COLD void ouro__sanitize_complete_slow(const struct ouro__op *op, unsigned memory,
+                                             int32_t result);
 
 /* The kernel is about to get what @op names: it must all be addressable. */
-static inline void ouro__sanitize_submit(const struct ouro__op *op)
+static inline void ouro__sanitize_submit(const struct ouro__op *op, unsigned memory)
 {
     if (OURO__UNLIKELY(ouro__load(&ouro__sanitize_on, memory_order_relaxed)))
-        ouro__sanitize_submit_slow(op);
+        ouro__sanitize_submit_slow(op, memory);
 }
 
 /* It has ended: it must all still be addressable, and what the kernel wrote is defined. */
-static inline void ouro__sanitize_complete(const struct ouro__op *op, int32_t result)
+static inline void ouro__sanitize_complete(const struct ouro__op *op, unsigned memory,
+                                           int32_t result)
 {
     if (OURO__UNLIKELY(ouro__load(&ouro__sanitize_on, memory_order_relaxed)))
-        ouro__sanitize_complete_slow(op, result);
+        ouro__sanitize_complete_slow(op, memory, result);
 }
 
 #endif

@@ -56,7 +56,7 @@ static bool complete_withdrawn(struct ouro__uring *uring)
         return false;
     struct ouro__op *op = NULL;
     while ((op = pop_op(&uring->withdrawn)) != NULL)
-        ouro__driver_complete(&uring->driver, op, -ECANCELED);
+        ouro__driver_complete(&uring->driver, op, op->result > 0 ? op->result : -ECANCELED);
     return true;
 }
 
@@ -66,12 +66,12 @@ static void place_waiting(struct ouro__uring *uring)
     struct io_uring_sqe *sqe = NULL;
     while (!ouro__queue_is_empty(&uring->cancels) && (sqe = ouro__uring_sqe(uring)) != NULL) {
         struct ouro__op *op = pop_op(&uring->cancels);
-        op->backend &= (uint8_t)~OURO__URING_CANCEL_QUEUED;
+        op->backend &= (uint16_t)~OURO__URING_CANCEL_QUEUED;
         ouro__uring_prepare_cancel(sqe, op);
     }
     while (!ouro__queue_is_empty(&uring->backlog) && (sqe = ouro__uring_sqe(uring)) != NULL) {
         struct ouro__op *op = pop_op(&uring->backlog);
-        op->backend &= (uint8_t)~OURO__URING_BACKLOG;
+        op->backend &= (uint16_t)~OURO__URING_BACKLOG;
         ouro__uring_prepare(uring, sqe, op);
     }
 }

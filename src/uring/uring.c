@@ -19,7 +19,7 @@
 #include "uring/uring.h"
 
 #include "base/assert.h"
-#include "uring/ring.h"
+#include "uring/rows.h"
 
 #include <errno.h>
 #include <unistd.h>
@@ -34,32 +34,33 @@ static void submit(struct ouro__driver *driver, struct ouro__op *op)
         ouro__uring_prepare(uring, sqe, op);
         return;
     }
-    op->backend |= OURO__URING_BACKLOG;
-    ouro__queue_push(&uring->backlog, &op->node);
+    ouro__uring_queue(uring, op);
 }
 
 /* Takes @op out of the backlog. */
 static void leave_backlog(struct ouro__uring *uring, struct ouro__op *op)
 {
     ouro__uring_unlink(&uring->backlog, &op->node);
-    op->backend &= (uint8_t)~OURO__URING_BACKLOG;
+    op->backend &= (uint16_t)~OURO__URING_BACKLOG;
 }
 
 static void cancel(struct ouro__driver *driver, struct ouro__op *op)
 {
     struct ouro__uring *uring = ouro__uring_of(driver);
-    if ((op->backend & (OURO__URING_WITHDRAWN | OURO__URING_CANCEL_QUEUED)) != 0)
+    if ((op->backend & OURO__URING_WITHDRAWN) != 0)
         return;
-    uint8_t stamp = (uint8_t)(uring->turns << OURO__URING_STAMP_SHIFT);
-    uint8_t stamp_mask = (uint8_t)(0xffu << OURO__URING_STAMP_SHIFT);
-    if ((op->backend & OURO__URING_CANCELLED) != 0 && (op->backend & stamp_mask) == stamp)
+    uint16_t stamp = (uint16_t)(uring->turns << OURO__URING_STAMP_SHIFT);
+    uint16_t stamp_mask = (uint16_t)(0xffffu << OURO__URING_STAMP_SHIFT);
+    bool repeats =
+        (op->backend & OURO__URING_CANCELLED) != 0 && (op->backend & stamp_mask) == stamp;
+    op->backend = (uint16_t)((op->backend & ~stamp_mask) | stamp | OURO__URING_CANCELLED);
+    if (repeats || (op->backend & OURO__URING_CANCEL_QUEUED) != 0)
         return;
-    op->backend = (uint8_t)((op->backend & ~stamp_mask) | stamp | OURO__URING_CANCELLED);
 
     bool in_backlog = (op->backend & OURO__URING_BACKLOG) != 0;
     if (in_backlog)
         leave_backlog(uring, op);
-    if (in_backlog || ouro__uring_withdraw(uring, ouro__sio_token(op->sio, op->lane))) {
+    if (in_backlog || ouro__uring_withdraw(uring, op->token)) {
         op->backend |= OURO__URING_WITHDRAWN;
         ouro__queue_push(&uring->withdrawn, &op->node);
         return;
@@ -69,8 +70,12 @@ static void cancel(struct ouro__driver *driver, struct ouro__op *op)
         ouro__uring_prepare_cancel(sqe, op);
         return;
     }
-    op->backend |= OURO__URING_CANCEL_QUEUED;
-    ouro__queue_push(&uring->cancels, &op->node);
+    ouro__uring_queue_cancel(uring, op);
+}
+
+static bool has_row(unsigned code)
+{
+    return code < OURO__OP_CODES && ouro__uring_rows[code].begin != NULL;
 }
 
 static void unpark(struct ouro__driver_handle *handle)
@@ -87,7 +92,7 @@ static void unpark(struct ouro__driver_handle *handle)
 
 const struct ouro__driver_ops ouro__uring_ops = {
     .name = "io_uring",
-    .capabilities = OURO__DRIVER_TELLS_RESULTS,
+    .has_row = has_row,
     .open = ouro__uring_open,
     .close = ouro__uring_close,
     .attach = ouro__uring_attach,

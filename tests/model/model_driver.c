@@ -110,7 +110,6 @@ static void unpark(struct ouro__driver_handle *driver_handle)
 }
 
 static const struct ouro__driver_ops ops = {.name = "model",
-                                            .capabilities = OURO__DRIVER_TELLS_RESULTS,
                                             .open = open_backend,
                                             .close = close_backend,
                                             .attach = ouro__uring_attach,

@@ -178,7 +178,7 @@ OURO__NOINLINE static void overwrite_frame(void)
 
 static void await(void)
 {
-    struct ouro__op op = {.sio = &sio};
+    struct ouro__op op = {.sio = &sio, .handle = &there};
     ouro__await_remote(&context, &op, false);
     MODEL_CHECK(completions == 1 && submits == 1);
     returned = true;

@@ -10,6 +10,8 @@ time limit; tools/test --mutants runs them.
 """
 
 SLOW = {
+    "loop_without_progress_yields_not",
+    "quiesce_does_not_cancel_the_slots",
     "start_takes_eperm_for_not_yet",
     "trim_does_not_wake_an_idle_worker",
     "trim_forgets_the_shared_pools",
@@ -108,13 +110,55 @@ MUTANTS = {
         "uring/poll.c", "    if (op->result >= 0)\n        arm(op);", "    (void)op;",
         "uring/test_poll.c", "a_poll_that_a_full_queue_ended_is_armed_again", "uring"),
     "uring_forgets_a_wake_that_failed": (
-        "uring/complete.c", "        uring->wake_armed = false;\n",
-        "        uring->wake_armed = result < 0;\n",
+        "uring/complete.c", "    uring->wake_armed = false;\n",
+        "    uring->wake_armed = result < 0;\n",
         "uring/test_ring.c", "a_failed_wake_is_armed_again", "uring"),
     "epoll_table_loses_entries_when_it_grows": (
         "epoll/epoll_set.c",
         "        memcpy(token, set->token, set->size * sizeof(*token));", "        (void)0;",
         "epoll/test_epoll_set.c", "table_grows_with_the_numbers", "epoll"),
+    "op_slots_lose_entries_when_they_grow": (
+        "registry/op_slots.c",
+        "        memcpy(slot, slots->slot, slots->size * sizeof(*slot));", "        (void)0;",
+        "registry/test_op_slots.c", "growing_keeps_every_entry", "unit"),
+    "op_slot_keeps_its_generation": (
+        "registry/op_slots.c", "    slot->generation++;\n", "",
+        "registry/test_op_slots.c", "a_token_names_one_operation_for_ever", "unit"),
+    "quiesce_does_not_cancel_the_slots": (
+        "registry/driver.c", "    ouro__op_slots_for_each(&driver->slots, cancel_slot, &cancelling);\n}\n\n/* It ends at once",
+        "    (void)cancelling;\n    (void)cancel_slot;\n}\n\n/* It ends at once",
+        "registry/test_op_slots.c", "a_descriptor_waits_for_its_operations_in_slots", "uring"),
+    "uring_gives_eagain": (
+        "uring/complete.c", "if (*result == -EAGAIN && row->waits_for != 0)", "if (false)",
+        "uring/test_rows.c", "not_yet_is_no_result", "uring"),
+    "uring_lets_restart_codes_out": (
+        "uring/complete.c", "if (result <= RESTART_FIRST && result >= RESTART_LAST)",
+        "if (false)",
+        "uring/test_rows.c", "not_yet_is_no_result", "uring"),
+    "uring_sends_what_was_sent": (
+        "uring/rows.c", "    size_t sent = (size_t)op->result;\n", "    size_t sent = 0;\n",
+        "uring/test_rows.c", "no_thread_for_a_write_to_a_half_closed_peer", "uring"),
+    "uring_lets_the_kernel_wait_for_room": (
+        "uring/rows.c", "(uring->waits_to_send ? MSG_DONTWAIT : 0)", "0",
+        "uring/test_rows.c", "no_thread_for_a_write_to_a_half_closed_peer", "uring"),
+    "connect_without_a_peer_is_a_success": (
+        "registry/connect_end.c", "            error = errno;\n    }\n    if (error == ENOTCONN)",
+        "            error = errno == ENOTCONN ? ENOTCONN : 0;\n    }\n    if (error == ENOTCONN)",
+        "registry/test_connect_end.c", "what_cannot_be_asked_has_failed", "unit"),
+    "hang_up_that_passes_is_final": (
+        "registry/descriptor_kind.c",
+        "*kind != OURO__KIND_UNCONNECTED && *kind != OURO__KIND_OTHER;", "*kind != 99;",
+        "net/test_poll_hangup.c", "a_socket_may_be_registered_before_it_listens", "uring"),
+    "hang_up_that_has_passed_is_believed": (
+        "registry/registration.c", "!ouro__load(&sio->must_check, memory_order_relaxed)", "true",
+        "net/test_poll_hangup.c", "a_socket_may_be_registered_before_it_connects", "epoll"),
+    "loop_without_progress_yields_not": (
+        "net/poll_evented.c", "        ouro__context_yield(context);", "        (void)context;",
+        "net/test_poll_hangup.c", "a_loop_without_progress_yields_and_keeps_its_deadline",
+        "epoll"),
+    "uring_believes_urgent_data": (
+        "uring/poll.c", "        events &= ~(uint32_t)POLLPRI;", "        events |= 0;",
+        "net/test_poll_hangup.c", "urgent_data_is_a_priority", "uring"),
     "hang_up_alone_wakes_no_writer": (
         "registry/readiness.h", "        mask |= OURO_WRITE_CLOSED;", "        mask |= 0;",
         "net/test_poll_evented.c", "a_hang_up_alone_wakes_a_writer", "epoll",

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "support/unanswered.h"
 #include "uring/ring.h"
 
 static struct ouro__uring *ring_of(struct bench *bench)
@@ -366,11 +367,25 @@ OURO_TEST_URING(connect_in_progress_is_waited_for)
     bench_release(&bench, &registration);
     (void)close(fd);
 
-    /* Not yet connected: a fresh socket is writable and has no error, and that is no success. */
+    /* It was refused and somebody has read the error: no success, and nothing more will come. */
     fd = bench_socket();
     registration = bench_register(&bench, fd);
     address = bench_loopback(refusing_port);
     ouro__fault_arm(OURO__FAULT_RING_CONNECT, 1, 1, -EINPROGRESS);
+    trial_connect(&trial, &bench, &registration, &address);
+    ck_assert_int_eq(trial_wait(&trial), -ECONNABORTED);
+    ouro__fault_disarm_all();
+    bench_release(&bench, &registration);
+    (void)close(fd);
+
+    /* Interrupted by nobody's wish it goes on without its request, and can be cancelled. */
+    struct ouro_test_full_backlog full;
+    ouro_test_full_backlog_open(&full, AF_INET);
+    fd = bench_socket();
+    registration = bench_register(&bench, fd);
+    address = bench_loopback(full.port);
+    ck_assert(connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0);
+    ouro__fault_arm(OURO__FAULT_RING_CONNECT, 1, 1, -EINTR); /* instead of EALREADY */
     trial_connect(&trial, &bench, &registration, &address);
     for (int i = 0; i < 5; i++)
         bench_turn(&bench, OURO_TEST_MS);
@@ -378,6 +393,7 @@ OURO_TEST_URING(connect_in_progress_is_waited_for)
     trial_cancel(&trial);
     ck_assert_int_eq(trial_wait(&trial), -ECANCELED);
     ouro__fault_disarm_all();
+    ouro_test_full_backlog_close(&full);
     bench_release(&bench, &registration);
     bench_close(&bench);
     (void)close(fd);

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Rows: what is special about each operation on epoll.
+ */
+#ifndef OURO_EPOLL_ROWS_H
+#define OURO_EPOLL_ROWS_H
+
+#include "epoll/epoll.h"
+
+struct ouro__epoll_row {
+    /* Tries it.  True: it has ended, with *out_result.  False: it waits for an event.  NULL: there
+     * is no row. */
+    bool (*begin)(struct ouro__op *op, int32_t *out_result);
+    /* The system call that ouro__epoll_transfer() makes, once, without waiting; -1 and errno. @done
+     * bytes have been transferred. */
+    ssize_t (*call)(const struct ouro__op *op, size_t done);
+    /* How many bytes it asks for.  NULL: it transfers none. */
+    size_t (*size)(const struct ouro__op *op);
+    /* MSG_... */
+    uint32_t (*flags)(const struct ouro__op *op);
+    bool reads;        /* an event for reading concerns it; otherwise one for writing */
+    bool zero_is_end;  /* of a stream: a result of 0 says that nothing more will come */
+    bool always_tries; /* whatever the readiness word says */
+};
+
+extern const struct ouro__epoll_row ouro__epoll_rows[OURO__OP_CODES];
+
+static inline const struct ouro__epoll_row *ouro__epoll_row_of(const struct ouro__op *op)
+{
+    return &ouro__epoll_rows[op->code];
+}
+
+/* emulate.c: the begin() of all that transfer something, as often as it goes on. */
+bool ouro__epoll_transfer(struct ouro__op *op, int32_t *out_result);
+
+#endif

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Op: what is known of each operation whatever the backend: its name, and for those that a backend
+ * may lack, its system call.
+ *
+ * Owns:    nothing.
+ * Threads: any.
+ * Always:  a call waits for no other end than a disk: a SPLICE is made without waiting.
+ * Tests:   tests/task/test_file.c, tests/registry/test_op_slots.c
+ */
+#include "registry/op.h"
+
+#include "base/assert.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <unistd.h>
+
+/* What the kernel moves in one call at most, MAX_RW_COUNT. */
+#define SIZE_MAX_OF_CALL ((size_t)0x7ffff000)
+
+static ssize_t call_file_read(const struct ouro__op *op)
+{
+    return pread(op->fd, op->arg.file.buffer, op->arg.file.size, (off_t)op->arg.file.offset);
+}
+
+static ssize_t call_file_write(const struct ouro__op *op)
+{
+    return pwrite(op->fd, op->arg.file.buffer, op->arg.file.size, (off_t)op->arg.file.offset);
+}
+
+static ssize_t call_splice(const struct ouro__op *op)
+{
+    off_t from = op->arg.splice.offset;
+    off_t to = op->arg.splice.out_offset;
+    size_t size = op->arg.splice.size < SIZE_MAX_OF_CALL ? op->arg.splice.size : SIZE_MAX_OF_CALL;
+    return splice(op->fd, from < 0 ? NULL : &from, op->arg.splice.out_fd, to < 0 ? NULL : &to, size,
+                  SPLICE_F_NONBLOCK);
+}
+
+static const struct {
+    const char *name;
+    ssize_t (*call)(const struct ouro__op *op); /* NULL: every backend has a row */
+} ops[OURO__OP_CODES] = {
+    [OURO__OP_NONE] = {"none", NULL},
+    [OURO__OP_CONNECT] = {"connect", NULL},
+    [OURO__OP_ACCEPT] = {"accept", NULL},
+    [OURO__OP_RECV] = {"recv", NULL},
+    [OURO__OP_SEND] = {"send", NULL},
+    [OURO__OP_RECVMSG] = {"recvmsg", NULL},
+    [OURO__OP_SENDMSG] = {"sendmsg", NULL},
+    [OURO__OP_POLL] = {"poll", NULL},
+    [OURO__OP_QUIESCE] = {"quiesce", NULL},
+    [OURO__OP_FILE_READ] = {"file_read", call_file_read},
+    [OURO__OP_FILE_WRITE] = {"file_write", call_file_write},
+    [OURO__OP_SPLICE] = {"splice", call_splice},
+};
+
+const char *ouro__op_name(unsigned code)
+{
+    return code < OURO__OP_CODES ? ops[code].name : "?";
+}
+
+size_t ouro__op_message_size(const struct msghdr *header)
+{
+    size_t size = 0;
+    for (size_t i = 0; i < header->msg_iovlen; i++)
+        size += header->msg_iov[i].iov_len;
+    return size;
+}
+
+int32_t ouro__op_call(const struct ouro__op *op)
+{
+    OURO__ASSERT(op->code < OURO__OP_CODES && ops[op->code].call != NULL);
+    ssize_t n = 0;
+    do {
+        n = ops[op->code].call(op);
+    } while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : (int32_t)n;
+}
+
+unsigned ouro__op_poll_fds(const struct ouro__op *op, struct pollfd fds[2])
+{
+    unsigned count = 0;
+    struct pollfd ends[2] = {{.fd = op->fd, .events = POLLIN},
+                             {.fd = op->arg.splice.out_fd, .events = POLLOUT}};
+    (void)poll(ends, 2, 0);
+    for (unsigned i = 0; i < 2; i++) {
+        if (ends[i].revents == 0)
+            fds[count++] = ends[i];
+    }
+    return count;
+}
