@@ -135,7 +135,7 @@ static int make(struct ouro_handle *handle, struct ouro__worker *worker,
     return 0;
 }
 
-int ouro__task_start(struct ouro_task *task)
+static inline int start_made(struct ouro_task *task)
 {
     struct ouro__worker *worker = task->context.worker;
     if (ouro__worker_is_here(worker)) {
@@ -144,6 +144,11 @@ int ouro__task_start(struct ouro_task *task)
     }
     task->message.run = birth_message;
     return ouro__driver_send(&worker->io.handle, &task->message) ? 0 : -OURO_ESHUTDOWN;
+}
+
+int ouro__task_start(struct ouro_task *task)
+{
+    return start_made(task);
 }
 
 void ouro__task_unmake(struct ouro_task *task)
@@ -156,7 +161,7 @@ void ouro__task_unmake(struct ouro_task *task)
 /* Starts a task that was made, or unmakes it. */
 static int start(struct ouro_task *task)
 {
-    int rc = ouro__task_start(task);
+    int rc = start_made(task);
     if (OURO__UNLIKELY(rc < 0))
         ouro__task_unmake(task);
     return rc;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the primitives cost: yield, spawn and join, a timer, a sleep, a parked fiber's memory.
+ * What the primitives cost: yield, spawn and join, a group, a timer, a sleep, a parked fiber's
+ * memory.
  *
  *     bench_prim_task [ROUNDS] [--json]       default 9
  *
@@ -92,6 +93,34 @@ static double measure_spawn_1(void)
         if (ouro_task_spawn(nothing, NULL, &task) < 0 || ouro_task_join(task, NULL) < 0)
             return -1;
     return (double)(ouro_now_ns() - start_ns) / 100000.0;
+}
+
+/* A group of @tasks tasks, begun and ended: ns a task. */
+static double measure_group(long tasks)
+{
+    long rounds_of = 100000 / tasks;
+    int64_t start_ns = ouro_now_ns();
+    for (long round = 0; round < rounds_of; round++) {
+        struct ouro_group group;
+        if (ouro_group_begin(&group, 0) < 0)
+            return -1;
+        int rc = 0;
+        for (long i = 0; i < tasks && rc == 0; i++)
+            rc = ouro_group_spawn(&group, NULL, nothing, NULL);
+        if (ouro_group_end(&group) < 0 || rc < 0)
+            return -1;
+    }
+    return (double)(ouro_now_ns() - start_ns) / (double)(rounds_of * tasks);
+}
+
+static double measure_group_1000(void)
+{
+    return measure_group(AT_A_TIME);
+}
+
+static double measure_group_1(void)
+{
+    return measure_group(1);
 }
 
 static void never_fires(struct ouro__timer *timer)
@@ -230,6 +259,8 @@ static const struct {
     {"yield, 1000 tasks", measure_yield_1000},
     {"spawn + join, 1000 at a time", measure_spawn_1000},
     {"spawn + join, one at a time", measure_spawn_1},
+    {"group, 1000 tasks", measure_group_1000},
+    {"group, one task", measure_group_1},
     {"timer insert + cancel, 100k live", measure_timer},
     {"deadline begin + end", measure_deadline},
     {"sleep, 1000 tasks, CPU", measure_sleeps_1000},
