@@ -184,7 +184,8 @@ OURO_API int ouro_stream_shutdown(struct ouro_stream *stream, enum ouro_shutdown
  * well.  (A time of 0 resets the connection, as OURO_CONNECT_F_RESET does.)  To know that the peer
  * has everything, shut down WRITE and read until the end of the stream.
  *
- * Suspends: only while calls of others are being ended.
+ * Suspends: only while calls of others are being ended; and, for a pipe on which a call has waited,
+ *           until the kernel has let go of it, which it does at once.
  * Owns:     takes @stream, always; NULL is ignored.
  * Errors:   -OURO_EFORKED in a forked child, where only the child's descriptor is closed.  Whatever
  *           is returned, the stream is released.

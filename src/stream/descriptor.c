@@ -217,6 +217,17 @@ static bool has_progress(void *arg)
            (!closing->quiesced && ouro__load(&descriptor->sio, memory_order_seq_cst) != NULL);
 }
 
+/*
+ * Whether a request of the driver keeps the file open: then close(2) alone would not tell the other
+ * end of a pipe.  On another thread's driver that request ends by itself, when that thread turns
+ * it.
+ */
+static bool is_held_open(struct ouro__descriptor *descriptor)
+{
+    struct ouro__scheduled_io *sio = ouro__load(&descriptor->sio, memory_order_acquire);
+    return sio != NULL && sio->attached != NULL && ouro__driver_is_here(sio->handle);
+}
+
 /* Ends the operations of the descriptor, or the waits for its readiness. */
 static void quiesce(struct ouro__descriptor *descriptor, struct ouro__context *context)
 {
@@ -225,16 +236,20 @@ static void quiesce(struct ouro__descriptor *descriptor, struct ouro__context *c
         .code = OURO__OP_QUIESCE,
         .lane = OURO__LANE_QUIESCE,
     };
-    /* The driver cancels the polls of a released registration by itself. */
-    if ((op.sio->flags & OURO__SIO_READINESS) != 0)
+    bool waits_for_readiness = (op.sio->flags & OURO__SIO_READINESS) != 0;
+    if (waits_for_readiness)
         ouro__sio_wake_all(op.sio);
-    else
+    if (!waits_for_readiness || is_held_open(descriptor))
         (void)ouro__await(context, &op, OURO__AWAIT_UNINTERRUPTIBLE);
 }
 
 static void await_leaving(struct ouro__descriptor *descriptor, struct ouro__context *context)
 {
     struct closing closing = {.descriptor = descriptor};
+    if (is_held_open(descriptor)) {
+        quiesce(descriptor, context);
+        closing.quiesced = true;
+    }
     while (ouro__load(&descriptor->calls, memory_order_acquire) != CLOSING) {
         if (!closing.quiesced && ouro__load(&descriptor->sio, memory_order_seq_cst) != NULL) {
             quiesce(descriptor, context);
@@ -292,7 +307,8 @@ int ouro__descriptor_close(struct ouro__descriptor *descriptor)
         ouro__kernel_close(descriptor->fd);
         return -OURO_EFORKED;
     }
-    if (OURO__UNLIKELY(ouro__load(&descriptor->calls, memory_order_acquire) != NO_CALLS)) {
+    if (OURO__UNLIKELY(ouro__load(&descriptor->calls, memory_order_acquire) != NO_CALLS ||
+                       is_held_open(descriptor))) {
         struct ouro__context *context = ouro__context_current();
         if (context != NULL)
             end_calls(descriptor, context);

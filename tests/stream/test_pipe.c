@@ -167,6 +167,58 @@ OURO_TEST(deadlines_end_waits_at_both_ends)
     everywhere(reach_limits, NULL);
 }
 
+static void read_in_vain(struct ouro_stream *reader)
+{
+    struct ouro_deadline scope;
+    char byte = 0;
+    ck_assert_int_eq(ouro_deadline_begin(&scope, OURO_TEST_MS), 0);
+    ck_assert_int_eq(ouro_stream_read(reader, &byte, 1), -ETIMEDOUT);
+    ouro_deadline_end(&scope);
+}
+
+/* A call has waited at each end, so the driver watches both.  Each close is seen at once. */
+static int close_after_a_wait(void *arg)
+{
+    struct ends ends = piped();
+    char byte = 0;
+    int fds[2];
+    (void)arg;
+    read_in_vain(ends.reader);
+    int writer = ouro_stream_into_fd(ends.writer);
+    ck_assert_int_eq(ouro_stream_close(ends.reader), 0);
+    ouro__pipe_use_nosignal(true);
+    ck_assert_int_eq(ouro_stream_from_fd(writer, &ends.writer), 0);
+    ck_assert_int_eq(ouro_stream_write(ends.writer, "x", 1), -EPIPE);
+    ck_assert_int_eq(ouro_stream_close(ends.writer), 0);
+
+    ck_assert_int_eq(pipe2(fds, O_CLOEXEC), 0);
+    ck_assert_int_eq(ouro_stream_from_fd(fds[1], &ends.writer), 0);
+    static char zeroes[1 << 20];
+    struct ouro_deadline scope;
+    size_t written = 0;
+    ck_assert_int_eq(ouro_deadline_begin(&scope, OURO_TEST_MS), 0);
+    ck_assert_int_eq(ouro_stream_write_all(ends.writer, zeroes, sizeof(zeroes), &written),
+                     -ETIMEDOUT);
+    ouro_deadline_end(&scope);
+    ck_assert_int_eq(ouro_stream_close(ends.writer), 0);
+    for (ssize_t n = 1; n > 0;) {
+        n = read(fds[0], zeroes, sizeof(zeroes)); /* blocks while there is a writer */
+        ck_assert_int_ge(n, 0);
+        written -= (size_t)n;
+    }
+    ck_assert_uint_eq(written, 0);
+    ck_assert_int_eq(read(fds[0], &byte, 1), 0);
+    (void)close(fds[0]);
+    return 0;
+}
+
+OURO_TEST(the_other_end_sees_a_close_at_once)
+{
+    in_place(IN_TASK, close_after_a_wait, NULL);
+    in_place(IN_OWN_THREAD, close_after_a_wait, NULL);
+    in_place(IN_WORKER_TASK, close_after_a_wait, NULL);
+}
+
 static int read_for_ever(void *arg)
 {
     char byte = 0;
