@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A small ring and a few fixtures for feature detection and the quirk self-tests: no heap, no
- * threads, no state beyond the structs here, everything released by the closing call.
+ * A small ring and a few fixtures for feature detection and the quirk self-tests.  They use no heap
+ * and no threads and keep no state outside the structs here; each close releases everything.
  */
 #ifndef OURO_PROBE_FEATURE_KIT_H
 #define OURO_PROBE_FEATURE_KIT_H

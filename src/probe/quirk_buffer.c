@@ -2,14 +2,14 @@
 /*
  * Incremental buffer rings: does the kernel keep the parts of one buffer apart?
  *
- * With IOU_PBUF_RING_INC several receives share a buffer, each the part after the last.  Two bugs
- * make it hand out a part twice or skip one, and the reader of either sees another connection's
- * bytes.  The tests fill parts with letters and look where they ended up.
+ * With IOU_PBUF_RING_INC several receives share a buffer, and each gets the part after the last
+ * one.  Two bugs make the kernel hand out a part twice, or skip one; a reader then sees another
+ * connection's bytes.  The tests fill parts with letters and look at which place each letter is.
  *
  * Owns:    sockets and buffers, until each test returns.
  * Threads: the caller's.
  * Always:  nothing is in flight when the buffers are unmapped.
- * Tests:   tests/ktest/cases_catalogue.py, tests/masks/masks.py
+ * Tests:   tests/probe/test_feature.c, tests/ktest/cases_catalogue.py
  */
 #define _GNU_SOURCE
 #include "probe/quirk_test.h"

@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Do completions of a DEFER_TASKRUN ring reach another event loop, every time?
+ * Self-tests: does another event loop learn of each completion of a DEFER_TASKRUN ring?
  *
- * The loop must already be blocked in epoll_wait() when the completion comes: asked afterwards,
- * even a broken kernel looks and finds it.  A timer descriptor causes it from interrupt context, so
- * no second thread is needed.  Several cycles, because each of the bugs lets the first one through.
+ * The loop must already be blocked in epoll_wait() when the completion comes, because a broken
+ * kernel finds a completion that is there before the call.  A timer descriptor causes the
+ * completion from interrupt context, so no second thread is needed.  There are several cycles,
+ * because each of the bugs affects only the second completion and later ones.
  *
- * An eventfd is a counter: whether it was signalled can be asked at any time, so there the
- * completion is caused first, by a write to a socket pair.
+ * An eventfd keeps a count, which can be read later.  So there the completion is caused first, by a
+ * write to a socket pair.
  *
  * Owns:    its descriptors, until it returns.
  * Threads: the caller's.
  * Always:  the receive it armed has completed.
- * Tests:   tests/ktest/cases_catalogue.py, tests/masks/masks.py
+ * Tests:   tests/probe/test_feature.c, tests/ktest/cases_catalogue.py
  */
 #define _GNU_SOURCE
 #include "probe/quirk_test.h"
@@ -74,7 +75,7 @@ static bool reports(int epoll_fd)
 
 int ouro__quirk_test_ring_fd(struct ouro__kit_ring *kit)
 {
-    static uint64_t expirations; /* nobody reads it */
+    static uint64_t expirations; /* written by the kernel, never read */
     int timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
     int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     struct epoll_event event = {.events = EPOLLIN};

@@ -55,6 +55,10 @@ MUTANTS = {
         "~OURO__FEATURE_BIT(OURO__FEATURE_MADV_GUARD);",
         "uint64_t wanted = OURO__FEATURE_ALL;",
         "runtime/test_start.c", "a_start_makes_few_system_calls", "uring"),
+    "start_believes_its_parents_look": (
+        "runtime/choose.c", "if (!has_looked || ouro__fork_is_child(generation)) {",
+        "if (!has_looked) {",
+        "runtime/test_choice.c", "a_forked_child_looks_at_the_kernel_itself", "uring"),
     "start_ignores_a_masked_feature": (
         "runtime/choose.c",
         "bool masked = (config->feature_mask & ouro__feature_required_bits()) != 0;",

@@ -54,6 +54,16 @@ static int falls_back(const char *word, int demanded)
     if (rc == 0 && (ouro_probe_uring_usable(probe) || ouro_probe_remedy(probe)[0] == '\0' ||
                     strstr(ouro_probe_reason(probe), word) == NULL))
         rc = 7;
+    struct ouro_probe_item item;
+    for (uint32_t i = 0; rc == 0 && ouro_probe_feature(probe, i, &item) == 0; i++) {
+        bool is_of_stacks = strcmp(item.name, "madv-guard") == 0;
+        if (item.used ? !is_of_stacks : item.present && item.why_not[0] == '\0')
+            rc = 8;
+    }
+    for (uint32_t i = 0; rc == 0 && ouro_probe_quirk(probe, i, &item) == 0; i++) {
+        if (item.present || item.trusted || strcmp(item.how, "not tested here") != 0)
+            rc = 9;
+    }
     ouro_probe_free(probe);
     return rc;
 }
@@ -81,6 +91,61 @@ OURO_TEST_UNIT(a_refused_ring_means_epoll_and_a_reason)
     };
     for (unsigned i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++)
         ouro_test_child_must_pass(refused, &refusals[i]);
+}
+
+/* The parent has found io_uring; here it is refused. */
+static int refused_in_child(void *arg)
+{
+    (void)arg;
+    struct ouro_runtime_config config = OURO_RUNTIME_CONFIG_INIT;
+    struct ouro_runtime *runtime = NULL;
+    ouro_test_forbid_uring(OURO_TEST_URING_SETUP, EPERM);
+    ck_assert_int_eq(ouro_runtime_new(&config, &runtime), 0);
+    struct ouro_handle *handle = ouro_runtime_handle(runtime);
+    ck_assert_int_eq(ouro_handle_driver(handle), OURO_DRIVER_EPOLL);
+    const char *reason = ouro_handle_driver_reason(handle);
+    ck_assert_msg(strstr(reason, "io_uring_setup() was refused") != NULL, "%s", reason);
+    ouro_handle_unref(handle);
+    ouro_runtime_free(runtime);
+    return 0;
+}
+
+OURO_TEST_URING(a_forked_child_looks_at_the_kernel_itself)
+{
+    struct ouro_runtime_config config = OURO_RUNTIME_CONFIG_INIT;
+    struct ouro_runtime *runtime = NULL;
+    ck_assert_int_eq(ouro_runtime_new(&config, &runtime), 0);
+    ouro_runtime_free(runtime);
+    ouro_test_child_must_pass(refused_in_child, NULL);
+}
+
+OURO_TEST_URING(the_probe_says_what_is_used_and_why_the_rest_is_not)
+{
+    struct ouro_probe *probe = NULL;
+    struct ouro_probe_item item;
+    uint32_t used = 0;
+    uint32_t count = 0;
+    ck_assert_int_eq(ouro_probe_new(&probe), 0);
+    ck_assert_str_eq(ouro_probe_remedy(probe), "");
+    for (; ouro_probe_feature(probe, count, &item) == 0; count++) {
+        ck_assert_str_ne(item.name, "");
+        ck_assert_str_ne(item.what, "");
+        ck_assert(item.present || !item.trusted);
+        ck_assert_msg(!item.used || (item.present && item.trusted && item.why_not[0] == '\0'), "%s",
+                      item.name);
+        ck_assert_msg(item.used || !item.present || item.why_not[0] != '\0', "%s", item.name);
+        used += item.used != 0;
+    }
+    ck_assert_uint_ge(used, 10);
+    ck_assert_uint_gt(count, used);
+    for (uint32_t i = 0; ouro_probe_quirk(probe, i, &item) == 0; i++) {
+        bool untested = strcmp(item.how, "not tested here") == 0;
+        ck_assert_msg(item.trusted == !untested, "%s", item.name);
+        ck_assert_msg(item.present ? item.why_not[0] != '\0' : item.why_not[0] == '\0', "%s",
+                      item.name);
+        ck_assert_msg(!untested || !item.present, "%s", item.name);
+    }
+    ouro_probe_free(probe);
 }
 
 static void set_descriptor_limit(rlim_t descriptors)
