@@ -308,7 +308,7 @@ OURO_TEST_UNIT(whatever_the_order_no_stack_is_lost_or_given_twice)
             (void)ouro__stack_trim_step(&pool, now_ns);
         } else if (choice % 8 < (grows ? 5u : 2u) && count < COUNT) {
             used[count] = get();
-            memcpy(used[count], &used[count], sizeof(used[count]));
+            memcpy(used[count], (const void *)&used[count], sizeof(char *));
             count++;
         } else if (count > 0) {
             int which = (int)(choice / 16) % count;
