@@ -12,6 +12,8 @@ time limit; tools/test --mutants runs them.
 SLOW = {
     "loop_without_progress_yields_not",
     "quiesce_does_not_cancel_the_slots",
+    "shutdown_loses_the_wakes_of_an_own_thread",
+    "shutdown_waits_for_no_operation",
     "start_takes_eperm_for_not_yet",
     "trim_does_not_wake_an_idle_worker",
     "trim_forgets_the_shared_pools",
@@ -176,7 +178,46 @@ MUTANTS = {
         "task/task.c",
         "    if (OURO__UNLIKELY(task == NULL)) {\n        ouro__handle_count_out(handle);\n",
         "    if (OURO__UNLIKELY(task == NULL)) {\n",
-        "task/test_task.c", "a_spawn_that_fails_keeps_no_place", "epoll"),
+        "task/test_tasks_max.c", "a_spawn_that_fails_keeps_no_place_in_tasks_max", "epoll"),
+    "spawn_that_fails_late_keeps_its_place": (
+        "task/task.c",
+        "    ouro__handle_count_out(task->context.handle);\n    ouro__task_put_stack",
+        "    ouro__task_put_stack",
+        "task/test_tasks_max.c", "a_spawn_that_fails_keeps_no_place_in_tasks_max", "epoll"),
+
+    # Shutdown, and calls from inside a worker's loop.
+    "shutdown_leaves_messages_unread": (
+        "task/worker.c",
+        "worker->live == 0 &&\n           ouro__io_handle_close_inbox(&worker->io);",
+        "worker->live == 0;",
+        "runtime/test_shutdown_race.c", "a_spawn_during_shutdown_runs_or_fails", "epoll"),
+    "shutdown_waits_for_no_operation": (
+        "registry/io_handle.c", "    return is_idle && ouro__inbox_close",
+        "    return ouro__inbox_close",
+        "runtime/test_shutdown_race.c", "an_operation_that_begins_during_shutdown_ends", "epoll"),
+    "shutdown_is_told_before_registrations_know": (
+        "task/handle.c", "    if (OURO__UNLIKELY(ouro__handle_is_shutdown(handle)))",
+        "    if (false)",
+        "runtime/test_shutdown_race.c", "a_registration_after_the_shutdown_was_told_fails",
+        "epoll"),
+    "shutdown_looks_like_a_cancel_from_outside": (
+        "task/remote.c", "    op->result = ouro__driver_result(op);\n", "",
+        "runtime/test_shutdown_race.c", "a_task_of_another_runtime_is_told_of_the_shutdown",
+        "epoll"),
+    "shutdown_loses_the_wakes_of_an_own_thread": (
+        "task/wake_ref.c", "    ouro__driver_unpark(&ref->worker->io.handle);\n", "",
+        "runtime/test_shutdown_race.c", "an_own_thread_waits_under_a_shield_after_the_shutdown",
+        "epoll"),
+    "task_may_wait_for_a_runtime": (
+        "task/worker.c",
+        "return worker != NULL && !ouro__fork_is_child(worker->main.fork_generation);",
+        "return false;",
+        "runtime/test_nested.c", "a_task_cannot_wait_for_a_runtime_nor_make_one", "epoll"),
+    "waker_keeps_the_own_threads_context": (
+        "task/worker.c",
+        "    worker_of_thread = worker;\n    ouro__context_set_current(NULL);",
+        "    worker_of_thread = worker;",
+        "runtime/test_nested.c", "a_waker_called_by_a_waiting_own_thread_cannot_wait", "epoll"),
     "trim_empties_hot_stacks_too": (
         "fiber/stack_trim.c", "            trim->cold = pool->idle_low;\n",
         "            trim->cold = pool->idle_low = pool->idle_count;\n",

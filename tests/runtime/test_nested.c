@@ -131,6 +131,23 @@ OURO_TEST(a_waker_on_a_worker_cannot_wait_for_a_runtime)
     }
 }
 
+/* No task runs here: the waker is called in the loop that the thread itself turns. */
+OURO_TEST(a_waker_called_by_a_waiting_own_thread_cannot_wait)
+{
+    struct nest nest = {.runtime = ouro_test_runtime_new(OURO_FLAVOUR_CURRENT_THREAD),
+                        .other = ouro_test_runtime_new(OURO_FLAVOUR_MULTI_THREAD)};
+    struct ouro_handle *handle = ouro_runtime_handle(nest.runtime);
+    ck_assert_int_eq(pipe(nest.ends), 0);
+    ck_assert_int_eq(ouro_enter(handle), 0);
+    ck_assert_int_eq(polls_with_a_waker(&nest), 0);
+    ouro_leave();
+    (void)close(nest.ends[0]);
+    (void)close(nest.ends[1]);
+    ouro_handle_unref(handle);
+    ouro_runtime_free(nest.runtime);
+    ouro_runtime_free(nest.other);
+}
+
 static int returns_11(void *arg)
 {
     (void)arg;

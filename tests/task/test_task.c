@@ -13,8 +13,6 @@
 #include <ouro.h>
 #include <stdatomic.h>
 
-#include "base/fault.h"
-
 static int returns_its_argument(void *arg)
 {
     return (int)(intptr_t)arg;
@@ -281,30 +279,6 @@ static int counts_live(void *arg)
     }
     ck_assert_int_eq(ouro_task_spawn(returns_its_argument, NULL, &task[0]), 0);
     return ouro_task_join(task[0], NULL);
-}
-
-static int fails_to_spawn(void *arg)
-{
-    struct ouro_task *task = NULL;
-    (void)arg;
-    ouro__fault_arm(OURO__FAULT_STACK, 1, 10, -ENOMEM);
-    for (int i = 0; i < 10; i++)
-        ck_assert_int_eq(ouro_task_spawn(returns_its_argument, NULL, &task), -ENOMEM);
-    ouro__fault_disarm_all();
-    ck_assert_ptr_null(task);
-    /* With this one there may be five, and all places are free. */
-    return counts_live(NULL);
-}
-
-OURO_TEST(a_spawn_that_fails_keeps_no_place)
-{
-    struct ouro_runtime_config config = ouro_test_config(OURO_FLAVOUR_CURRENT_THREAD);
-    config.tasks_max = 5;
-    struct ouro_runtime *runtime = ouro_test_runtime_with(&config);
-    int result = -1;
-    ck_assert_int_eq(ouro_runtime_block_on(runtime, fails_to_spawn, NULL, &result), 0);
-    ck_assert_int_eq(result, 0);
-    ouro_runtime_free(runtime);
 }
 
 OURO_TEST(tasks_max_bounds_the_live_ones)
