@@ -45,6 +45,7 @@ enum ouro_flavour { OURO_FLAVOUR_CURRENT_THREAD = 0, OURO_FLAVOUR_MULTI_THREAD =
 #define OURO_RUNTIME_F_NO_IO (1u << 0)   /* no driver: sockets return -OURO_EIODISABLED */
 #define OURO_RUNTIME_F_NO_TIME (1u << 1) /* no timers: sleeps return -OURO_ETIMEDISABLED */
 #define OURO_RUNTIME_F_NO_OVERFLOW_REPORT (1u << 2) /* install no SIGSEGV handler */
+#define OURO_RUNTIME_F_EMBEDDED (1u << 3) /* current thread, with I/O: for another event loop */
 
 /*
  * Start from OURO_RUNTIME_CONFIG_INIT; 0 in a field means the default named with it.  Fields are
@@ -121,6 +122,37 @@ OURO_API void ouro_runtime_free(struct ouro_runtime *runtime);
  */
 OURO_API int ouro_runtime_block_on(struct ouro_runtime *runtime, ouro_task_function *function,
                                    void *arg, int *out_result) OURO_MUST_CHECK;
+
+/*
+ * The descriptor by which another event loop (libuv, GLib, an epoll of one's own) waits for a
+ * current-thread runtime made with OURO_RUNTIME_F_EMBEDDED:
+ *
+ *     poll ouro_runtime_fd() for reading, level-triggered;
+ *     whenever it is readable: ouro_runtime_turn(runtime, 0).
+ *
+ * It is readable when a turn has something to do: an operation has ended, a timer is due, another
+ * thread has spawned, woken or cancelled a task, or so has this thread outside of a turn.  The
+ * first turn may be left to it too.  On io_uring a wait of the loop may end early with EINTR, which
+ * loops take for an empty wait anyway.
+ *
+ * Owns:     the descriptor is the runtime's, until ouro_runtime_free().  It must not be read or
+ *           closed.
+ * Errors:   -EINVAL for NULL and for a runtime that is not embedded; -OURO_EFORKED.
+ * Since:    0.2
+ */
+OURO_API int ouro_runtime_fd(struct ouro_runtime *runtime);
+
+/*
+ * Runs what is ready in an embedded runtime.  When nothing is, it waits at most @timeout_ns for
+ * something (0: not at all; negative: for ever).  A turn is bounded: with tasks that are always
+ * ready it returns in between, and ouro_runtime_fd() is readable at once.
+ *
+ * Errors:   -EINVAL for NULL and for a runtime that is not embedded; -OURO_ENESTED from inside a
+ *           task, a waker or another turn; -OURO_EWRONGTHREAD; -OURO_EFORKED.
+ * Threads:  the one that made the runtime.
+ * Since:    0.2
+ */
+OURO_API int ouro_runtime_turn(struct ouro_runtime *runtime, int64_t timeout_ns);
 
 /*
  * Shuts the runtime down: no new tasks and registrations; every wait returns -OURO_ESHUTDOWN, also

@@ -152,6 +152,16 @@ static void unpark(struct ouro__driver_handle *handle)
     errno = saved;
 }
 
+static int poll_fd(struct ouro__driver *driver)
+{
+    return epoll_of(driver)->epoll_fd;
+}
+
+static int settle(struct ouro__driver *driver)
+{
+    return ouro__queue_is_empty(&epoll_of(driver)->tries) ? 0 : 1;
+}
+
 const struct ouro__driver_ops ouro__epoll_ops = {
     .name = "epoll",
     .has_row = ouro__epoll_has_row,
@@ -163,4 +173,6 @@ const struct ouro__driver_ops ouro__epoll_ops = {
     .cancel = cancel,
     .turn = turn,
     .unpark = unpark,
+    .poll_fd = poll_fd,
+    .settle = settle,
 };

@@ -38,6 +38,7 @@ struct ouro__driver_config {
     uint64_t features;         /* io_uring: optional features to use, OURO__FEATURE_ bits */
     uint64_t quirks;           /* io_uring: quirks to work around */
     const sigset_t *wait_mask; /* signals blocked during waits (base/signals.h); NULL: no change */
+    bool is_embedded;          /* another event loop polls it: poll_fd() and settle() are used */
 };
 
 struct ouro__driver_ops {
@@ -68,6 +69,14 @@ struct ouro__driver_ops {
     int (*turn)(struct ouro__driver *driver, int64_t timeout_ns);
     /* Any thread, signal handlers too: ends a wait of turn() that is going on. */
     void (*unpark)(struct ouro__driver_handle *handle);
+    /*
+     * Owner's thread, of a driver opened with is_embedded.  poll_fd() is readable while turn() has
+     * something to collect.  settle() comes before somebody polls it: it hands everything submitted
+     * to the kernel, and sees to it that an unpark makes poll_fd() readable.  1: turn() has
+     * something to do at once; 0; or -errno as turn().
+     */
+    int (*poll_fd)(struct ouro__driver *driver);
+    int (*settle)(struct ouro__driver *driver);
 };
 
 /* Counters that only the owner's thread writes. */
@@ -89,6 +98,7 @@ struct ouro__driver_handle {
     void *shared;      /* the backend's part that other threads use; one block, freed in fini */
     uint32_t index;    /* of the worker or driver thread, for people */
     const void *owner; /* ouro__thread_identity() of the owner's thread */
+    bool is_away;      /* an embedded one, between turns; the owner's thread only */
     ouro_trace_function *trace;
     void *trace_arg;
 };
@@ -110,9 +120,16 @@ static inline const void *ouro__thread_identity(void)
     return &ouro__thread_here;
 }
 
-static inline bool ouro__driver_is_here(const struct ouro__driver_handle *handle)
+/* Whether the calling thread is the owner's. */
+static inline bool ouro__driver_is_home(const struct ouro__driver_handle *handle)
 {
     return handle->owner == ouro__thread_identity();
+}
+
+/* Whether the calling thread may touch what is the owner's thread's only. */
+static inline bool ouro__driver_is_here(const struct ouro__driver_handle *handle)
+{
+    return ouro__driver_is_home(handle) && !handle->is_away;
 }
 
 /* A handle; then a driver opened on the calling thread, which becomes its owner.  With a NULL @ops
@@ -186,6 +203,12 @@ OURO__DRIVER_THREAD void ouro__driver_ready(struct ouro__driver *driver,
  * something is ready already.  EINTR is an empty turn.
  */
 OURO__DRIVER_THREAD void ouro__driver_turn(struct ouro__driver_handle *handle, int64_t timeout_ns);
+
+/*
+ * Owner's thread: makes everything ready for others to poll the driver (registry/embedding.h).
+ * True: a turn has something to do at once.
+ */
+OURO__DRIVER_THREAD bool ouro__driver_settle(struct ouro__driver_handle *handle);
 
 /* Any thread, signal handlers too.  Sticky. */
 OURO__ANY_THREAD void ouro__driver_unpark(struct ouro__driver_handle *handle);

@@ -18,6 +18,7 @@
 #include "base/fork.h"
 #include "base/options.h"
 #include "blocking/pool.h"
+#include "epoll/join.h"
 #include "fiber/exceptions.h"
 #include "runtime/choose.h"
 #include "runtime/threads.h"
@@ -52,8 +53,8 @@ static uint32_t usable_cpus(void)
 /* The caller's configuration with the defaults filled in. */
 static int fill_config(const struct ouro_runtime_config *from, struct ouro_runtime_config *to)
 {
-    const uint32_t known =
-        OURO_RUNTIME_F_NO_IO | OURO_RUNTIME_F_NO_TIME | OURO_RUNTIME_F_NO_OVERFLOW_REPORT;
+    const uint32_t known = OURO_RUNTIME_F_NO_IO | OURO_RUNTIME_F_NO_TIME |
+                           OURO_RUNTIME_F_NO_OVERFLOW_REPORT | OURO_RUNTIME_F_EMBEDDED;
     struct ouro_runtime_config defaults = OURO_RUNTIME_CONFIG_INIT;
     from = ouro__options_read(from, &defaults, sizeof(defaults));
     if (from == NULL)
@@ -70,6 +71,9 @@ static int fill_config(const struct ouro_runtime_config *from, struct ouro_runti
         return -EINVAL;
     if (to->driver == OURO_DRIVER_NONE)
         to->flags |= OURO_RUNTIME_F_NO_IO;
+    if ((to->flags & OURO_RUNTIME_F_EMBEDDED) != 0 &&
+        (multi || (to->flags & OURO_RUNTIME_F_NO_IO) != 0))
+        return -EINVAL;
     if (to->workers == 0)
         to->workers = multi ? usable_cpus() : 1;
     if (to->stack_size_bytes == 0)
@@ -91,17 +95,46 @@ static uint32_t first_thread(const struct ouro_handle *handle)
     return is_current_thread(handle) ? 1 : 0;
 }
 
+static bool is_embedded(const struct ouro_handle *handle)
+{
+    return (handle->config.flags & OURO_RUNTIME_F_EMBEDDED) != 0;
+}
+
+/* The worker of the calling thread. */
+static int open_own_worker(struct ouro_handle *handle)
+{
+    struct ouro__worker *worker = &handle->worker[0];
+    int rc = ouro__handle_open_worker(handle, worker);
+    if (rc < 0 || !is_embedded(handle))
+        return rc;
+    rc = ouro__embedding_init(&handle->embedding, &worker->io.handle, ouro__epoll_join);
+    if (rc < 0) {
+        ouro__handle_close_worker(worker);
+        ouro__worker_fini(worker);
+        return rc;
+    }
+    ouro__worker_embed(worker, &handle->embedding);
+    return 0;
+}
+
+static void close_own_worker(struct ouro_handle *handle)
+{
+    ouro__handle_close_worker(&handle->worker[0]);
+    if (is_embedded(handle))
+        ouro__embedding_fini(&handle->embedding);
+}
+
 /* Worker 0 here, or all on threads of their own.  After an error none is left. */
 static int start_workers(struct ouro_handle *handle)
 {
     if (is_current_thread(handle)) {
-        int rc = ouro__handle_open_worker(handle, &handle->worker[0]);
+        int rc = open_own_worker(handle);
         if (rc < 0)
             return rc;
     }
     int rc = ouro__threads_start(handle, first_thread(handle));
     if (rc < 0 && is_current_thread(handle)) {
-        ouro__handle_close_worker(&handle->worker[0]);
+        close_own_worker(handle);
         ouro__worker_fini(&handle->worker[0]);
     }
     return rc;
@@ -194,7 +227,7 @@ static int check_caller(const struct ouro_runtime *runtime)
         return -OURO_EFORKED;
     if (ouro__worker_loop_is_here() || ouro__blocking_is_own_thread(handle->blocking))
         return -OURO_ENESTED;
-    if (is_current_thread(handle) && !ouro__worker_is_here(&handle->worker[0]))
+    if (is_current_thread(handle) && !ouro__worker_is_home(&handle->worker[0]))
         return -OURO_EWRONGTHREAD;
     return 0;
 }
@@ -226,6 +259,31 @@ int ouro_runtime_block_on(struct ouro_runtime *runtime, ouro_task_function *func
     ouro_leave();
     ouro__context_set_current(before);
     return rc;
+}
+
+int ouro_runtime_fd(struct ouro_runtime *runtime)
+{
+    if (runtime == NULL || !is_embedded(runtime->handle))
+        return -EINVAL;
+    if (ouro__fork_is_child(runtime->handle->fork_generation))
+        return -OURO_EFORKED;
+    return runtime->handle->embedding.fd;
+}
+
+int ouro_runtime_turn(struct ouro_runtime *runtime, int64_t timeout_ns)
+{
+    if (runtime == NULL || !is_embedded(runtime->handle))
+        return -EINVAL;
+    int rc = check_caller(runtime);
+    if (rc < 0)
+        return rc;
+    int64_t deadline_ns = 0;
+    if (timeout_ns < 0)
+        deadline_ns = OURO__NEVER;
+    else if (timeout_ns > 0)
+        deadline_ns = ouro__clock_add_ns(ouro__clock_now_ns(), timeout_ns);
+    ouro__worker_turn(&runtime->handle->worker[0], deadline_ns);
+    return 0;
 }
 
 /*
@@ -301,7 +359,7 @@ void ouro_runtime_free(struct ouro_runtime *runtime)
     }
     ouro__threads_join(handle, first_thread(handle));
     if (is_current_thread(handle))
-        ouro__handle_close_worker(&handle->worker[0]);
+        close_own_worker(handle);
     for (uint32_t i = 0; i < handle->worker_count; i++)
         ouro__worker_fini(&handle->worker[i]);
     if ((handle->config.flags & OURO_RUNTIME_F_NO_OVERFLOW_REPORT) == 0)

@@ -23,7 +23,7 @@
 static struct ouro__worker *own_worker(struct ouro_handle *handle)
 {
     bool drives = handle->config.flavour == OURO_FLAVOUR_CURRENT_THREAD &&
-                  ouro__worker_is_here(&handle->worker[0]);
+                  ouro__worker_is_home(&handle->worker[0]);
     return drives ? &handle->worker[0] : NULL;
 }
 

@@ -52,6 +52,7 @@ struct ouro_handle {
     struct ouro__shared_stacks *shared_stacks;
 
     struct ouro__blocking_pool *blocking;
+    struct ouro__embedding embedding; /* of worker 0, with OURO_RUNTIME_F_EMBEDDED */
 };
 
 /* One reference.  The workers' array is made, nothing is started.  @kind stays with the caller.

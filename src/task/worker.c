@@ -35,7 +35,7 @@
 
 #include <sched.h>
 
-enum { BUSY_ROUNDS_MAX = 1024 };
+enum { BUSY_ROUNDS_MAX = 1024, EMBEDDED_ROUNDS_MAX = 8 };
 
 int ouro__worker_open(struct ouro__worker *worker, const struct ouro__worker_config *config)
 {
@@ -66,6 +66,8 @@ int ouro__worker_open(struct ouro__worker *worker, const struct ouro__worker_con
 void ouro__worker_close(struct ouro__worker *worker)
 {
     OURO__ASSERT(worker->live == 0);
+    if (worker->embedding != NULL)
+        ouro__embedding_enter(&worker->io.handle);
     ouro__io_handle_close(&worker->io);
     if (worker->reports_overflow)
         ouro__overflow_thread_stop(&worker->overflow);
@@ -194,8 +196,8 @@ OURO__COLD static int64_t trim(struct ouro__worker *worker, int64_t now_ns)
     return next_ns;
 }
 
-/* How long the driver may wait. */
-static int64_t turn_timeout_ns(struct ouro__worker *worker, int64_t deadline_ns)
+/* When the driver must stop waiting: 0 is at once, OURO__NEVER for no reason of the worker's. */
+static int64_t due_ns(struct ouro__worker *worker)
 {
     if (!ouro__queue_is_empty(&worker->ready)) {
         if (OURO__UNLIKELY(++worker->busy_rounds >= BUSY_ROUNDS_MAX) && wants_trim(worker)) {
@@ -205,18 +207,24 @@ static int64_t turn_timeout_ns(struct ouro__worker *worker, int64_t deadline_ns)
         return 0;
     }
     int64_t next_ns = ouro__timer_wheel_next_ns(&worker->timers);
+    if (OURO__UNLIKELY(wants_trim(worker))) {
+        int64_t trim_ns = trim(worker, ouro__clock_now_ns());
+        next_ns = trim_ns < next_ns ? trim_ns : next_ns;
+    }
+    return next_ns;
+}
+
+/* How long the driver may wait. */
+static int64_t turn_timeout_ns(struct ouro__worker *worker, int64_t deadline_ns)
+{
+    int64_t next_ns = due_ns(worker);
     if (next_ns > deadline_ns)
         next_ns = deadline_ns;
-    bool trims = wants_trim(worker);
-    if (next_ns == OURO__NEVER && !trims)
+    if (next_ns == OURO__NEVER)
         return -1;
+    if (next_ns <= 0)
+        return 0;
     int64_t now_ns = ouro__clock_now_ns();
-    if (OURO__UNLIKELY(trims)) {
-        int64_t trim_ns = trim(worker, now_ns);
-        next_ns = trim_ns < next_ns ? trim_ns : next_ns;
-        if (next_ns == OURO__NEVER)
-            return -1;
-    }
     return next_ns > now_ns ? next_ns - now_ns : 0;
 }
 
@@ -276,13 +284,17 @@ static struct outside enter_loop(struct ouro__worker *worker)
 {
     OURO__ASSERT(worker->running == NULL && !ouro__worker_loop_is_here());
     struct outside outside = {.worker = worker_of_thread, .context = ouro__context_current()};
+    if (OURO__UNLIKELY(worker->embedding != NULL))
+        ouro__embedding_enter(&worker->io.handle);
     worker_of_thread = worker;
     ouro__context_set_current(NULL);
     return outside;
 }
 
-static void leave_loop(struct outside outside)
+static void leave_loop(struct ouro__worker *worker, struct outside outside)
 {
+    if (OURO__UNLIKELY(worker->embedding != NULL))
+        ouro__embedding_leave(worker->embedding, &worker->io.handle, due_ns(worker));
     worker_of_thread = outside.worker;
     ouro__context_set_current(outside.context);
 }
@@ -293,7 +305,7 @@ void ouro__worker_run_until_woken(struct ouro__worker *worker, struct ouro__cont
     run_ready(worker, 0);
     while (context->park != OURO__PARK_NOTIFIED)
         step(worker, true, OURO__NEVER);
-    leave_loop(outside);
+    leave_loop(worker, outside);
 }
 
 void ouro__worker_run_once(struct ouro__worker *worker, bool may_wait)
@@ -301,7 +313,28 @@ void ouro__worker_run_once(struct ouro__worker *worker, bool may_wait)
     struct outside outside = enter_loop(worker);
     run_ready(worker, 0);
     step(worker, may_wait, OURO__NEVER);
-    leave_loop(outside);
+    leave_loop(worker, outside);
+}
+
+void ouro__worker_turn(struct ouro__worker *worker, int64_t deadline_ns)
+{
+    struct outside outside = enter_loop(worker);
+    if (!ouro__queue_is_empty(&worker->ready))
+        deadline_ns = 0;
+    run_ready(worker, 0);
+    step(worker, true, deadline_ns);
+    for (unsigned round = 1; round < EMBEDDED_ROUNDS_MAX; round++) {
+        if (ouro__queue_is_empty(&worker->ready) && !ouro__driver_settle(&worker->io.handle))
+            break;
+        step(worker, false, 0);
+    }
+    leave_loop(worker, outside);
+}
+
+void ouro__worker_embed(struct ouro__worker *worker, struct ouro__embedding *embedding)
+{
+    worker->embedding = embedding;
+    ouro__embedding_leave(embedding, &worker->io.handle, due_ns(worker));
 }
 
 /* Ends the worker if nothing is left to do. */
@@ -320,7 +353,7 @@ bool ouro__worker_run_until_end(struct ouro__worker *worker, int64_t deadline_ns
     while (!(has_ended = try_to_end(worker)) &&
            (deadline_ns == OURO__NEVER || ouro__clock_now_ns() < deadline_ns))
         step(worker, true, deadline_ns);
-    leave_loop(outside);
+    leave_loop(worker, outside);
     return has_ended;
 }
 

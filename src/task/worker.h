@@ -10,6 +10,7 @@
 #include "fiber/overflow.h"
 #include "fiber/stack.h"
 #include "fiber/switch.h"
+#include "registry/embedding.h"
 #include "registry/io_handle.h"
 #include "task/context.h"
 #include "task/timer.h"
@@ -68,7 +69,8 @@ struct ouro__worker {
     uint32_t index;
     bool runs_tasks;
     bool on_own_thread;
-    bool is_open; /* its driver is, or was */
+    bool is_open;                      /* its driver is, or was */
+    struct ouro__embedding *embedding; /* NULL: it waits by itself */
     bool reports_overflow;
     pthread_t thread;
     struct ouro__overflow_thread overflow;
@@ -77,9 +79,16 @@ struct ouro__worker {
     struct ouro__inbox_node stop_message;
 };
 
+/* Whether the calling thread may touch it.  Of an embedded worker only while its loop runs. */
 static inline bool ouro__worker_is_here(const struct ouro__worker *worker)
 {
     return ouro__driver_is_here(&worker->io.handle);
+}
+
+/* Whether the calling thread is the one that runs it. */
+static inline bool ouro__worker_is_home(const struct ouro__worker *worker)
+{
+    return ouro__driver_is_home(&worker->io.handle);
 }
 
 /* On the thread that shall own it: driver, stacks, timers.  Errors: those of the driver, -EINVAL.
@@ -94,6 +103,13 @@ void ouro__worker_fini(struct ouro__worker *worker);
 void ouro__worker_run_until_woken(struct ouro__worker *worker, struct ouro__context *context);
 /* One round of the loop. */
 void ouro__worker_run_once(struct ouro__worker *worker, bool may_wait);
+/*
+ * For another event loop: runs what is ready, waits at most until @deadline_ns when nothing was,
+ * and goes on until nothing is left to do, or others must have their turn.
+ */
+void ouro__worker_turn(struct ouro__worker *worker, int64_t deadline_ns);
+/* The worker is embedded from here on, until it is closed. */
+void ouro__worker_embed(struct ouro__worker *worker, struct ouro__embedding *embedding);
 
 /*
  * Runs tasks and turns the driver until the worker was shut down and has ended, or @deadline_ns.

@@ -8,6 +8,9 @@
  * descriptor is close-on-exec by nature, and the mappings are kept out of forked children: a
  * child's SQEs would run in the parent's ring.
  *
+ * A ring that another event loop polls is made with COOP_TASKRUN instead of DEFER_TASKRUN: on many
+ * kernels a poll of a deferring ring is not woken by completions that nobody has asked for.
+ *
  * Memory of rings counts against RLIMIT_MEMLOCK, and that of rings closed a moment ago still does,
  * for the kernel takes them apart in the background.  So -ENOMEM is answered by waiting a little,
  * and then by a smaller ring.
@@ -47,9 +50,9 @@ static const uint32_t sq_entries_fallback[] = {64, 16};
 static int make_ring(struct ouro__uring *uring, uint32_t sq_entries, uint32_t cq_entries)
 {
     struct io_uring_params params = {
-        .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
-                 IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE |
-                 IORING_SETUP_CLAMP,
+        .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_TASKRUN_FLAG | IORING_SETUP_SUBMIT_ALL |
+                 IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP |
+                 (uring->is_embedded ? IORING_SETUP_COOP_TASKRUN : IORING_SETUP_DEFER_TASKRUN),
         .cq_entries = cq_entries,
     };
     return io_uring_queue_init_params(sq_entries, &uring->ring, &params);
@@ -95,8 +98,10 @@ int ouro__uring_open(const struct ouro__driver_config *config, struct ouro__driv
         return -errno;
     int rc = -ENOMEM;
     struct ouro__uring *uring = ouro__calloc(1, sizeof(*uring));
-    if (uring != NULL)
+    if (uring != NULL) {
+        uring->is_embedded = config->is_embedded;
         rc = make_some_ring(uring, config->ring_entries);
+    }
     if (rc < 0) {
         ouro__free(uring);
         if (!reuses)
@@ -120,6 +125,11 @@ int ouro__uring_open(const struct ouro__driver_config *config, struct ouro__driv
     handle->wake_fd = wake_fd;
     *out_driver = &uring->driver;
     return 0;
+}
+
+int ouro__uring_poll_fd(struct ouro__driver *driver)
+{
+    return ouro__uring_of(driver)->ring.ring_fd;
 }
 
 void ouro__uring_close(struct ouro__driver *driver)

@@ -60,6 +60,7 @@ struct ouro__uring {
     struct ouro__uring_spin spin;
     uint32_t turns;
     bool waits_to_send; /* never lets the kernel wait for room (OURO__QUIRK_SEND_READ_SIDE) */
+    bool is_embedded;   /* another event loop polls the ring */
     bool wake_armed;    /* the read of the wake descriptor has its SQE */
     int broken;         /* -errno that turn() must return */
     uint64_t enters;    /* io_uring_enter(2) calls */
@@ -74,6 +75,7 @@ static inline struct ouro__uring *ouro__uring_of(struct ouro__driver *driver)
 int ouro__uring_open(const struct ouro__driver_config *config, struct ouro__driver_handle *handle,
                      struct ouro__driver **out_driver);
 void ouro__uring_close(struct ouro__driver *driver);
+int ouro__uring_poll_fd(struct ouro__driver *driver);
 
 /*
  * Hands over every SQE there is.  With IORING_ENTER_GETEVENTS in @flags completions come in too,
@@ -168,5 +170,6 @@ void ouro__uring_spin_learn(struct ouro__uring_spin *spin, int64_t slept_ns);
 
 /* turn.c */
 int ouro__uring_turn(struct ouro__driver *driver, int64_t timeout_ns);
+int ouro__uring_settle(struct ouro__driver *driver);
 
 #endif

@@ -164,6 +164,21 @@ static int wait_for_work(struct ouro__uring *uring, int64_t timeout_ns)
     return rc;
 }
 
+int ouro__uring_settle(struct ouro__driver *driver)
+{
+    struct ouro__uring *uring = ouro__uring_of(driver);
+    place_waiting(uring);
+    bool is_armed = arm_wake(uring);
+    int rc = judge(enter_now(uring));
+    if (rc < 0)
+        return rc;
+    return !is_armed || ouro__uring_has_cqe(uring) || ouro__uring_has_task_work(uring) ||
+                   ouro__uring_unsubmitted(uring) > 0 || !ouro__queue_is_empty(&uring->withdrawn) ||
+                   !ouro__queue_is_empty(&uring->backlog) || !ouro__queue_is_empty(&uring->cancels)
+               ? 1
+               : 0;
+}
+
 int ouro__uring_turn(struct ouro__driver *driver, int64_t timeout_ns)
 {
     struct ouro__uring *uring = ouro__uring_of(driver);

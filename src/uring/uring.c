@@ -101,4 +101,6 @@ const struct ouro__driver_ops ouro__uring_ops = {
     .cancel = cancel,
     .turn = ouro__uring_turn,
     .unpark = unpark,
+    .poll_fd = ouro__uring_poll_fd,
+    .settle = ouro__uring_settle,
 };
