@@ -162,7 +162,7 @@ static void explain_no_runtime(int rc)
 }
 
 int cli_run(const struct ouro_runtime_config *config, ouro_task_function *function, void *arg,
-            int64_t grace_ns)
+            const int64_t *grace_ns)
 {
     static struct ouro_runtime *runtime; /* what is not freed stays in reach, so it is no leak */
     int rc = ouro_runtime_new(config, &runtime);
@@ -178,12 +178,8 @@ int cli_run(const struct ouro_runtime_config *config, ouro_task_function *functi
         result = CLI_FAILED;
     }
 
-    /*
-     * After a failure a thread may still wait for a resolver that does not answer.  It ends with
-     * the process.  Freeing the runtime would wait for it, longer than --timeout allows.
-     */
-    rc = ouro_runtime_shutdown(runtime, grace_ns);
-    if (rc == 0 && result == CLI_OK)
+    /* What did not end in time may still use the runtime.  It ends with the process. */
+    if (ouro_runtime_shutdown(runtime, *grace_ns) == 0 && *grace_ns > 0)
         ouro_runtime_free(runtime);
     return result;
 }

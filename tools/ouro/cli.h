@@ -57,10 +57,12 @@ const char *cli_driver_name(enum ouro_driver_kind driver);
 const char *cli_format_duration(int64_t duration_ns, char *buffer, size_t size_bytes);
 
 /*
- * Makes a runtime, runs @function(@arg) in it, ends it within @grace_ns.  Returns what the function
+ * Makes a runtime, runs @function(@arg) in it, and ends it.  Waits for what the function left
+ * behind, a thread that asks a resolver for instance, up to *grace_ns, which the function may set:
+ * 0 does not wait, and leaves the rest to the end of the process.  Returns what the function
  * returned; where it could not be run, says so on stderr and returns CLI_FAILED.
  */
 int cli_run(const struct ouro_runtime_config *config, ouro_task_function *function, void *arg,
-            int64_t grace_ns);
+            const int64_t *grace_ns);
 
 #endif

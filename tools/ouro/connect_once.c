@@ -9,6 +9,7 @@
  * Owns:    the attempts and the trace of the one connection.
  * Threads: the main thread: a current-thread runtime.
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,6 +22,7 @@ struct once {
     struct ouro_stream *stream; /* NULL: not connected */
     int rc;
     int64_t duration_ns;
+    int64_t grace_ns; /* to end in */
     struct attempts attempts;
     struct trace trace;
 };
@@ -158,6 +160,8 @@ static int connect_task(void *arg)
     once->rc =
         target_connect(&options->target, 0, options->timeout_ns, &once->attempts, &once->stream);
     once->duration_ns = ouro_now_ns() - begin_ns;
+    /* The resolver may be what took so long, and it cannot be stopped: --timeout is a promise. */
+    once->grace_ns = once->rc == -ETIMEDOUT ? 0 : OURO_SECOND;
     json_t *object = options->json ? json_result(once) : NULL;
 
     int code = once->rc < 0 ? CLI_FAILED : CLI_OK;
@@ -192,5 +196,5 @@ int connect_once(const struct connect_options *options)
         config.trace = trace_callback;
         config.trace_arg = &once.trace;
     }
-    return cli_run(&config, connect_task, &once, 0);
+    return cli_run(&config, connect_task, &once, &once.grace_ns);
 }

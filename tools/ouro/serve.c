@@ -304,7 +304,8 @@ int cli_serve(int argc, char **argv)
         config.flavour = OURO_FLAVOUR_MULTI_THREAD;
         config.workers = (uint32_t)options.workers;
     }
-    int code = cli_run(&config, serve_task, &server, OURO_SECOND);
+    const int64_t grace_ns = OURO_SECOND;
+    int code = cli_run(&config, serve_task, &server, &grace_ns);
     close(server.signal_fd);
     return code;
 }

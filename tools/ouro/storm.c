@@ -211,7 +211,8 @@ int connect_storm(const struct connect_options *options)
     }
     struct ouro_runtime_config config = OURO_RUNTIME_CONFIG_INIT;
     config.driver = options->driver;
-    int code = cli_run(&config, storm_task, &storm, OURO_SECOND);
+    const int64_t grace_ns = OURO_SECOND;
+    int code = cli_run(&config, storm_task, &storm, &grace_ns);
     close(storm.signal_fd);
     return code;
 }
