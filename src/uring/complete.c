@@ -82,9 +82,10 @@ static void end(struct ouro__uring *uring, struct ouro__op *op, int32_t result)
     if (OURO__UNLIKELY(result < 0 && op->result > 0))
         result = op->result;
     ouro__sanitize_complete(op, row->memory, result);
+    ouro__driver_complete(&uring->driver, op, result);
+    /* After it, as a trace shows the two; its done() runs later, so @op is still there. */
     if (row->tells != NULL && op->sio != NULL)
         ouro__driver_hint(&uring->driver, op, row->tells(op, result));
-    ouro__driver_complete(&uring->driver, op, result);
 }
 
 /* The operation was cancelled, or its request is a poll.  False: it has not ended. */
