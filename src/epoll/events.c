@@ -9,9 +9,11 @@
  * A token that names nobody any more is a late event of a registration that ended, or of an open
  * file that outlived its descriptor (epoll_set.c): it is counted and dropped.
  *
- * epoll_pwait2(2) waits in nanoseconds; where it is missing (before Linux 5.11, some sandboxes) the
- * time is rounded up to milliseconds, since rounding down would spin through the last one.  Both
- * calls block the signals of handle->wait_mask for the time of the wait (base/signals.h).
+ * epoll_pwait2(2) waits in nanoseconds.  Where it is missing (before Linux 5.11, some sandboxes)
+ * ppoll(2) waits for the epoll itself, in nanoseconds too, and the events are fetched afterwards.
+ * Without either, the time is rounded up to milliseconds, since rounding down would spin through
+ * the last one.  Each of the calls blocks the signals of handle->wait_mask for the time of the wait
+ * (base/signals.h).
  *
  * Owns:    the batch of events, in struct ouro__epoll.
  * Threads: the driver's.
@@ -80,6 +82,12 @@ static void take(struct ouro__epoll *epoll, const struct epoll_event *event)
         wake_lane(epoll, sio->lane[OURO__LANE_WRITE]);
 }
 
+static int fetch(struct ouro__epoll *epoll, int timeout_ms, const sigset_t *mask)
+{
+    int n = epoll_pwait(epoll->epoll_fd, epoll->event, OURO__EPOLL_BATCH, timeout_ms, mask);
+    return n < 0 ? -errno : n;
+}
+
 /* The number of events, or -errno. */
 static int wait_for_events(struct ouro__epoll *epoll, int64_t timeout_ns)
 {
@@ -95,13 +103,24 @@ static int wait_for_events(struct ouro__epoll *epoll, int64_t timeout_ns)
             return -errno;
         epoll->lacks_pwait2 = true;
     }
+    if (timeout_ns > 0 && !epoll->lacks_ppoll) {
+        struct timespec timeout = ouro__clock_to_timespec(timeout_ns);
+        struct pollfd self = {.fd = epoll_fd, .events = POLLIN};
+        int n = ppoll(&self, 1, &timeout, mask);
+        if (n == 0)
+            return 0;
+        if (n > 0)
+            return fetch(epoll, 0, NULL);
+        if (errno != ENOSYS && errno != EPERM)
+            return -errno;
+        epoll->lacks_ppoll = true;
+    }
     int timeout_ms = (int)(timeout_ns < 0 ? -1 : 0);
     if (timeout_ns > 0) {
         int64_t ms = timeout_ns / OURO__NS_PER_MS + (timeout_ns % OURO__NS_PER_MS != 0);
         timeout_ms = ms > INT_MAX ? INT_MAX : (int)ms;
     }
-    int n = epoll_pwait(epoll_fd, epoll->event, OURO__EPOLL_BATCH, timeout_ms, mask);
-    return n < 0 ? -errno : n;
+    return fetch(epoll, timeout_ms, mask);
 }
 
 int ouro__epoll_collect(struct ouro__epoll *epoll, int64_t timeout_ns)
