@@ -479,3 +479,75 @@ OURO_TEST(a_shutdown_ends_the_tasks_and_the_end_still_waits)
     shut_down_with_a_group_open(false);
     shut_down_with_a_group_open(true);
 }
+
+/* A thread that begins group after group until it is told of the shutdown. */
+static int begins_groups(struct shutdown *shutdown)
+{
+    struct work *work = &shutdown->work;
+    int rc = 0;
+    while (rc == 0) {
+        struct work mine = {.result = 0};
+        ck_assert_int_eq(ouro_group_begin(&mine.group, 0), 0);
+        int spawned = 0;
+        while (spawned < 4 && rc == 0) {
+            rc = ouro_group_spawn(&mine.group, NULL, spawned == 3 ? waits : yields_and_returns,
+                                  &mine);
+            spawned += rc == 0;
+        }
+        atomic_fetch_add(&work->begun, 1);
+        (void)ouro_group_cancel(&mine.group);
+        int end_rc = ouro_group_end(&mine.group);
+        ck_assert_int_eq(atomic_load(&mine.begun), spawned);
+        ck_assert_int_eq(atomic_load(&mine.ended), spawned);
+        rc = end_rc < 0 ? end_rc : rc;
+    }
+    return rc;
+}
+
+static void *groups_on_a_thread(void *arg)
+{
+    struct shutdown *shutdown = arg;
+    int rc = ouro_enter(shutdown->handle); /* the shutdown may have come first */
+    if (rc == 0) {
+        rc = begins_groups(shutdown);
+        ouro_leave();
+    }
+    atomic_store(&shutdown->result, rc);
+    return NULL;
+}
+
+static int groups_in_a_task(void *arg)
+{
+    struct shutdown *shutdown = arg;
+    (void)begins_groups(shutdown);
+    return 0;
+}
+
+static int sleeps_a_little(void *arg)
+{
+    return ouro_sleep((intptr_t)arg);
+}
+
+/* Each group that was begun ends with all of its tasks, whenever the shutdown comes. */
+OURO_TEST(a_shutdown_meets_groups_that_begin_and_end)
+{
+    for (int round = 0; round < 20; round++) {
+        struct shutdown shutdown = {.result = 1};
+        struct ouro_runtime *runtime = ouro_test_runtime_new(
+            round % 2 == 0 ? OURO_FLAVOUR_MULTI_THREAD : OURO_FLAVOUR_CURRENT_THREAD);
+        shutdown.handle = ouro_runtime_handle(runtime);
+        pthread_t thread;
+        ck_assert_int_eq(pthread_create(&thread, NULL, groups_on_a_thread, &shutdown), 0);
+        for (int i = 0; i < 3; i++)
+            ck_assert_int_eq(
+                ouro_task_spawn_with(shutdown.handle, NULL, groups_in_a_task, &shutdown, NULL), 0);
+        ck_assert_int_eq(ouro_runtime_block_on(runtime, sleeps_a_little,
+                                               (void *)(intptr_t)(round * MS / 8), NULL),
+                         0);
+        ck_assert_int_eq(ouro_runtime_shutdown(runtime, 20 * OURO_SECOND), 0);
+        ck_assert_int_eq(pthread_join(thread, NULL), 0);
+        ck_assert_int_eq(atomic_load(&shutdown.result), -OURO_ESHUTDOWN);
+        ouro_handle_unref(shutdown.handle);
+        ouro_runtime_free(runtime);
+    }
+}
