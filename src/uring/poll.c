@@ -27,6 +27,7 @@
  * Tests:   tests/uring/test_poll.c, tests/net/test_poll_evented.c, tests/model/model_driver.c
  */
 #include "base/alloc.h"
+#include "registry/descriptor_kind.h"
 #include "uring/pollable.h"
 #include "uring/ring.h"
 
@@ -101,7 +102,8 @@ int ouro__uring_attach(struct ouro__driver_handle *handle, struct ouro__schedule
 {
     if ((sio->flags & OURO__SIO_READINESS) == 0)
         return 0; /* the kernel takes the descriptor with each operation */
-    int rc = ouro__pollable(sio->fd);
+    /* A pipe always is, and to find out takes a descriptor. */
+    int rc = sio->kind == OURO__KIND_PIPE ? 0 : ouro__pollable(sio->fd);
     if (rc < 0)
         return rc;
     struct ouro__uring_poll *poll = ouro__calloc(1, sizeof(*poll));

@@ -10,6 +10,7 @@ time limit; tools/test --mutants runs them.
 """
 
 SLOW = {
+    "close_lingers",
     "loop_without_progress_yields_not",
     "quiesce_does_not_cancel_the_slots",
     "shutdown_loses_the_wakes_of_an_own_thread",
@@ -260,6 +261,48 @@ MUTANTS = {
         "runtime/test_fork.c", "every_call_in_a_child_is_refused", "epoll"),
 
     # Connecting, listening, sending.
+    "self_connect_is_compared_with_the_target": (
+        "net/socket.c", "ouro_socket_addr_equal(&local, &peer) != 0",
+        "ouro_socket_addr_equal(&local, target) != 0",
+        "net/test_self_connect.c", "a_connect_to_nobody_is_refused_at_every_port_and_address",
+        "epoll"),
+    "resolver_is_asked_without_descriptors": (
+        "net/resolve.c", "    int rc = check_descriptors();\n", "    int rc = 0;\n",
+        "net/test_resolve_shortage.c", "without_descriptors_a_name_is_not_unknown", "epoll"),
+    "resolver_is_believed_without_descriptors": (
+        "net/resolve.c", "    rc = check_descriptors(); /* used up", "    rc = 0; /* used up",
+        "net/test_resolve_shortage.c", "an_answer_that_came_without_descriptors_is_not_believed",
+        "epoll"),
+    "pool_that_ends_forgets_its_lookups": (
+        "net/resolve.c",
+        "    end_lookup(OURO__CONTAINER_OF(job, struct lookup, job), -OURO_ESHUTDOWN);",
+        "    end_lookup(OURO__CONTAINER_OF(job, struct lookup, job), 0);",
+        "net/test_resolve.c", "a_pool_that_ends_refuses_the_lookups_in_its_queue", "epoll"),
+    "close_lingers": (
+        "stream/stream.c", "        stop_lingering(stream);", "        (void)stop_lingering;",
+        "stream/test_close.c", "close_does_not_linger_and_loses_nothing", "epoll"),
+    "close_stops_a_reset": (
+        "stream/stream.c", "if (linger.l_onoff == 0 || linger.l_linger == 0)",
+        "if (linger.l_onoff == 0)",
+        "stream/test_close.c", "a_linger_time_of_zero_still_resets", "epoll"),
+    "close_leaves_a_pipe_open": (
+        "stream/descriptor.c",
+        "return sio != NULL && sio->attached != NULL && ouro__driver_is_here(sio->handle);",
+        "return sio == NULL && false;",
+        "stream/test_pipe.c", "the_other_end_sees_a_close_at_once", "uring"),
+    "pipe_leaves_its_signal_pending": (
+        "stream/pipe.c", "if (n == -EPIPE && sigismember(&pending, SIGPIPE) != 1) {",
+        "if (n == -EPIPE && false) {",
+        "stream/test_pipe.c", "no_write_raises_sigpipe_on_kernels_without_the_flag", "epoll"),
+    "pipe_takes_a_signal_of_others": (
+        "stream/pipe.c", "if (n == -EPIPE && sigismember(&pending, SIGPIPE) != 1) {",
+        "if (n == -EPIPE) {",
+        "stream/test_pipe.c", "a_pending_sigpipe_stays_pending", "epoll"),
+    "write_all_tells_nothing_on_failure": (
+        "stream/stream.c", "    if (out_written != NULL)\n",
+        "    if (out_written != NULL && rc == 0)\n",
+        "stream/test_stream_ends.c", "a_write_ends_at_its_deadline_and_tells_how_far_it_came",
+        "epoll"),
     "race_reports_the_last_error": (
         "net/connect_race.c",
         "        connect->error = ouro__address_error_closest(connect->error, rc);",

@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -408,6 +409,28 @@ OURO_TEST(a_pending_sigpipe_stays_pending)
     in_place(IN_OWN_THREAD, write_with_a_pending_signal, NULL);
     in_place(IN_THREAD, write_with_a_pending_signal, NULL);
     ouro__pipe_use_nosignal(true);
+}
+
+/* With no descriptor left, waiting for a pipe works all the same. */
+static int wait_without_descriptors(void *arg)
+{
+    struct ends ends = piped();
+    struct rlimit before;
+    (void)arg;
+    int next = dup(0); /* the lowest that is free */
+    (void)close(next);
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+    struct rlimit none = {.rlim_cur = (rlim_t)next, .rlim_max = before.rlim_max};
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &none), 0);
+    read_in_vain(ends.reader);
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+    close_both(&ends);
+    return 0;
+}
+
+OURO_TEST(waiting_for_a_pipe_takes_no_descriptor)
+{
+    everywhere(wait_without_descriptors, NULL);
 }
 
 /* One descriptor of a FIFO that reads and writes, used by two tasks at once. */
