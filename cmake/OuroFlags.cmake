@@ -42,7 +42,8 @@ endif()
 
 set(ouro_coverage)
 if(OURO_COVERAGE)
-  set(ouro_coverage --coverage -fprofile-update=atomic)
+  # gcov's own fork() forgets in the child what was counted before, fork handlers too.
+  set(ouro_coverage --coverage -fprofile-update=atomic -fno-builtin-fork -DOURO_COVERAGE=1)
 endif()
 
 function(ouro_target_flags name)

@@ -35,6 +35,7 @@ SANITIZER_NEEDS=(
     "llvm-19|test -x /usr/lib/llvm-19/bin/llvm-symbolizer"
 )
 VALGRIND_NEEDS=("valgrind|command -v valgrind")
+COVERAGE_NEEDS=("gcovr|command -v gcovr")
 
 links_with_tsan() {
     echo 'int main(void) { return 0; }' | clang-19 -fsanitize=thread -x c -o /dev/null -

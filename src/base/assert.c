@@ -8,19 +8,21 @@
  * Owns:    nothing.
  * Threads: any, also inside signal handlers.
  * Always:  does not return.
- * Tests:   tests/fiber/test_overflow.c
+ * Tests:   tests/base/test_assert.c
  */
 #include "base/assert.h"
 
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/coverage.h"
 #include "base/text.h"
 
 OURO__NORETURN static void say_and_abort(const struct ouro__text *text)
 {
     ssize_t ignored = write(STDERR_FILENO, text->buffer, text->length);
     (void)ignored;
+    ouro__coverage_write();
     abort();
 }
 

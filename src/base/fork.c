@@ -9,6 +9,8 @@
  */
 #include "base/fork.h"
 
+#include "base/coverage.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <unistd.h>
@@ -36,5 +38,6 @@ int ouro__fork_watch(void)
 /* No exit handlers and no flush: what lies in the buffers of stdio is the parent's too. */
 void ouro__fork_end(int result)
 {
+    ouro__coverage_write();
     _exit(result == 0 ? 0 : 1);
 }

@@ -33,6 +33,7 @@
 #include "base/assert.h"
 #include "base/atomic.h"
 #include "base/compiler.h"
+#include "base/coverage.h"
 #include "base/text.h"
 #include "fiber/stack.h"
 
@@ -112,6 +113,7 @@ static void set_default(int signal_number)
 {
     struct sigaction action = {.sa_handler = SIG_DFL};
     (void)sigaction(signal_number, &action, NULL);
+    ouro__coverage_write(); /* the program dies of it next */
 }
 
 static void pass_on(int signal_number, siginfo_t *info, void *context)

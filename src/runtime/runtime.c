@@ -41,6 +41,12 @@ enum {
 };
 #define FREE_GRACE_NS (10 * OURO__NS_PER_SEC)
 
+#ifdef OURO_TESTING
+int64_t ouro__runtime_free_grace_ns = FREE_GRACE_NS;
+#else
+static const int64_t ouro__runtime_free_grace_ns = FREE_GRACE_NS;
+#endif
+
 static uint32_t usable_cpus(void)
 {
     cpu_set_t set;
@@ -349,7 +355,7 @@ void ouro_runtime_free(struct ouro_runtime *runtime)
     if (check_caller(runtime) < 0)
         return;
     bool ended = false;
-    (void)shut_down(handle, FREE_GRACE_NS, &ended);
+    (void)shut_down(handle, ouro__runtime_free_grace_ns, &ended);
     ouro__free(runtime);
     if (!ended) {
         /* Tasks that do not end still use their stacks, their driver and the handle, so these stay

@@ -11,4 +11,9 @@ struct ouro_runtime {
     struct ouro_handle *handle;
 };
 
+#ifdef OURO_TESTING
+/* How long ouro_runtime_free() waits for tasks to end. */
+extern int64_t ouro__runtime_free_grace_ns;
+#endif
+
 #endif

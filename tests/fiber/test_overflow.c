@@ -15,6 +15,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "base/coverage.h"
 #include "fiber/overflow.h"
 #include "fiber/stack.h"
 #include "fiber/stack_tools.h"
@@ -158,6 +159,7 @@ static void fault_elsewhere(void)
 
 static void earlier_handler(int signal_number)
 {
+    ouro__coverage_write();
     _exit(signal_number == SIGSEGV ? 42 : 43);
 }
 

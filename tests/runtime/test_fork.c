@@ -12,6 +12,7 @@
 #include "support/runtime.h"
 
 #include "base/compiler.h"
+#include "base/fork.h"
 #include "fiber/stack_tools.h"
 
 #include <errno.h>
@@ -496,14 +497,14 @@ static int fork_in_callbacks(void *arg)
     (void)arg;
     int rc = ouro_poll_fn(fork_in_poll, &pid);
     if (pid == 0)
-        _exit(rc == -OURO_EFORKED ? 0 : 2);
+        ouro__fork_end(rc == -OURO_EFORKED ? 0 : 2);
     ck_assert_int_eq(rc, 0);
     await_exit(pid);
     int event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     ck_assert_int_eq(ouro_poll_evented_new(event_fd, OURO_READABLE, &io), 0);
     ssize_t result = ouro_poll_evented_io(io, OURO_READABLE, fork_in_io, &pid);
     if (pid == 0)
-        _exit(result == -OURO_EFORKED ? 0 : 3);
+        ouro__fork_end(result == -OURO_EFORKED ? 0 : 3);
     ck_assert_int_eq(result, 3);
     await_exit(pid);
     ouro_poll_evented_free(io);

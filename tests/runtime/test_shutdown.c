@@ -6,6 +6,7 @@
  * Threads: the test's and the runtime's.
  * Always:  a task that heeds errors ends; nothing is left after free.
  */
+#include "runtime/runtime.h"
 #include "support/ouro_test.h"
 #include "support/runtime.h"
 #include "support/sockets.h"
@@ -224,6 +225,31 @@ OURO_TEST(shutdown_says_when_a_task_does_not_end)
         ck_assert_int_eq(ouro_runtime_shutdown(runtime, 20 * OURO_SECOND), 0);
         ouro_handle_unref(handle);
         ouro_runtime_free(runtime);
+    }
+}
+
+static int yields_once(void *arg)
+{
+    (void)arg;
+    return ouro_yield();
+}
+
+/* Free gives up after its grace time: what the task stands on is left behind, and works. */
+OURO_TEST(free_leaves_behind_what_does_not_end, .may_leak = "the task's runtime, for ever")
+{
+    for (int i = 0; i < 2; i++) {
+        struct ouro_runtime *runtime = ouro_test_runtime_new(flavours[i]);
+        struct ouro_handle *handle = ouro_runtime_handle(runtime);
+        struct ouro_task *task = NULL;
+        atomic_store(&defiant_may_end, 0);
+        ck_assert_int_eq(ouro_task_spawn_with(handle, NULL, defiant, NULL, &task), 0);
+        ck_assert_int_eq(ouro_runtime_block_on(runtime, yields_once, NULL, NULL), 0);
+        ouro__runtime_free_grace_ns = 20 * OURO_MILLISECOND;
+        ouro_runtime_free(runtime);
+        ouro__runtime_free_grace_ns = 10 * OURO_SECOND;
+        ck_assert_int_eq(ouro_task_spawn_with(handle, NULL, defiant, NULL, NULL), -OURO_ESHUTDOWN);
+        atomic_store(&defiant_may_end, 1);
+        ouro_handle_unref(handle);
     }
 }
 

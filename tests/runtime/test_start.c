@@ -12,10 +12,10 @@
  */
 #include "base/alloc.h"
 #include "base/compiler.h"
+#include "base/coverage.h"
 #include "base/fault.h"
 #include "support/calls.h"
 #include "support/child.h"
-#include "support/counts.h"
 #include "support/forbid.h"
 #include "support/leaks.h"
 #include "support/ouro_test.h"
@@ -133,7 +133,7 @@ static int start_twice(void *arg)
     ck_assert_int_eq(ouro_runtime_new(&config, &runtime), 0);
     ck_assert_int_eq(ouro_runtime_block_on(runtime, works, NULL, &result), 0);
     ck_assert_int_eq(result, 0);
-    ouro_test_counts_write();
+    ouro__coverage_write();
     if (!OURO__ASAN && !OURO__TSAN)
         ck_assert_int_ne(ouro_runtime_block_on(runtime, overflows, NULL, &result), 0);
     ouro_runtime_free(runtime);

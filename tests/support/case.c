@@ -21,6 +21,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/coverage.h"
 #include "ouro/error.h"
 #include "support/leaks.h"
 
@@ -48,6 +49,7 @@ void ouro_test_skip(const char *format, ...)
     va_end(args);
     (void)fprintf(stderr, "skipped: %s\n", text);
     (void)fflush(NULL);
+    ouro__coverage_write();
     _exit(skip_status);
 }
 

@@ -18,8 +18,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/coverage.h"
 #include "support/case.h"
-#include "support/counts.h"
 
 enum { CHILD_TIMEOUT_S = 30 };
 
@@ -30,14 +30,6 @@ const char *ouro_test_own_path(char path[OURO_TEST_PATH_SIZE])
         return NULL;
     path[length] = '\0';
     return path;
-}
-
-/* A broken invariant ends the process by abort(3). */
-static void write_counts_and_abort(int signal_number)
-{
-    ouro_test_counts_write();
-    (void)signal(signal_number, SIG_DFL);
-    (void)raise(signal_number);
 }
 
 static void be_child(int output, int (*body)(void *arg), void *arg) __attribute__((noreturn));
@@ -51,11 +43,9 @@ static void be_child(int output, int (*body)(void *arg), void *arg)
     (void)close(output);
     ouro_test_set_skip_status(77);
     ouro_test_watch("child", CHILD_TIMEOUT_S * ouro_test_slowness());
-    if (__gcov_dump != NULL)
-        (void)signal(SIGABRT, write_counts_and_abort);
     int status = body(arg);
     (void)fflush(NULL);
-    ouro_test_counts_write();
+    ouro__coverage_write();
     _exit(status);
 }
 

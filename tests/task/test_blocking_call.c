@@ -12,6 +12,7 @@
 
 #include "blocking/pool.h"
 #include "ouro/error.h"
+#include "ouro/group.h"
 #include "ouro/task.h"
 #include "ouro/time.h"
 
@@ -288,6 +289,41 @@ OURO_TEST(shutdown_withdraws_what_is_queued_and_waits_for_the_rest)
     ck_assert_int_eq(ouro_runtime_shutdown(runtime, 20 * OURO_MILLISECOND), -ETIMEDOUT);
     (void)sem_post(&gate.let_go);
     ck_assert_int_eq(ouro_runtime_shutdown(runtime, 10 * OURO_SECOND), 0);
+    ck_assert_int_eq(atomic_load(&gate.calls), 1);
+    ouro_runtime_free(runtime);
+}
+
+/* A shield keeps the shutdown from the caller, so its call is still queued when the pool ends. */
+static int shielded_call_result;
+
+static int calls_under_a_shield(void *arg)
+{
+    struct ouro_shield shield;
+    ck_assert_int_eq(ouro_shield_begin(&shield), 0);
+    shielded_call_result = ouro_blocking(pass_gate, arg, NULL);
+    ouro_shield_end(&shield);
+    return 0;
+}
+
+static int leave_shielded_body(void *arg)
+{
+    static int value = 5;
+    (void)arg;
+    ck_assert_int_eq(ouro_task_spawn(blocking_task, &value, NULL), 0);
+    yield_until_begun();
+    ck_assert_int_eq(ouro_task_spawn(calls_under_a_shield, &value, NULL), 0);
+    return ouro_yield();
+}
+
+OURO_TEST(what_the_pool_cannot_begin_any_more_is_refused)
+{
+    struct ouro_runtime *runtime = open_runtime(1);
+    shielded_call_result = 1;
+    ck_assert_int_eq(ouro_runtime_block_on(runtime, leave_shielded_body, NULL, NULL), 0);
+    ck_assert_int_eq(ouro_runtime_shutdown(runtime, 20 * OURO_MILLISECOND), -ETIMEDOUT);
+    (void)sem_post(&gate.let_go);
+    ck_assert_int_eq(ouro_runtime_shutdown(runtime, 10 * OURO_SECOND), 0);
+    ck_assert_int_eq(shielded_call_result, -OURO_ESHUTDOWN);
     ck_assert_int_eq(atomic_load(&gate.calls), 1);
     ouro_runtime_free(runtime);
 }
