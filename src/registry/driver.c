@@ -9,7 +9,8 @@
  * Owns:    the ops between submit and done(); the handle's inbox, set and counters.
  * Threads: as labelled in the header.
  * Always:  driver->inflight is the number of ops that the backend holds; an op in a lane or in a
- * slot is INFLIGHT. Tests:   tests/registry/test_driver.c
+ * slot is INFLIGHT.
+ * Tests:   tests/registry/test_driver.c
  */
 #include "registry/driver.h"
 

@@ -293,10 +293,11 @@ int ouro_runtime_turn(struct ouro_runtime *runtime, int64_t timeout_ns)
 }
 
 /*
- * Who tells whom, in this order (docs/ARCHITECTURE.md, "Shutdown"):
- *   1. the handle's flag: from here on every call that could wait, register or spawn fails;
- *   2. plain threads: they look at the flag again, and end their waits;
- *   3. each worker, on its own thread: its driver, its contexts.
+ * The order matters (docs/ARCHITECTURE.md, "Shutdown"):
+ *   1. the flag is set: from here on every call that would wait, register or spawn fails;
+ *   2. plain threads are woken: they read the flag and end their waits;
+ *   3. each worker, on its own thread, ends what its driver has in flight and what its contexts
+ * wait for.
  */
 static void begin_shutdown(struct ouro_handle *handle)
 {

@@ -2,8 +2,8 @@
 /*
  * Threads: the workers that have a thread of their own.
  *
- * A worker's thread opens its driver first and reports; a runtime whose k-th worker cannot open
- * stops the k - 1 before it.
+ * A worker's thread opens its driver first and reports the result.  When one cannot open, those
+ * before it are stopped again.
  *
  * Owns:    nothing; the pthread_t lies in the worker.
  * Threads: start, stop, join: the runtime's owner.

@@ -11,13 +11,13 @@
  * left. */
 int ouro__threads_start(struct ouro_handle *handle, uint32_t first);
 
-/* Tells each to shut its tasks down and end when the last is gone. */
+/* Tells each worker to end the waits of its tasks, and to end when the last task has. */
 void ouro__threads_stop(struct ouro_handle *handle, uint32_t first);
 
 /* Waits until @count have ended, or @deadline_ns.  True: they have. */
 bool ouro__threads_await_end(struct ouro_handle *handle, uint32_t count, int64_t deadline_ns);
 
-/* Takes the threads that have ended back; or lets those that have not run on by themselves. */
+/* join: of threads that have ended.  detach: threads that have not ended run on by themselves. */
 void ouro__threads_join(struct ouro_handle *handle, uint32_t first);
 void ouro__threads_detach(struct ouro_handle *handle, uint32_t first);
 

@@ -5,7 +5,7 @@
  * Owns:    the workers' memory, the shared stacks; released with the last reference, when no worker
  *          runs any more.
  * Threads: any.
- * Always:  whoever can still reach a worker's inbox or a descriptor's shared half holds a
+ * Always:  everything that can still reach a worker's inbox or a descriptor's shared half holds a
  *          reference.
  * Tests:   tests/runtime/test_runtime.c
  */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Handle: the shared half of a runtime, what every task, thread, stream and waker of it may need.
+ * Handle: the shared half of a runtime, which its tasks, threads, streams and wakers use.
  *
- * It outlives the runtime for as long as somebody holds a reference; then its calls say
- * -OURO_ESHUTDOWN.
+ * It lives until the last reference is given up, which may be after the runtime was freed.  From
+ * the shutdown on its calls return -OURO_ESHUTDOWN.
  */
 #ifndef OURO_TASK_HANDLE_H
 #define OURO_TASK_HANDLE_H
@@ -60,7 +60,7 @@ struct ouro_handle {
 int ouro__handle_new(const struct ouro_runtime_config *config, const struct ouro__driver_ops *ops,
                      const struct ouro__worker_kind *kind, struct ouro_handle **out_handle);
 
-/* ouro__worker_open() with what the configuration says.  On the thread that shall own it. */
+/* ouro__worker_open() with what the configuration says.  On the thread that will own it. */
 int ouro__handle_open_worker(struct ouro_handle *handle, struct ouro__worker *worker);
 /* On its thread, with no task alive. */
 void ouro__handle_close_worker(struct ouro__worker *worker);
@@ -99,10 +99,10 @@ struct ouro__shared_stacks *ouro__handle_shared_stacks(struct ouro_handle *handl
  */
 int64_t ouro__handle_trim_shared_stacks(struct ouro_handle *handle, int64_t now_ns);
 
-/* Every plain thread that has entered looks again. */
+/* Wakes every plain thread that has entered, so that it sees the shutdown. */
 void ouro__handle_wake_threads(struct ouro_handle *handle);
 
-/* A task more, or -EAGAIN: there are tasks_max already. */
+/* Counts a new task.  -EAGAIN: there are tasks_max already. */
 static inline int ouro__handle_count_in(struct ouro_handle *handle)
 {
     if (OURO__LIKELY(handle->config.tasks_max == 0))
@@ -114,7 +114,7 @@ static inline int ouro__handle_count_in(struct ouro_handle *handle)
     return -EAGAIN;
 }
 
-/* A task less. */
+/* Uncounts a task that has ended, or was not started. */
 static inline void ouro__handle_count_out(struct ouro_handle *handle)
 {
     if (OURO__UNLIKELY(handle->config.tasks_max != 0))

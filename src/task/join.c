@@ -9,9 +9,9 @@
  *
  * Owns:    in the joiner word, one reference to a wake_ref; with OURO__JOINER_WAKER, task->waker.
  * Threads: any.
- * Always:  the word goes from NONE over at most one waiter at a time, or over DETACHED, to DONE,
- * and stays there. Tests:   tests/task/test_task.c, tests/task/test_poll_join.c,
- * tests/model/model_join.c
+ * Always:  the word goes from NONE over at most one waiter at a time, or over DETACHED, to DONE.
+ *          DONE is final.
+ * Tests:   tests/task/test_task.c, tests/task/test_poll_join.c, tests/model/model_join.c
  */
 #include "task/task.h"
 
@@ -39,7 +39,7 @@ static void take_waker_back(struct ouro_task *task)
     ouro_waker_drop(&waker);
 }
 
-/* Changes the word from NONE.  False: *out_before was there, DONE or somebody who waits. */
+/* Changes the word from NONE.  False: *out_before was there, DONE or a waiter. */
 static bool leave(struct ouro_task *task, uintptr_t joiner, uintptr_t *out_before)
 {
     *out_before = OURO__JOINER_NONE;
@@ -127,7 +127,7 @@ int ouro_task_poll_join(struct ouro_task *task, const struct ouro_waker *waker, 
     take_waker_back(task);
     uintptr_t before = ouro__load(&task->joiner, memory_order_acquire);
     if (before == OURO__JOINER_NONE) {
-        /* Nobody reads it before the word says that it is there. */
+        /* Not read before the word says that it is there. */
         task->waker = ouro_waker_clone(waker);
         if (ouro__compare_exchange(&task->joiner, &before, OURO__JOINER_WAKER,
                                    memory_order_acq_rel))

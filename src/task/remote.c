@@ -62,7 +62,7 @@ static void send_reply(struct remote *remote)
         struct ouro_handle *handle = ouro_handle_ref(context->handle);
         remote->reply.run = reply_arrived;
         bool sent = ouro__driver_send(&context->worker->io.handle, &remote->reply);
-        OURO__ASSERT(sent); /* a worker does not end while somebody waits on it */
+        OURO__ASSERT(sent); /* a worker does not end while a context of it waits */
         ouro_handle_unref(handle);
         return;
     }

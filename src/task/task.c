@@ -7,11 +7,11 @@
  *
  * When the function has returned, one exchange of the joiner word decides who releases the task:
  *
- *     NONE        the handle is held     its holder will find DONE, and release the task
- *     a wake_ref  its holder waits       is woken, and does the same
- *     DETACHED    it was given up        whoever runs next on this worker releases the task
+ *     NONE        the handle is held     the holder will find DONE, and release the task
+ *     a wake_ref  the holder waits       the holder is woken, and does the same
+ *     DETACHED    it was given up        the next context on this worker releases the task
  *     GROUP       it never had one       the same, and the group is told (task/group.c)
- *     WAKER       its holder polls       whoever runs next on this worker wakes the waker
+ *     WAKER       the holder polls       the next context on this worker wakes the waker
  *
  * This happens on the task's own stack, which must not be reused before the task has left it.
  * Release runs on the worker's thread, and that thread is busy here until it has switched away.
@@ -19,9 +19,9 @@
  * Release takes the task off its worker's list, on that worker's thread, and its stack back to the
  * pool it came from, on that pool's; between threads the task itself is the message.
  *
- * A cancellation from another thread is a message too, and lies in the task.  A release that finds
- * it on its way leaves the rest to it.  Who cancels holds the handle (or knows that it is held), so
- * no cancel is sent after the release has begun.
+ * A cancellation from another thread is a message that lies in the task.  A release that comes
+ * while this message is in the inbox is put off until the message has run.  The caller of cancel
+ * holds the handle (or knows that it is held), so no cancel is sent after the release has begun.
  *
  * Owns:    its stack, and itself at the top of it.
  * Threads: spawn, release, cancel any; birth, running, the end and its release its worker's.
@@ -263,9 +263,9 @@ void ouro__task_put_stack(struct ouro_task *task)
 }
 
 /*
- * Sends what is not part of a spawn.  The message may be the last that the worker's runtime waits
- * for, so that it ends, and is freed, before the call that sent it has returned.  A caller inside
- * the runtime keeps it alive; for any other this does.
+ * Sends a release or a cancel.  It may be the last message that the worker's runtime waits for; the
+ * runtime can then end, and be freed, before this call has unparked the worker.  A caller inside
+ * the runtime keeps it alive; for another caller this function does.
  */
 static bool send_message(struct ouro__worker *worker, struct ouro__inbox_node *node)
 {
@@ -341,7 +341,7 @@ void ouro__task_end(struct ouro_task *task)
     ouro__wake_ref_unref(ref);
 }
 
-/* By whoever runs next on the task's worker. */
+/* Called by the context that runs next on the task's worker. */
 static void release_ended(struct ouro__context *ended)
 {
     struct ouro_task *task = OURO__CONTAINER_OF(ended, struct ouro_task, context);

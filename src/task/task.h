@@ -33,7 +33,7 @@ struct ouro_task {
 
     struct ouro__worker *stack_owner;          /* whose pool the stack is from, or NULL: */
     struct ouro__shared_stacks *shared_stacks; /* the shared one */
-    struct ouro__inbox_node message;           /* birth; later the way home to be released */
+    struct ouro__inbox_node message;           /* birth; later the release */
     struct ouro__inbox_node cancel_message;
     /* With OURO__JOINER_GROUP: what to call at the end, and its data. */
     void (*on_end)(struct ouro_task *task);
@@ -45,8 +45,7 @@ struct ouro_task {
     char name[OURO__TASK_NAME_MAX]; /* "": it was given none */
 };
 
-/* A task's handle is held until join or detach; after DONE whoever gives it up releases the task.
- */
+/* A task's handle is held until join or detach.  After DONE, giving it up releases the task. */
 #define OURO__JOINER_NONE ((uintptr_t)0)
 #define OURO__JOINER_DONE ((uintptr_t)1)
 #define OURO__JOINER_DETACHED ((uintptr_t)2)

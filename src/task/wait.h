@@ -8,7 +8,7 @@
 #include "task/park.h"
 
 /*
- * Parks until is_done(arg).  Whoever makes it true wakes the context afterwards.
+ * Parks until is_done(arg).  What makes it true wakes the context afterwards.
  * Errors: -OURO_ESHUTDOWN, -ECANCELED, -ETIMEDOUT when interrupted first.
  */
 int ouro__wait(struct ouro__context *context, bool (*is_done)(void *arg), void *arg);

@@ -9,8 +9,8 @@
  * last turn has woken, and OURO__SLICE more.  A context left for a later slice would be brought
  * into the cache twice: when it is woken and when it runs, with the kernel's work in between.
  *
- * A context cannot release the stack it stands on.  One that ends and is held by nobody is left in
- * `ended`, and whoever runs next releases it.
+ * A context cannot release the stack it stands on.  One that ends without a holder is left in
+ * `ended`, and the context that runs next, or the loop, releases it.
  *
  * Where there is a C++ runtime, whoever runs next also finds its own exceptions in the place of its
  * predecessor's (fiber/exceptions.h).  `ended` is never NULL then, so that a switch needs no other
@@ -76,8 +76,8 @@ void ouro__worker_close(struct ouro__worker *worker)
 
 void ouro__worker_fini(struct ouro__worker *worker)
 {
-    /* What is left are tasks that have ended and that nobody joined or detached: their handles are
-     * void from here on. */
+    /* What is left are tasks that have ended and were neither joined nor detached: their handles
+     * are void from here on. */
     ouro__stack_pool_abandon(&worker->stacks);
     ouro__overflow_pool_remove(&worker->stacks);
     ouro__stack_pool_fini(&worker->stacks);
@@ -228,7 +228,7 @@ static int64_t turn_timeout_ns(struct ouro__worker *worker, int64_t deadline_ns)
     return next_ns > now_ns ? next_ns - now_ns : 0;
 }
 
-/* One round of the loop.  @may_wait false: somebody is to be looked after at once. */
+/* One round of the loop.  @may_wait false: the driver does not wait. */
 static void step(struct ouro__worker *worker, bool may_wait, int64_t deadline_ns)
 {
     int64_t timeout_ns = may_wait ? turn_timeout_ns(worker, deadline_ns) : 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Worker: a thread's run queue, timer wheel and driver.  It runs contexts; what a task is it learns
- * only from its kind.
+ * Worker: a thread's run queue, timer wheel and driver.  It runs contexts.  What it must know of
+ * tasks it learns from a table, its kind.
  */
 #ifndef OURO_TASK_WORKER_H
 #define OURO_TASK_WORKER_H
@@ -29,7 +29,7 @@ enum { OURO__SLICE = 61, OURO__SLICE_WOKEN_MAX = 1024 };
 struct ouro__worker_kind {
     size_t header_bytes;                          /* to be reserved at the top of each stack */
     ouro__overflow_name_fn *name_of;              /* the name of a header, for people */
-    void (*release)(struct ouro__context *ended); /* its function has returned, nobody holds it */
+    void (*release)(struct ouro__context *ended); /* has returned, has no holder */
     /* Gives back some of what idle stacks hold that are no worker's; returns when there is more to
      * do, or OURO__NEVER. */
     int64_t (*trim_shared)(struct ouro_handle *handle, int64_t now_ns);
@@ -48,7 +48,7 @@ struct ouro__worker {
     /* The worker's thread only. */
     struct ouro__queue ready;
     struct ouro__context *running; /* NULL: the loop itself */
-    struct ouro__context *ended;   /* held by nobody; whoever runs next releases it.  &main: nobody
+    struct ouro__context *ended;   /* without a holder; the next to run releases it.  &main: none
                                       has ended, but exceptions are to be looked after */
     struct ouro__switch loop;
     uint32_t slice;
@@ -91,7 +91,7 @@ static inline bool ouro__worker_is_home(const struct ouro__worker *worker)
     return ouro__driver_is_home(&worker->io.handle);
 }
 
-/* On the thread that shall own it: driver, stacks, timers.  Errors: those of the driver, -EINVAL.
+/* On the thread that will own it: driver, stacks, timers.  Errors: those of the driver, -EINVAL.
  */
 int ouro__worker_open(struct ouro__worker *worker, const struct ouro__worker_config *config);
 /* On its thread, with no task alive: the driver. */
@@ -149,7 +149,7 @@ static inline void ouro__worker_make_ready(struct ouro__worker *worker,
 {
     ouro__queue_push(&worker->ready, &context->ready);
 }
-/* For whoever runs first after a switch: looks after worker->ended. */
+/* Called first after every switch: looks after worker->ended. */
 void ouro__worker_arrived_slowly(struct ouro__worker *worker);
 static inline void ouro__worker_arrived(struct ouro__worker *worker)
 {
