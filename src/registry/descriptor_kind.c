@@ -86,14 +86,26 @@ static uint32_t plain_ready(uint32_t events)
     return ready;
 }
 
+/* An event from before the socket was connected may arrive after: what it says of an end holds only
+ * if it is still so. */
+static uint32_t without_old_ends(int fd, uint32_t events)
+{
+    struct pollfd look = {.fd = fd, .events = POLLRDHUP};
+    if (poll(&look, 1, 0) < 0)
+        look.revents = 0;
+    return events & ((uint32_t)(unsigned short)look.revents | ~(uint32_t)(POLLHUP | POLLRDHUP));
+}
+
 uint32_t ouro__descriptor_ready(int fd, uint8_t *kind, uint32_t events, bool *out_is_final)
 {
     uint32_t ready = plain_ready(events);
     *out_is_final = true;
     if (OURO__LIKELY((events & (POLLHUP | POLLRDHUP | POLLERR)) == 0))
         return ready;
-    if (*kind == OURO__KIND_UNCONNECTED && has_peer(fd))
+    if (*kind == OURO__KIND_UNCONNECTED && has_peer(fd)) {
         *kind = OURO__KIND_CONNECTED;
+        events = without_old_ends(fd, events);
+    }
 
     bool ends = *kind != OURO__KIND_UNCONNECTED && *kind != OURO__KIND_OTHER;
     if (ends && (events & POLLHUP) != 0)

@@ -70,11 +70,18 @@ OURO_TEST_UNIT(a_descriptor_has_a_kind)
     (void)close(client);
     (void)close(listener);
 
-    /* An unconnected one is looked at again when it reports an end. */
+    /* An unconnected one is looked at again when it reports an end.  A report from before it was
+     * connected is no end. */
     bench_pair(ends);
     ck_assert_int_eq(ouro__descriptor_kind_of(ends[0]), OURO__KIND_CONNECTED);
     uint8_t kind = OURO__KIND_UNCONNECTED;
     bool is_final = false;
+    ck_assert_uint_eq(ouro__descriptor_ready(ends[0], &kind, POLLHUP | POLLOUT, &is_final),
+                      OURO_WRITABLE);
+    ck_assert(is_final);
+    ck_assert_uint_eq(kind, OURO__KIND_CONNECTED);
+    ck_assert_int_eq(shutdown(ends[1], SHUT_WR), 0);
+    kind = OURO__KIND_UNCONNECTED;
     ck_assert_uint_eq(ouro__descriptor_ready(ends[0], &kind, POLLRDHUP, &is_final),
                       OURO_READ_CLOSED);
     ck_assert_uint_eq(kind, OURO__KIND_CONNECTED);
