@@ -13,6 +13,7 @@
  * Owns:    the connections.
  * Threads: one.
  */
+#include "ouro/histogram.h"
 #include "support.h"
 
 #include <errno.h>
@@ -27,8 +28,6 @@
 enum {
     SIZE_MAX_BYTES = 65536,
     SENT = 1, /* the low bit of user_data; 0: received */
-    STEPS = 64,
-    BUCKETS = 64 * STEPS,
 };
 
 #define WARM_UP_NS 200000000u
@@ -39,11 +38,6 @@ struct connection {
     char *echo;
 };
 
-struct histogram {
-    uint64_t bucket[BUCKETS]; /* 64 to the octave */
-    uint64_t count;
-};
-
 static struct io_uring ring;
 static struct connection *connections;
 static struct histogram histogram;
@@ -51,32 +45,9 @@ static char message[SIZE_MAX_BYTES];
 static size_t size;
 static bool measuring;
 
-static unsigned bucket_of(uint64_t ns)
-{
-    if (ns < STEPS)
-        return (unsigned)ns;
-    unsigned octave = 63 - (unsigned)__builtin_clzll(ns);
-    return (octave - 5) * STEPS + (unsigned)((ns >> (octave - 6)) & (STEPS - 1));
-}
-
-static double bucket_us(unsigned bucket)
-{
-    if (bucket < STEPS)
-        return (double)bucket / 1e3;
-    unsigned octave = bucket / STEPS + 5;
-    return (double)((uint64_t)(STEPS + bucket % STEPS) << (octave - 6)) / 1e3;
-}
-
 static double quantile_us(double fraction)
 {
-    uint64_t below = (uint64_t)(fraction * (double)histogram.count);
-    uint64_t seen = 0;
-    for (unsigned i = 0; i < BUCKETS; i++) {
-        seen += histogram.bucket[i];
-        if (seen > below)
-            return bucket_us(i);
-    }
-    return 0;
+    return (double)histogram_quantile(&histogram, fraction) / 1e3;
 }
 
 /* A send that leaves a CQE only when it fails, and the wait for the whole echo. */
@@ -103,10 +74,8 @@ static void take(const struct io_uring_cqe *cqe, uint64_t now_ns)
         return;
     if ((size_t)cqe->res != size || memcmp(connection->echo, message, size) != 0)
         bench_die("not the echo of what was sent", EBADMSG);
-    if (measuring) {
-        histogram.bucket[bucket_of(now_ns - connection->sent_ns)]++;
-        histogram.count++;
-    }
+    if (measuring)
+        histogram_record(&histogram, (int64_t)(now_ns - connection->sent_ns));
     send_one(index, now_ns);
 }
 
