@@ -62,6 +62,16 @@ MUTANTS = {
         "runtime/choose.c", "if (!has_looked || ouro__fork_is_child(generation)) {",
         "if (!has_looked) {",
         "runtime/test_choice.c", "a_forked_child_looks_at_the_kernel_itself", "uring"),
+    "start_forgets_the_quirk_mask": (
+        "runtime/choose.c",
+        "(report.quirks | report.quirks_untested | config->quirk_mask) &",
+        "(report.quirks | report.quirks_untested) &",
+        "runtime/test_masks.c", "a_quirk_bit_reaches_the_driver_that_has_a_path", "uring"),
+    "start_takes_an_untested_quirk_for_absent": (
+        "runtime/choose.c",
+        "(report.quirks | report.quirks_untested | config->quirk_mask) &",
+        "(report.quirks | config->quirk_mask) &",
+        "runtime/test_masks.c", "a_quirk_bit_reaches_the_driver_that_has_a_path", "uring"),
     "start_ignores_a_masked_feature": (
         "runtime/choose.c",
         "bool masked = (config->feature_mask & ouro__feature_required_bits()) != 0;",
