@@ -39,7 +39,6 @@
 #include <ouro/error.h>
 
 #include <errno.h>
-#include <sched.h>
 
 #define CLOSING (UINT32_C(1) << 31)
 #define NO_CALLS UINT32_C(0)
@@ -255,13 +254,10 @@ static void await_leaving(struct ouro__descriptor *descriptor, struct ouro__cont
             quiesce(descriptor, context);
             closing.quiesced = true;
         }
-        if (descriptor->closer.vtable != NULL) {
+        if (descriptor->closer.vtable != NULL)
             ouro__wait_uninterruptible(context, has_progress, &closing);
-        } else if (context->task != NULL) {
-            ouro__worker_yield(context->worker); /* no memory for a waker: poll instead */
-        } else {
-            (void)sched_yield();
-        }
+        else
+            ouro__context_yield(context); /* no memory for a waker: poll instead */
     }
     ouro_waker_drop(&descriptor->closer);
 }

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/alloc.h"
 #include "ouro/error.h"
 #include "ouro/tcp.h"
 #include "ouro/time.h"
@@ -135,6 +136,40 @@ OURO_TEST(nothing_interrupts_close)
     everywhere(close_when_cancelled, NULL);
 }
 
+/* Without memory for a waker the closer looks again and again until the reader has left. */
+static int close_without_memory(void *arg)
+{
+    struct ouro_stream *stream = arg;
+    ouro__alloc_fail_at(1);
+    int rc = ouro_stream_close(stream);
+    ouro__alloc_fail_at(0);
+    return rc;
+}
+
+static int close_in_another_task_without_memory(void *arg)
+{
+    int peer = -1;
+    int results[2] = {0, 0};
+    struct ouro_task *tasks[2];
+    struct ouro_stream *stream = connected(&peer);
+    (void)arg;
+    ck_assert_int_eq(ouro_task_spawn(read_for_ever, stream, &tasks[0]), 0);
+    await_calls(stream, 1);
+    ck_assert_int_eq(ouro_task_spawn(close_without_memory, stream, &tasks[1]), 0);
+    for (int i = 0; i < 2; i++)
+        ck_assert_int_eq(ouro_task_join(tasks[i], &results[i]), 0);
+    ck_assert_int_eq(results[0], -ECANCELED);
+    ck_assert_int_eq(results[1], 0);
+    (void)close(peer);
+    return 0;
+}
+
+OURO_TEST(close_needs_no_memory)
+{
+    in_place(IN_TASK, close_in_another_task_without_memory, NULL);
+    in_place(IN_WORKER_TASK, close_in_another_task_without_memory, NULL);
+}
+
 static int hand_out(void *arg)
 {
     int peer = -1;
@@ -212,6 +247,22 @@ static int join_left(void *arg)
     ck_assert_int_eq(ouro_task_join(left->task, &result), 0);
     ck_assert_int_eq(result, -ECANCELED);
     return 0;
+}
+
+/* Between two calls of block_on, and outside: the closer's context is the thread's own. */
+OURO_TEST(the_runtimes_own_thread_closes_without_memory)
+{
+    struct left left;
+    struct ouro_runtime *runtime = open_place(IN_TASK, 0);
+    run_in_place(IN_TASK, runtime, leave_a_reader, &left);
+    struct ouro_handle *handle = ouro_runtime_handle(runtime);
+    ck_assert_int_eq(ouro_enter(handle), 0);
+    ck_assert_int_eq(close_without_memory(left.stream), 0);
+    ouro_leave();
+    ouro_handle_unref(handle);
+    run_in_place(IN_TASK, runtime, join_left, &left);
+    (void)close(left.peer);
+    ouro_runtime_free(runtime);
 }
 
 OURO_TEST(a_thread_outside_of_the_runtime_may_close)

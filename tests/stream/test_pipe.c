@@ -16,6 +16,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "base/alloc.h"
 #include "ouro/error.h"
 #include "ouro/stream.h"
 #include "ouro/time.h"
@@ -409,6 +410,62 @@ OURO_TEST(a_pending_sigpipe_stays_pending)
     in_place(IN_OWN_THREAD, write_with_a_pending_signal, NULL);
     in_place(IN_THREAD, write_with_a_pending_signal, NULL);
     ouro__pipe_use_nosignal(true);
+}
+
+/* Each allocation fails in turn, and nothing is left. */
+static int lack_memory(void *arg)
+{
+    struct ends ends = {NULL, NULL};
+    uint64_t failures = 0;
+    int rc = -ENOMEM;
+    char byte = 0;
+    (void)arg;
+    for (uint64_t nth = 1; rc != 0; nth++) {
+        ouro__alloc_fail_at(nth);
+        rc = ouro_pipe(&ends.reader, &ends.writer);
+        ouro__alloc_fail_at(0);
+        ck_assert(rc == 0 || rc == -ENOMEM);
+        failures += rc != 0;
+    }
+    ck_assert_uint_eq(failures, 2);
+    rc = -ENOMEM;
+    for (uint64_t nth = 1; rc == -ENOMEM; nth++) {
+        struct ouro_deadline scope;
+        ck_assert_int_eq(ouro_deadline_begin(&scope, OURO_TEST_MS), 0);
+        ouro__alloc_fail_at(nth);
+        rc = (int)ouro_stream_read(ends.reader, &byte, 1);
+        ouro__alloc_fail_at(0);
+        ouro_deadline_end(&scope);
+    }
+    ck_assert_int_eq(rc, -ETIMEDOUT);
+    close_both(&ends);
+    return 0;
+}
+
+OURO_TEST(lack_of_memory_leaves_no_pipe)
+{
+    everywhere(lack_memory, NULL);
+}
+
+static int lack_descriptors(void *arg)
+{
+    struct ends ends = {NULL, NULL};
+    struct rlimit before;
+    (void)arg;
+    int next = dup(0);
+    (void)close(next);
+    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
+    struct rlimit one = {.rlim_cur = (rlim_t)next + 1, .rlim_max = before.rlim_max};
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &one), 0);
+    ck_assert_int_eq(ouro_pipe(&ends.reader, &ends.writer), -EMFILE);
+    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
+    ck_assert_ptr_null(ends.reader);
+    return 0;
+}
+
+OURO_TEST(lack_of_descriptors_makes_no_pipe)
+{
+    everywhere(lack_descriptors, NULL);
 }
 
 /* With no descriptor left, waiting for a pipe works all the same. */
