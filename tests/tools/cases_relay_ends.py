@@ -2,8 +2,10 @@
 """ouro connect --relay: whatever stdin, stdout and stderr are, the bytes get through, and what is
 shared with others stays as it was."""
 import contextlib
+import errno
 import fcntl
 import os
+import platform
 import pty
 import select
 import shutil
@@ -16,7 +18,7 @@ import threading
 import tty
 
 from blackbox import (LIMIT, Peer, Skip, contains, echo_all, ended, equal, failed_with, read_all,
-                      read_line, reset, until)
+                      read_line, refuse_calls, reset, until)
 
 SAID = "created stream\n"
 # Whole lines, fewer bytes than any pipe or terminal keeps.
@@ -305,6 +307,22 @@ def test_a_block_device(ouro):
         equal((done.returncode, done.err), (0, SAID))
         wanted = image[:8 * 4096] + b"y" * 4096 + image[9 * 4096:]
         equal(os.pread(fd, len(image), 0) == wanted, True, "the one block that was written")
+
+
+def test_without_threads(ouro):
+    """Files are read and written by a thread; where none can be made, the relay waits itself."""
+    CLONE, CLONE3 = {"x86_64": 56, "aarch64": 220}.get(platform.machine()), 435
+    if CLONE is None:
+        raise Skip("not written for " + platform.machine())
+    LD, JEQ, RET = 0x20, 0x15, 0x06
+    refused = refuse_calls([(LD, 0, 0, 0), (JEQ, 2, 0, CLONE), (JEQ, 1, 0, CLONE3),
+                            (RET, 0, 0, 0x7FFF0000), (RET, 0, 0, 0x00050000 | errno.EAGAIN)])
+    with Ends() as ends, Peer(serve=echo_all) as peer:
+        stdout, written = file_sink(ends)
+        done = ouro.run("connect", "--relay", peer.address, stdin=file_source(ends), stdout=stdout,
+                        preexec_fn=refused)
+        equal((done.returncode, done.err), (0, SAID))
+        equal(written() == TEXT, True)
 
 
 def test_devices(ouro):
