@@ -34,7 +34,8 @@
 #define REMOTE_CANCEL (1u << 1)
 
 struct remote {
-    struct ouro__op *op;
+    struct ouro__op *op; /* the driver's thread's, from submit to reply */
+    struct ouro__driver_handle *driver;
     struct ouro__context *context;
     struct ouro__inbox_node submit;
     struct ouro__inbox_node cancel;
@@ -88,7 +89,7 @@ static void done_there(struct ouro__op *op)
 static void submit_there(struct ouro__inbox_node *node)
 {
     struct remote *remote = OURO__CONTAINER_OF(node, struct remote, submit);
-    ouro__driver_submit(remote->op->handle->driver, remote->op);
+    ouro__driver_submit(remote->driver->driver, remote->op);
 }
 
 static void cancel_there(struct ouro__inbox_node *node)
@@ -98,7 +99,7 @@ static void cancel_there(struct ouro__inbox_node *node)
     if (remote->deferred)
         send_reply(remote);
     else
-        ouro__driver_cancel(remote->op->handle->driver, remote->op);
+        ouro__driver_cancel(remote->driver->driver, remote->op);
 }
 
 /* Waiter's thread; asked once. */
@@ -109,7 +110,7 @@ static void request_cancel(struct ouro__op *op)
     if ((before & REMOTE_FINISHED) != 0)
         return;
     remote->cancel.run = cancel_there;
-    if (ouro__driver_send(op->handle, &remote->cancel))
+    if (ouro__driver_send(remote->driver, &remote->cancel))
         return;
     /* The driver has closed, which it does only with nothing in flight: the op has finished between
      * the two steps above, and its reply would have waited for the message. */
@@ -148,10 +149,15 @@ static void wait_on_worker(struct ouro__context *context, struct ouro__op *op, b
 
 void ouro__await_remote(struct ouro__context *context, struct ouro__op *op, bool uninterruptible)
 {
-    struct remote remote = {.op = op, .context = context, .submit.run = submit_there};
+    struct remote remote = {
+        .op = op,
+        .driver = op->handle,
+        .context = context,
+        .submit.run = submit_there,
+    };
     op->waiter = &remote;
     op->done = done_there;
-    if (!ouro__driver_send(op->handle, &remote.submit)) {
+    if (!ouro__driver_send(remote.driver, &remote.submit)) {
         op->result = uninterruptible ? 0 : -OURO_ESHUTDOWN; /* closed: nothing is in flight there */
         return;
     }

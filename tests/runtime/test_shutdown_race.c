@@ -79,9 +79,16 @@ static int is_busy(void *arg)
     return 0;
 }
 
-static void one_round(enum ouro_flavour flavour, struct round *round, int busy)
+/* The flavours in turn, with and without a driver thread for what plain threads do. */
+static struct ouro_runtime *runtime_of_round(int number)
 {
-    struct ouro_runtime *runtime = ouro_test_runtime_new(flavour);
+    struct ouro_runtime_config config = ouro_test_config(flavours[number % 2]);
+    config.driver_threads = number / 2 % 2 == 0 ? 0 : 1;
+    return ouro_test_runtime_with(&config);
+}
+
+static void one_round(struct ouro_runtime *runtime, struct round *round, int busy)
+{
     pthread_t thread[CALLERS];
     round->handle = ouro_runtime_handle(runtime);
     atomic_store(&round->ready, 0);
@@ -107,7 +114,7 @@ static void race(void (*call)(struct round *round), bool enters)
     struct round round = {.call = call, .enters = enters};
     int rounds = ROUNDS / (int)ouro_test_slowness();
     for (int i = 0; i < rounds + 2; i++)
-        one_round(flavours[i % 2], &round, i * 7 % 50);
+        one_round(runtime_of_round(i), &round, i * 7 % 50);
 }
 
 static int runs(void *arg)
@@ -134,6 +141,48 @@ static void spawns(struct round *round)
 OURO_TEST(a_spawn_during_shutdown_runs_or_fails)
 {
     race(spawns, false);
+}
+
+OURO_TEST_UNIT(a_spawn_during_the_shutdown_of_a_runtime_without_io_runs_or_fails)
+{
+    struct round round = {.call = spawns};
+    for (int i = 0; i < ROUNDS; i++) {
+        struct ouro_runtime_config config = OURO_RUNTIME_CONFIG_INIT;
+        config.flavour = flavours[i % 2];
+        config.driver = OURO_DRIVER_NONE;
+        config.workers = i % 2 == 0 ? 1 : 2;
+        one_round(ouro_test_runtime_with(&config), &round, i * 7 % 50);
+    }
+}
+
+static int spawns_into_another(void *arg)
+{
+    struct round *round = arg;
+    for (;;) {
+        struct ouro_task *task = NULL;
+        int result = -1;
+        int rc = ouro_task_spawn_with(round->handle, NULL, runs, round, &task);
+        if (rc < 0)
+            return rc;
+        atomic_fetch_add(&round->accepted, 1);
+        ck_assert_int_eq(ouro_task_join(task, &result), 0);
+        ck_assert_int_eq(result, 0);
+    }
+}
+
+/* Joins and releases go from this runtime to the one that ends, wakes the other way. */
+static void spawns_from_another_runtime(struct round *round)
+{
+    struct ouro_runtime *runtime = ouro_test_runtime_new(OURO_FLAVOUR_CURRENT_THREAD);
+    int result = 0;
+    ck_assert_int_eq(ouro_runtime_block_on(runtime, spawns_into_another, round, &result), 0);
+    ck_assert_int_eq(result, -OURO_ESHUTDOWN);
+    ouro_runtime_free(runtime);
+}
+
+OURO_TEST(a_task_of_another_runtime_spawns_and_joins_during_shutdown)
+{
+    race(spawns_from_another_runtime, false);
 }
 
 /* As spawns(), and joins each, so that releases are under way as well. */
