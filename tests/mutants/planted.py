@@ -11,8 +11,11 @@ time limit; tools/test --mutants runs them.
 
 SLOW = {
     "close_lingers",
+    "copy_of_a_group_is_a_group",
     "loop_without_progress_yields_not",
+    "poll_join_wakes_nobody",
     "quiesce_does_not_cancel_the_slots",
+    "shield_does_not_end",
     "shutdown_loses_the_wakes_of_an_own_thread",
     "shutdown_waits_for_no_operation",
     "start_takes_eperm_for_not_yet",
@@ -332,4 +335,83 @@ MUTANTS = {
         "stream->kind->write(stream, context, buffer + *written, clamp(size - *written),",
         "stream->kind->write(stream, context, buffer, clamp(size - *written),",
         "stream/test_stream.c", "more_than_one_call_can_carry_is_sent_once", "epoll"),
+    "timer_is_rounded_down": (
+        "task/timer.c", "return ((uint64_t)when_ns + OURO__TIMER_TICK_NS - 1) >>",
+        "return ((uint64_t)when_ns) >>",
+        "task/test_timer.c", "fires_in_time_on_every_level", "unit"),
+    "timer_ticks_in_milliseconds": (
+        "task/timer.h", "OURO__TIMER_TICK_SHIFT = 15", "OURO__TIMER_TICK_SHIFT = 20",
+        "task/test_timer.c", "a_tick_is_fine_enough_and_the_wheel_reaches_far_enough", "unit",
+        ["src/task/timer.c"]),
+    "timer_wheel_reaches_a_month": (
+        "task/timer.h", "OURO__WHEEL_LEVELS = 7", "OURO__WHEEL_LEVELS = 6",
+        "task/test_timer.c", "a_tick_is_fine_enough_and_the_wheel_reaches_far_enough", "unit",
+        ["src/task/timer.c"]),
+    "timers_share_no_wake": (
+        "task/timer.c", "return tick + (63u - (unsigned)__builtin_clzll(near));",
+        "(void)near;\n    return tick;",
+        "task/test_timer.c", "timers_close_to_each_other_share_a_wake_up", "unit"),
+    "timer_wakes_at_each_level": (
+        "task/timer.c", ": wake_in(&wheel->slot[level][slot], tick);", ": tick;",
+        "task/test_timer.c", "a_lone_timer_needs_one_wake_up", "unit"),
+    "timer_slot_of_now_comes_first": (
+        "task/timer.c",
+        "unsigned first = (unsigned)((wheel->now >> shift) + 1) & SLOT_MASK;",
+        "unsigned first = (unsigned)((wheel->now >> shift) + (level < 6)) & SLOT_MASK;",
+        "task/test_timer.c", "an_endless_timer_hides_no_other", "unit"),
+    "deadline_is_seen_by_its_timer_only": (
+        "task/scope.c", "    context->interrupts |= OURO__INTERRUPT_CLOCK;\n", "",
+        "net/test_late_deadline.c", "a_call_after_the_deadline_takes_nothing", "uring"),
+    "scope_that_has_ended_ends_again": (
+        "task/scope.c", "return context->scope_open[scope->depth - 1] == scope->serial;",
+        "return true;",
+        "task/test_deadline.c", "ends_in_any_order_leave_what_is_open", "epoll"),
+    "deep_scope_never_ends": (
+        "task/scope.c", "return (int32_t)(scope->serial - last_kept) > 0;", "return false;",
+        "task/test_deadline.c", "a_forgotten_end_lasts_no_longer_than_the_scope_around_it",
+        "epoll"),
+    "leave_keeps_the_scopes": (
+        "task/enter.c", "    ouro__scope_end_all(context);", "    (void)0;",
+        "task/test_deadline.c", "a_forgotten_end_lasts_no_longer_than_the_scope_around_it",
+        "epoll"),
+    "scope_is_ended_by_anybody": (
+        "task/deadline.c", " && scope->context == ouro__context_current())", ")",
+        "task/test_deadline.c", "nobody_ends_the_scope_of_another", "epoll"),
+    "shield_lets_a_cancel_through": (
+        "task/context.c", "if ((interrupts & OURO__SHIELDED) == 0) {", "if (true) {",
+        "task/test_shield.c", "a_cancelled_task_cleans_up", "epoll"),
+    "shield_keeps_the_outer_deadline": (
+        "task/shield.c",
+        "    if (context->deadline_ns != OURO__NEVER)\n"
+        "        ouro__scope_set_deadline(context, OURO__NEVER, 0);\n", "",
+        "task/test_shield.c", "outer_deadlines_are_held_off_and_inner_ones_hold", "epoll"),
+    "shield_does_not_end": (
+        "task/scope.c", "if (!scope->outer_is_shielded)", "if (false)",
+        "task/test_shield.c", "a_cancelled_task_cleans_up", "epoll"),
+    "shield_holds_a_shutdown_off_from_io": (
+        "task/worker.h", "return ouro__context_is_shutdown(context) ? -OURO_ESHUTDOWN : 0;",
+        "return 0;",
+        "task/test_shield.c", "a_shutdown_is_held_off_from_sleeping_but_not_from_io", "epoll",
+        ["src/stream/pipe.c"]),
+    "group_left_open_by_a_task_is_not_noticed": (
+        "task/task.c", "if (OURO__UNLIKELY(task->context.groups != 0))", "if (false)",
+        "task/test_group_misuse.c", "a_group_left_open_stops_the_program_with_a_message", "epoll"),
+    "group_left_open_by_a_thread_is_not_noticed": (
+        "task/enter.c", "if (OURO__UNLIKELY(context->groups != 0))", "if (false)",
+        "task/test_group_misuse.c", "a_group_left_open_stops_the_program_with_a_message", "epoll"),
+    "copy_of_a_group_is_a_group": (
+        "task/group.c", "return MAGIC + (uintptr_t)group;", "(void)group;\n    return MAGIC;",
+        "task/test_group_misuse.c", "misuse_is_an_error", "epoll"),
+    "group_ends_twice": (
+        "task/group.c", "    group->magic = 0;\n    context->groups--;", "    context->groups--;",
+        "task/test_group_misuse.c", "misuse_is_an_error", "epoll"),
+    "spawn_here_goes_anywhere": (
+        "task/task.c", "    options.worker = OURO_WORKER_CURRENT;\n", "",
+        "task/test_poll_join.c", "spawn_here_stays_on_the_callers_worker", "epoll"),
+    "poll_join_wakes_nobody": (
+        "task/task.c", "    ouro_waker_wake(&waker); /* the holder may", "    /* the holder may",
+        "task/test_poll_join.c", "a_waker_may_poll_from_inside_its_wake", "epoll"),
+    "old_kernels_wait_in_milliseconds": (
+        "epoll/events.c", "if (timeout_ns > 0 && !epoll->lacks_ppoll) {", "if (false) {",
+        "epoll/test_events.c", "turn_waits_in_nanoseconds_without_pwait2", "epoll"),
 }
