@@ -48,10 +48,19 @@ void ouro__epoll_queue(struct ouro__epoll *epoll, struct ouro__op *op)
 }
 
 /* How many bytes it asks for; 0 for what transfers none. */
-static size_t size_of(const struct ouro__op *op)
+static size_t size_of(const struct ouro__epoll_row *row, const struct ouro__op *op)
 {
-    const struct ouro__epoll_row *row = ouro__epoll_row_of(op);
-    return row->size == NULL ? 0 : row->size(op);
+    if (row->has_message)
+        return ouro__op_message_size(op->arg.message.header);
+    return row->has_buffer ? op->arg.io.size : 0;
+}
+
+/* MSG_... */
+static uint32_t flags_of(const struct ouro__epoll_row *row, const struct ouro__op *op)
+{
+    if (row->has_message)
+        return op->arg.message.flags;
+    return row->has_buffer ? op->arg.io.flags : 0;
 }
 
 static bool is_tcp(struct ouro__scheduled_io *sio)
@@ -81,8 +90,6 @@ static void learn(struct ouro__op *op, ssize_t n, size_t asked, uint64_t snapsho
 {
     const struct ouro__epoll_row *row = ouro__epoll_row_of(op);
     struct ouro__scheduled_io *sio = op->sio;
-    if (row->flags != NULL && (row->flags(op) & ASIDE_FLAGS) != 0)
-        return;
     if (n == -EAGAIN) {
         ouro__sio_clear(sio, snapshot, row->reads ? OURO_READABLE : OURO_WRITABLE);
         return;
@@ -92,43 +99,37 @@ static void learn(struct ouro__op *op, ssize_t n, size_t asked, uint64_t snapsho
     if (n == 0 && row->zero_is_end && is_stream(sio) &&
         (ouro__readiness_ready(snapshot) & OURO_READ_CLOSED) == 0)
         ouro__sio_hint(sio, OURO_READ_CLOSED);
-    uint32_t flags = ouro__epoll_sio_flags(sio);
+    uint32_t marks = ouro__epoll_sio_flags(sio);
     if (n > 0 && (size_t)n < asked &&
-        (flags & (OURO__EPOLL_SIO_ARMED | OURO__EPOLL_SIO_URGENT)) == OURO__EPOLL_SIO_ARMED &&
+        (marks & (OURO__EPOLL_SIO_ARMED | OURO__EPOLL_SIO_URGENT)) == OURO__EPOLL_SIO_ARMED &&
         is_tcp(sio))
         ouro__sio_clear(sio, snapshot, OURO_READABLE);
-}
-
-/* Whether a transfer of which a part is done goes on. */
-static bool goes_on(const struct ouro__op *op, ssize_t n)
-{
-    const struct ouro__epoll_row *row = ouro__epoll_row_of(op);
-    uint32_t flags = row->flags == NULL ? 0 : row->flags(op);
-    return n > 0 && (flags & MSG_WAITALL) != 0 && (flags & ASIDE_FLAGS) == 0 &&
-           (size_t)op->result < size_of(op) && is_stream(op->sio);
 }
 
 bool ouro__epoll_transfer(struct ouro__op *op, int32_t *out_result)
 {
     const struct ouro__epoll_row *row = ouro__epoll_row_of(op);
-    struct ouro__scheduled_io *sio = op->sio;
+    const uint32_t flags = flags_of(row, op);
+    const size_t size = size_of(row, op);
+    const bool is_aside = (flags & ASIDE_FLAGS) != 0;
+    const bool wants_all = (flags & MSG_WAITALL) != 0 && !is_aside;
     ssize_t n = 0;
     do {
         size_t done = (size_t)op->result;
-        size_t asked = row->size == NULL ? 0 : row->size(op) - done;
-        uint64_t snapshot = ouro__load(&sio->readiness, memory_order_acquire);
+        uint64_t snapshot = ouro__load(&op->sio->readiness, memory_order_acquire);
         do {
             n = row->call(op, done);
             n = n < 0 ? -errno : n;
         } while (n == -EINTR);
         OURO__TRACE(op->handle, .kind = OURO_TRACE_TRIED, .fd = op->fd, .token = op->token,
                     .result = n, .name = ouro__op_name(op->code));
-        learn(op, n, asked, snapshot);
+        if (!is_aside)
+            learn(op, n, size - done, snapshot);
         if (n == -EAGAIN)
             return false;
         if (n > 0)
             op->result += (int32_t)n;
-    } while (goes_on(op, n));
+    } while (n > 0 && wants_all && (size_t)op->result < size && is_stream(op->sio));
     *out_result = n < 0 && op->result == 0 ? (int32_t)n : op->result;
     return true;
 }

@@ -24,16 +24,6 @@ static ssize_t call_accept(const struct ouro__op *op, size_t done)
                    SOCK_CLOEXEC | SOCK_NONBLOCK);
 }
 
-static size_t io_size(const struct ouro__op *op)
-{
-    return op->arg.io.size;
-}
-
-static uint32_t io_flags(const struct ouro__op *op)
-{
-    return op->arg.io.flags;
-}
-
 static ssize_t call_recv(const struct ouro__op *op, size_t done)
 {
     return recv(op->fd, (char *)op->arg.io.buffer + done, op->arg.io.size - done,
@@ -44,16 +34,6 @@ static ssize_t call_send(const struct ouro__op *op, size_t done)
 {
     return send(op->fd, (const char *)op->arg.io.buffer + done, op->arg.io.size - done,
                 (int)op->arg.io.flags | MSG_DONTWAIT | MSG_NOSIGNAL);
-}
-
-static size_t message_size(const struct ouro__op *op)
-{
-    return ouro__op_message_size(op->arg.message.header);
-}
-
-static uint32_t message_flags(const struct ouro__op *op)
-{
-    return op->arg.message.flags;
 }
 
 /* The message's buffers without the first @done bytes, as many as fit in @part. */
@@ -103,23 +83,15 @@ const struct ouro__epoll_row ouro__epoll_rows[OURO__OP_CODES] = {
     [OURO__OP_ACCEPT] = {.begin = ouro__epoll_transfer, .call = call_accept, .reads = true},
     [OURO__OP_RECV] = {.begin = ouro__epoll_transfer,
                        .call = call_recv,
-                       .size = io_size,
-                       .flags = io_flags,
+                       .has_buffer = true,
                        .reads = true,
                        .zero_is_end = true},
-    [OURO__OP_SEND] = {.begin = ouro__epoll_transfer,
-                       .call = call_send,
-                       .size = io_size,
-                       .flags = io_flags},
+    [OURO__OP_SEND] = {.begin = ouro__epoll_transfer, .call = call_send, .has_buffer = true},
     [OURO__OP_RECVMSG] = {.begin = ouro__epoll_transfer,
                           .call = call_recvmsg,
-                          .size = message_size,
-                          .flags = message_flags,
+                          .has_message = true,
                           .reads = true},
-    [OURO__OP_SENDMSG] = {.begin = ouro__epoll_transfer,
-                          .call = call_sendmsg,
-                          .size = message_size,
-                          .flags = message_flags},
+    [OURO__OP_SENDMSG] = {.begin = ouro__epoll_transfer, .call = call_sendmsg, .has_message = true},
 };
 
 bool ouro__epoll_has_row(unsigned code)

@@ -14,10 +14,8 @@ struct ouro__epoll_row {
     /* The system call that ouro__epoll_transfer() makes, once, without waiting; -1 and errno. @done
      * bytes have been transferred. */
     ssize_t (*call)(const struct ouro__op *op, size_t done);
-    /* How many bytes it asks for.  NULL: it transfers none. */
-    size_t (*size)(const struct ouro__op *op);
-    /* MSG_... */
-    uint32_t (*flags)(const struct ouro__op *op);
+    bool has_buffer;   /* arg.io */
+    bool has_message;  /* arg.message */
     bool reads;        /* an event for reading concerns it; otherwise one for writing */
     bool zero_is_end;  /* of a stream: a result of 0 says that nothing more will come */
     bool always_tries; /* whatever the readiness word says */

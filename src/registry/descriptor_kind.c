@@ -31,9 +31,6 @@
  */
 #include "registry/descriptor_kind.h"
 
-#include <ouro/poll_evented.h>
-
-#include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
@@ -71,21 +68,6 @@ enum ouro__descriptor_kind ouro__descriptor_kind_of(int fd)
     return OURO__KIND_OTHER;
 }
 
-/* The part of @events that says nothing about an end. */
-static uint32_t plain_ready(uint32_t events)
-{
-    uint32_t ready = 0;
-    if ((events & (POLLIN | POLLPRI)) != 0)
-        ready |= OURO_READABLE;
-    if ((events & POLLPRI) != 0)
-        ready |= OURO_PRIORITY;
-    if ((events & POLLOUT) != 0)
-        ready |= OURO_WRITABLE;
-    if ((events & POLLERR) != 0)
-        ready |= OURO_ERROR;
-    return ready;
-}
-
 /* An event from before the socket was connected may arrive after: what it says of an end holds only
  * if it is still so. */
 static uint32_t without_old_ends(int fd, uint32_t events)
@@ -98,10 +80,12 @@ static uint32_t without_old_ends(int fd, uint32_t events)
 
 uint32_t ouro__descriptor_ready(int fd, uint8_t *kind, uint32_t events, bool *out_is_final)
 {
-    uint32_t ready = plain_ready(events);
+    uint32_t ready = ouro__descriptor_plain_ready(events);
     *out_is_final = true;
-    if (OURO__LIKELY((events & (POLLHUP | POLLRDHUP | POLLERR)) == 0))
+    if (!ouro__descriptor_tells_end(events))
         return ready;
+    if ((events & POLLERR) != 0)
+        ready |= OURO_ERROR;
     if (*kind == OURO__KIND_UNCONNECTED && has_peer(fd)) {
         *kind = OURO__KIND_CONNECTED;
         events = without_old_ends(fd, events);

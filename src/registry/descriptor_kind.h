@@ -7,6 +7,9 @@
 
 #include "base/compiler.h"
 
+#include <ouro/poll_evented.h>
+
+#include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -20,6 +23,25 @@ enum ouro__descriptor_kind {
 
 /* What @fd is now.  An UNCONNECTED socket may become CONNECTED; no other kind changes. */
 enum ouro__descriptor_kind ouro__descriptor_kind_of(int fd);
+
+/* Whether poll(2)'s @events say something about an end. */
+static inline bool ouro__descriptor_tells_end(uint32_t events)
+{
+    return (events & (POLLHUP | POLLRDHUP | POLLERR)) != 0;
+}
+
+/* The readiness that the rest of @events means, for any descriptor. */
+static inline uint32_t ouro__descriptor_plain_ready(uint32_t events)
+{
+    uint32_t ready = 0;
+    if ((events & (POLLIN | POLLPRI)) != 0)
+        ready |= OURO_READABLE;
+    if ((events & POLLPRI) != 0)
+        ready |= OURO_PRIORITY;
+    if ((events & POLLOUT) != 0)
+        ready |= OURO_WRITABLE;
+    return ready;
+}
 
 /*
  * The readiness (OURO_READABLE | ...) that poll(2)'s @events mean for the descriptor @fd of the

@@ -97,18 +97,17 @@ static void refuse(struct ouro__driver *driver, struct ouro__op *op, int32_t res
 static void submit_quiesce(struct ouro__driver *driver, struct ouro__op *op)
 {
     struct ouro__scheduled_io *sio = op->sio;
+    sio->lane[OURO__LANE_QUIESCE] = op;
     sio->closing = true;
     cancel_ops(driver, sio);
     if (sio->inflight == 0)
         ouro__driver_complete(driver, op, 0);
 }
 
-static OURO__COLD void submit_in_slot(struct ouro__driver *driver, struct ouro__op *op,
-                                      bool is_late)
+static void submit_in_slot(struct ouro__driver *driver, struct ouro__op *op)
 {
     struct ouro__scheduled_io *sio = op->sio;
-    bool closing = is_late || (sio != NULL && sio->closing);
-    int rc = closing ? -ECANCELED : ouro__op_slots_take(&driver->slots, op);
+    int rc = ouro__op_slots_take(&driver->slots, op);
     if (rc < 0) {
         refuse(driver, op, rc);
         return;
@@ -119,6 +118,22 @@ static OURO__COLD void submit_in_slot(struct ouro__driver *driver, struct ouro__
     }
     driver->inflight++;
     driver->handle->ops->submit(driver, op);
+}
+
+/* What is not simply an operation in a free lane. */
+static OURO__COLD void submit_special(struct ouro__driver *driver, struct ouro__op *op)
+{
+    struct ouro__scheduled_io *sio = op->sio;
+    bool is_late = ouro__driver_is_shut_down(driver->handle) && op->lane != OURO__LANE_QUIESCE;
+    OURO__ASSERT(op->lane < OURO__LANES ? sio != NULL : op->lane == OURO__LANE_SLOT);
+    if (is_late || (sio != NULL && sio->closing))
+        refuse(driver, op, -ECANCELED);
+    else if (op->lane == OURO__LANE_SLOT)
+        submit_in_slot(driver, op);
+    else if (sio->lane[op->lane] != NULL)
+        refuse(driver, op, -EBUSY);
+    else
+        submit_quiesce(driver, op);
 }
 
 void ouro__driver_submit(struct ouro__driver *driver, struct ouro__op *op)
@@ -133,23 +148,14 @@ void ouro__driver_submit(struct ouro__driver *driver, struct ouro__op *op)
     op->backend = 0;
     op->result = 0;
     ouro__counter_add(&handle->counters.submitted, 1);
-    bool is_late = ouro__driver_is_shut_down(handle) && op->lane != OURO__LANE_QUIESCE;
-    if (OURO__UNLIKELY(op->lane == OURO__LANE_SLOT)) {
-        submit_in_slot(driver, op, is_late);
+    bool is_lane = op->lane < OURO__LANE_QUIESCE && !ouro__driver_is_shut_down(handle);
+    if (OURO__UNLIKELY(!is_lane || sio->closing || sio->lane[op->lane] != NULL)) {
+        submit_special(driver, op);
         return;
     }
-    OURO__ASSERT(sio != NULL && op->lane < OURO__LANES);
     op->fd = sio->fd;
     op->token = ouro__sio_token(sio, op->lane);
-    if (OURO__UNLIKELY(sio->lane[op->lane] != NULL || sio->closing || is_late)) {
-        refuse(driver, op, sio->closing || is_late ? -ECANCELED : -EBUSY);
-        return;
-    }
     sio->lane[op->lane] = op;
-    if (op->lane == OURO__LANE_QUIESCE) {
-        submit_quiesce(driver, op);
-        return;
-    }
     sio->inflight++;
     driver->inflight++;
     handle->ops->submit(driver, op);
@@ -161,15 +167,6 @@ void ouro__driver_cancel(struct ouro__driver *driver, struct ouro__op *op)
         return;
     ouro__counter_add(&driver->handle->counters.cancelled, 1);
     driver->handle->ops->cancel(driver, op);
-}
-
-struct ouro__op *ouro__driver_find(struct ouro__driver *driver, uint64_t token)
-{
-    unsigned lane = ouro__token_lane(token);
-    if (OURO__UNLIKELY(ouro__lane_is_slot(lane)))
-        return ouro__op_slots_find(&driver->slots, token);
-    struct ouro__scheduled_io *sio = ouro__registration_set_find(&driver->handle->set, token);
-    return sio != NULL && lane < OURO__LANE_QUIESCE ? sio->lane[lane] : NULL;
 }
 
 /* Gives up the lane or the slot.  False: it was none that the backend knew of. */
@@ -213,8 +210,6 @@ void ouro__driver_hint(struct ouro__driver *driver, struct ouro__op *op, uint32_
 {
     struct ouro__scheduled_io *sio = op->sio;
     uint64_t before = ouro__load(&sio->readiness, memory_order_relaxed);
-    if ((ouro__readiness_ready(before) & ready) == ready)
-        return;
     ouro__sio_hint(sio, ready);
     OURO__TRACE(driver->handle, .kind = OURO_TRACE_READINESS, .fd = op->fd, .token = op->token,
                 .a = before, .b = ouro__readiness_after(before, ready));
@@ -253,14 +248,22 @@ void ouro__driver_ready(struct ouro__driver *driver, struct ouro__scheduled_io *
     sio->ready_pending |= ready;
 }
 
+static OURO__COLD uint32_t ready_at_end(struct ouro__scheduled_io *sio, uint32_t events)
+{
+    bool is_final = true;
+    uint32_t ready = ouro__descriptor_ready(sio->fd, &sio->kind, events, &is_final);
+    if (!is_final) /* before the readiness: who sees that sees this */
+        ouro__store(&sio->must_check, true, memory_order_relaxed);
+    return ready;
+}
+
 void ouro__driver_event(struct ouro__driver *driver, struct ouro__scheduled_io *sio,
                         uint32_t events)
 {
-    bool is_final = true;
     uint64_t before = ouro__load(&sio->readiness, memory_order_relaxed);
-    uint32_t ready = ouro__descriptor_ready(sio->fd, &sio->kind, events, &is_final);
-    if (OURO__UNLIKELY(!is_final)) /* before the readiness: who sees that sees this */
-        ouro__store(&sio->must_check, true, memory_order_relaxed);
+    uint32_t ready = ouro__descriptor_plain_ready(events);
+    if (OURO__UNLIKELY(ouro__descriptor_tells_end(events)))
+        ready = ready_at_end(sio, events);
     if ((sio->flags & OURO__SIO_READINESS) != 0)
         ouro__driver_ready(driver, sio, ready);
     else

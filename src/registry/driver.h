@@ -155,7 +155,15 @@ OURO__DRIVER_THREAD void ouro__driver_cancel(struct ouro__driver *driver, struct
 OURO__DRIVER_THREAD void ouro__driver_cancel_all(struct ouro__driver *driver);
 
 /* Backends: the operation in flight that @token names, or NULL. */
-OURO__DRIVER_THREAD struct ouro__op *ouro__driver_find(struct ouro__driver *driver, uint64_t token);
+OURO__DRIVER_THREAD static inline struct ouro__op *ouro__driver_find(struct ouro__driver *driver,
+                                                                     uint64_t token)
+{
+    unsigned lane = ouro__token_lane(token);
+    if (OURO__UNLIKELY(ouro__lane_is_slot(lane)))
+        return ouro__op_slots_find(&driver->slots, token);
+    struct ouro__scheduled_io *sio = ouro__registration_set_find(&driver->handle->set, token);
+    return sio != NULL && lane < OURO__LANE_QUIESCE ? sio->lane[lane] : NULL;
+}
 
 /* Backends that see results only: a result of @op, which names a descriptor, says @ready. */
 OURO__DRIVER_THREAD void ouro__driver_hint(struct ouro__driver *driver, struct ouro__op *op,

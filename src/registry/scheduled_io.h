@@ -81,6 +81,13 @@ static inline uint64_t ouro__sio_token(const struct ouro__scheduled_io *sio, uns
     return ouro__token(sio->generation, sio->index, lane);
 }
 
+/* Whether the readiness word has all of @ready. */
+static inline bool ouro__sio_is_ready(const struct ouro__scheduled_io *sio, uint32_t ready)
+{
+    uint64_t word = ouro__load(&sio->readiness, memory_order_relaxed);
+    return (ouro__readiness_ready(word) & ready) == ready;
+}
+
 /* Once, when the slab makes the slot. */
 void ouro__sio_init(struct ouro__scheduled_io *sio, uint32_t index);
 void ouro__sio_fini(struct ouro__scheduled_io *sio);

@@ -84,8 +84,11 @@ static void end(struct ouro__uring *uring, struct ouro__op *op, int32_t result)
     ouro__sanitize_complete(op, row->memory, result);
     ouro__driver_complete(&uring->driver, op, result);
     /* After it, as a trace shows the two; its done() runs later, so @op is still there. */
-    if (row->tells != NULL && op->sio != NULL)
-        ouro__driver_hint(&uring->driver, op, row->tells(op, result));
+    uint32_t ready = row->tells_on_success;
+    if (OURO__UNLIKELY(result <= 0))
+        ready = row->tells == NULL ? 0 : row->tells(op, result);
+    if (ready != 0 && op->sio != NULL && !ouro__sio_is_ready(op->sio, ready))
+        ouro__driver_hint(&uring->driver, op, ready);
 }
 
 /* The operation was cancelled, or its request is a poll.  False: it has not ended. */

@@ -114,8 +114,6 @@ static void begin_recv(const struct ouro__uring *uring, struct io_uring_sqe *sqe
 
 static uint32_t recv_tells(const struct ouro__op *op, int32_t result)
 {
-    if (result > 0)
-        return OURO_READABLE;
     return result == 0 && op->arg.io.size > 0 ? OURO_READ_CLOSED : tells_error(result);
 }
 
@@ -125,12 +123,6 @@ static void begin_recvmsg(const struct ouro__uring *uring, struct io_uring_sqe *
     (void)uring;
     io_uring_prep_recvmsg(sqe, op->fd, op->arg.message.header,
                           op->arg.message.flags | MSG_CMSG_CLOEXEC);
-}
-
-static uint32_t recvmsg_tells(const struct ouro__op *op, int32_t result)
-{
-    (void)op;
-    return result > 0 ? OURO_READABLE : tells_error(result);
 }
 
 static void begin_send(const struct ouro__uring *uring, struct io_uring_sqe *sqe,
@@ -158,7 +150,7 @@ static enum ouro__uring_next finish_send(const struct ouro__uring *uring, struct
     return OURO__URING_ENDS;
 }
 
-static uint32_t send_tells(const struct ouro__op *op, int32_t result)
+static uint32_t error_tells(const struct ouro__op *op, int32_t result)
 {
     (void)op;
     return tells_error(result);
@@ -245,22 +237,24 @@ const struct ouro__uring_row ouro__uring_rows[OURO__OP_CODES] = {
                          .memory = OURO__SANITIZE_PEER},
     [OURO__OP_RECV] = {.begin = begin_recv,
                        .tells = recv_tells,
+                       .tells_on_success = OURO_READABLE,
                        .restarts = true,
                        .waits_for = POLLIN,
                        .memory = OURO__SANITIZE_RECEIVED},
     [OURO__OP_SEND] = {.begin = begin_send,
                        .finish = finish_send,
-                       .tells = send_tells,
+                       .tells = error_tells,
                        .restarts = true,
                        .waits_for = POLLOUT,
                        .memory = OURO__SANITIZE_SENT},
     [OURO__OP_RECVMSG] = {.begin = begin_recvmsg,
-                          .tells = recvmsg_tells,
+                          .tells = error_tells,
+                          .tells_on_success = OURO_READABLE,
                           .restarts = true,
                           .waits_for = POLLIN,
                           .memory = OURO__SANITIZE_MESSAGE_RECEIVED},
     [OURO__OP_SENDMSG] = {.begin = begin_sendmsg,
-                          .tells = send_tells,
+                          .tells = error_tells,
                           .restarts = true,
                           .waits_for = POLLOUT,
                           .memory = OURO__SANITIZE_MESSAGE_SENT},

@@ -28,8 +28,10 @@ struct ouro__uring_row {
     int (*wait_for)(const struct ouro__op *op, uint32_t *events);
     /* A CQE with F_MORE.  NULL: there are none. */
     void (*event)(struct ouro__uring *uring, struct ouro__op *op, int32_t result);
-    /* The readiness that a result says.  NULL: none. */
+    /* The readiness that a result of 0 or an error says.  NULL: none. */
     uint32_t (*tells)(const struct ouro__op *op, int32_t result);
+    /* The readiness that a result above 0 says. */
+    uint8_t tells_on_success;
     /* Releases what a result brings that nobody takes.  NULL: it brings nothing. */
     void (*dispose)(int32_t result);
     uint8_t waits_for; /* POLLIN or POLLOUT: what -EAGAIN means.  0: -EAGAIN is a result */
