@@ -56,7 +56,7 @@ function(ouro_target_flags name)
     target_compile_options(${name} PRIVATE $<$<COMPILE_LANGUAGE:C>:-Werror>)
   endif()
   get_target_property(type ${name} TYPE)
-  if(type STREQUAL "EXECUTABLE" OR type STREQUAL "SHARED_LIBRARY")
+  if(type MATCHES "^(EXECUTABLE|SHARED_LIBRARY|MODULE_LIBRARY)$")
     target_link_options(${name} PRIVATE
       ${ouro_hardening_link} ${ouro_sanitizers} ${ouro_coverage} -pthread)
   endif()

@@ -32,9 +32,9 @@ MUTANTS = {
         "runtime/test_start.c", "each_call_of_a_start_may_lack_memory", "epoll"),
     "start_undo_forgets_the_first_worker": (
         "runtime/runtime.c",
-        "        ouro__handle_close_worker(&handle->worker[0]);\n"
+        "        close_own_worker(handle);\n"
         "        ouro__worker_fini(&handle->worker[0]);\n    }\n    return rc;",
-        "        ouro__handle_close_worker(&handle->worker[0]);\n    }\n    return rc;",
+        "        close_own_worker(handle);\n    }\n    return rc;",
         "runtime/test_start.c", "each_call_of_a_start_may_lack_memory", "epoll"),
     "start_takes_eperm_for_not_yet": (
         "runtime/threads.c", "#define NOT_YET UINT32_MAX", "#define NOT_YET 1",
