@@ -75,7 +75,8 @@ OURO_API int ouro_socket_addr_parse(const char *text,
  * Writes the address as ouro_socket_addr_parse() reads it; an address of an unknown family as
  * "family N", an unnamed Unix one as "unix:".
  *
- * Owns:    @buffer is the caller's; the text is cut to @size_bytes, always terminated.  Returns it.
+ * Owns:    @buffer is the caller's; the text is cut to @size_bytes, always terminated.  Returns it,
+ *          or "" without a buffer.
  * Threads: any.
  * Since:   0.1
  */
@@ -121,7 +122,7 @@ OURO_API uint16_t ouro_socket_addr_port(const struct ouro_socket_addr *addr);
 /*
  * Sets the port, in host byte order.
  *
- * Errors:  -EAFNOSUPPORT for an address that has none.
+ * Errors:  -EAFNOSUPPORT for an address that has none; -EINVAL for NULL.
  * Threads: any.
  * Since:   0.1
  */

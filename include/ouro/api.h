@@ -23,6 +23,12 @@
  * and returns only when nothing of it is in flight any more: buffers, addresses and vectors may lie
  * on the caller's stack, and nothing is written to them after the return.
  *
+ * No call crashes for a NULL or a number that it cannot use.  Where the description gives NULL no
+ * meaning, or does not know a flag, kind or size, a call that returns `int` or `ssize_t` returns
+ * -EINVAL and has done nothing; one that returns a text returns "", another pointer NULL, anything
+ * else 0; one that returns nothing does nothing.  What releases something ignores NULL.  Pointers
+ * to what has been released, or to something else, are beyond this.
+ *
  * A child of fork(2) has none of the runtime's threads, and its descriptors are shared with the
  * parent.  Every call on what the parent made returns -OURO_EFORKED there, also to join, cancel or
  * wake; releasing calls release nothing that is shared.  A child may make runtimes of its own.  A

@@ -33,7 +33,7 @@ struct ouro_probe_item {
  * milliseconds, all on descriptors of its own.  A runtime's start looks at less.
  *
  * Owns:    *out_probe is the caller's; release with ouro_probe_free().
- * Errors:  -ENOMEM.  A kernel without io_uring is a result, not an error.
+ * Errors:  -EINVAL for NULL; -ENOMEM.  A kernel without io_uring is a result, not an error.
  * Threads: any; no runtime is needed.
  * Since:   0.1
  */
@@ -84,7 +84,7 @@ OURO_API const char *ouro_probe_kernel(const struct ouro_probe *probe);
  * Feature number @index, from 0; the number is the bit in ouro_runtime_config.feature_mask.
  *
  * Owns:    texts are constant.
- * Errors:  -ENOENT past the last.
+ * Errors:  -ENOENT past the last; -EINVAL for NULL.
  * Since:   0.1
  */
 OURO_API int ouro_probe_feature(const struct ouro_probe *probe, uint32_t index,
@@ -95,7 +95,7 @@ OURO_API int ouro_probe_feature(const struct ouro_probe *probe, uint32_t index,
  * has an effect where out_item->used is 1.
  *
  * Owns:    texts are constant.
- * Errors:  -ENOENT past the last.
+ * Errors:  -ENOENT past the last; -EINVAL for NULL.
  * Since:   0.1
  */
 OURO_API int ouro_probe_quirk(const struct ouro_probe *probe, uint32_t index,

@@ -99,8 +99,9 @@ void ouro__epoll_set_close(struct ouro__epoll_set *set);
 
 /*
  * Adds sio->fd with @events, or changes what it was added with.  Any thread.
- * Errors: -ECANCELED when @sio is detached; -EBADF when the driver is closed; -EEXIST when another
- *         live registration has added the descriptor; -ENOMEM; those of epoll_ctl(2).
+ * Errors: -ECANCELED when @sio is detached; -OURO_ESHUTDOWN when the driver is closed; -EEXIST when
+ *         another live registration has added the descriptor; -EBADF; -ENOMEM; those of
+ *         epoll_ctl(2).
  */
 OURO__ANY_THREAD int ouro__epoll_set_add(struct ouro__epoll_set *set,
                                          struct ouro__scheduled_io *sio, uint32_t events);

@@ -21,6 +21,7 @@
 #include "base/alloc.h"
 #include "base/atomic.h"
 #include "base/fork.h"
+#include "base/waker.h"
 #include "registry/registration.h"
 #include "task/handle.h"
 #include "task/wait.h"
@@ -191,7 +192,7 @@ static int poll_ready(struct ouro_poll_evented *io, uint32_t interest,
 int ouro_poll_evented_poll_ready(struct ouro_poll_evented *io, uint32_t interest,
                                  const struct ouro_waker *waker, struct ouro_ready_event *out_event)
 {
-    if (io == NULL || waker == NULL || waker->vtable == NULL || out_event == NULL ||
+    if (io == NULL || !ouro__waker_is_usable(waker) || out_event == NULL ||
         !is_registered(io, interest))
         return -EINVAL;
     if (ouro__fork_is_child(io->handle->fork_generation))

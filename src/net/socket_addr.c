@@ -177,6 +177,8 @@ uint16_t ouro_socket_addr_port(const struct ouro_socket_addr *addr)
 
 int ouro_socket_addr_set_port(struct ouro_socket_addr *addr, uint16_t port)
 {
+    if (addr == NULL)
+        return -EINVAL;
     if (!ouro__socket_addr_is_valid(addr))
         return -EAFNOSUPPORT;
     switch (ouro_socket_addr_family(addr)) {

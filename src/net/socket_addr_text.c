@@ -207,6 +207,8 @@ const char *ouro_socket_addr_format(const struct ouro_socket_addr *addr, char *b
     if (buffer == NULL || size_bytes == 0)
         return "";
     struct ouro__text text = ouro__text_in(buffer, size_bytes);
+    if (addr == NULL)
+        return buffer;
     if (!ouro__socket_addr_is_valid(addr)) {
         ouro__text_put(&text, "family 0");
         return buffer;

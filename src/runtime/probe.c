@@ -28,6 +28,8 @@ struct ouro_probe {
 
 int ouro_probe_new(struct ouro_probe **out_probe)
 {
+    if (out_probe == NULL)
+        return -EINVAL;
     struct ouro_probe *probe = ouro__calloc(1, sizeof(*probe));
     if (probe == NULL)
         return -ENOMEM;
@@ -51,22 +53,22 @@ void ouro_probe_free(struct ouro_probe *probe)
 
 int ouro_probe_uring_usable(const struct ouro_probe *probe)
 {
-    return probe->error == 0;
+    return probe != NULL && probe->error == 0;
 }
 
 const char *ouro_probe_reason(const struct ouro_probe *probe)
 {
-    return probe->reason;
+    return probe == NULL ? "" : probe->reason;
 }
 
 const char *ouro_probe_remedy(const struct ouro_probe *probe)
 {
-    return probe->remedy;
+    return probe == NULL ? "" : probe->remedy;
 }
 
 const char *ouro_probe_kernel(const struct ouro_probe *probe)
 {
-    return probe->report.kernel_release;
+    return probe == NULL ? "" : probe->report.kernel_release;
 }
 
 /* Why a feature that is there is not used. */
@@ -93,6 +95,8 @@ static const char *why_not(const struct ouro_probe *probe, unsigned feature)
 int ouro_probe_feature(const struct ouro_probe *probe, uint32_t index,
                        struct ouro_probe_item *out_item)
 {
+    if (probe == NULL || out_item == NULL)
+        return -EINVAL;
     if (index >= OURO__FEATURE_COUNT)
         return -ENOENT;
     const struct ouro__feature_info *info = &ouro__feature_table[index];
@@ -116,6 +120,8 @@ int ouro_probe_feature(const struct ouro_probe *probe, uint32_t index,
 int ouro_probe_quirk(const struct ouro_probe *probe, uint32_t index,
                      struct ouro_probe_item *out_item)
 {
+    if (probe == NULL || out_item == NULL)
+        return -EINVAL;
     if (index >= OURO__QUIRK_COUNT)
         return -ENOENT;
     const struct ouro__quirk_info *info = &ouro__quirk_table[index];

@@ -162,7 +162,8 @@ static void destroy(struct ouro_handle *handle)
 
 struct ouro_handle *ouro_handle_ref(struct ouro_handle *handle)
 {
-    ouro__fetch_add(&handle->references, 1, memory_order_relaxed);
+    if (handle != NULL)
+        ouro__fetch_add(&handle->references, 1, memory_order_relaxed);
     return handle;
 }
 
@@ -271,12 +272,12 @@ void ouro__handle_wake_threads(struct ouro_handle *handle)
 
 enum ouro_driver_kind ouro_handle_driver(const struct ouro_handle *handle)
 {
-    return handle->driver_kind;
+    return handle == NULL ? OURO_DRIVER_AUTO : handle->driver_kind;
 }
 
 const char *ouro_handle_driver_reason(const struct ouro_handle *handle)
 {
-    return handle->driver_reason;
+    return handle == NULL ? "" : handle->driver_reason;
 }
 
 static void add_metrics(struct ouro_io_driver_metrics *sum,

@@ -16,6 +16,7 @@
 #include "task/task.h"
 
 #include "base/fork.h"
+#include "base/waker.h"
 #include "task/handle.h"
 #include "task/wait.h"
 #include "task/wake_ref.h"
@@ -118,7 +119,7 @@ void ouro__task_join_uninterruptible(struct ouro_task *task, int *out_result)
 
 int ouro_task_poll_join(struct ouro_task *task, const struct ouro_waker *waker, int *out_result)
 {
-    if (task == NULL || waker == NULL || waker->vtable == NULL)
+    if (task == NULL || !ouro__waker_is_usable(waker))
         return -EINVAL;
     if (ouro__fork_is_child(task->context.handle->fork_generation))
         return -OURO_EFORKED;

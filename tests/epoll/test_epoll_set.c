@@ -5,6 +5,7 @@
 #include "epoll/rig.h"
 
 #include <errno.h>
+#include <ouro/error.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -293,4 +294,18 @@ OURO_TEST_EPOLL(other_threads_register_while_the_driver_runs)
     ck_assert_uint_eq(metrics.registered, (uint64_t)THREADS * ROUNDS);
     ck_assert_uint_eq(metrics.released, metrics.registered);
     rig_close(&rig);
+}
+
+OURO_TEST_EPOLL(adding_to_a_closed_driver_is_refused_as_a_shutdown)
+{
+    struct rig rig;
+    rig_open(&rig);
+    int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    struct ouro__registration registration = rig_register(&rig, fd, 0);
+    ouro__driver_close(&rig.handle);
+    ck_assert_int_eq(ouro__epoll_set_add(rig.handle.shared, registration.sio, EPOLLIN),
+                     -OURO_ESHUTDOWN);
+    ouro__registration_drop(&registration);
+    ouro__driver_handle_fini(&rig.handle);
+    close(fd);
 }
