@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Socket addresses, and ToSocketAddrs: the forms in which a caller can name some.
+ * Socket addresses, and ToSocketAddrs: the forms in which a caller can name addresses.
  *
  * Literals ("127.0.0.1:80", "[::1]:80", "[fe80::1%eth0]:80") are parsed in the calling thread,
  * without waiting.  Names are looked up by getaddrinfo(3) on the blocking pool, so /etc/hosts and
- * nsswitch.conf hold.  The old forms of IPv4 ("127.1", "0x7f000001") are neither: they are refused.
+ * nsswitch.conf apply.  The old forms of IPv4 ("127.1", "0x7f000001") are refused.
  */
 #ifndef OURO_ADDR_H
 #define OURO_ADDR_H
@@ -20,7 +20,7 @@ struct sockaddr;
 /* Size of the longest text of an address, with its terminator: "unix:" and an AF_UNIX path. */
 #define OURO_ADDR_TEXT_MAX 128
 
-/* One address, IPv4, IPv6 or Unix: a value, copied freely.  Compare by ouro_socket_addr_equal(). */
+/* One IPv4, IPv6 or Unix address.  Copy it as a value; compare with ouro_socket_addr_equal(). */
 struct ouro_socket_addr {
     uint32_t length;      /* of the struct sockaddr in storage, in bytes */
     uint32_t reserved;    /* 0 */
@@ -50,7 +50,7 @@ struct ouro_to_socket_addrs {
 /* "127.0.0.1:6142", "[::1]:80", "example.org:443", as an argument of a call. */
 #define OURO_ADDRS(address_text)                                                                   \
     (&(const struct ouro_to_socket_addrs){.kind = OURO_ADDRS_TEXT, .text = (address_text)})
-/* Host and port apart: a literal without brackets, or a name. */
+/* Host and port as two arguments.  The host is a literal without brackets, or a name. */
 #define OURO_HOST_PORT(host_text, port_number)                                                     \
     (&(const struct ouro_to_socket_addrs){                                                         \
         .kind = OURO_ADDRS_HOST_PORT, .text = (host_text), .port = (port_number)})
@@ -63,8 +63,8 @@ struct ouro_to_socket_addrs {
 /*
  * Parses "1.2.3.4:80", "[::1]:80", "[fe80::1%lo]:80" or "unix:/path" ("unix:@name": abstract).
  *
- * Errors:  -OURO_EADDRSYNTAX when the text is none of these, a name for instance; -ENAMETOOLONG for
- *          a path that does not fit; -EINVAL for NULL.
+ * Errors:  -OURO_EADDRSYNTAX when the text has none of these forms (a host name has none);
+ *          -ENAMETOOLONG for a path that does not fit; -EINVAL for NULL.
  * Threads: any.
  * Since:   0.1
  */
@@ -72,8 +72,8 @@ OURO_API int ouro_socket_addr_parse(const char *text,
                                     struct ouro_socket_addr *out_addr) OURO_MUST_CHECK;
 
 /*
- * Writes the address as ouro_socket_addr_parse() reads it; an address of an unknown family as
- * "family N", an unnamed Unix one as "unix:".
+ * Writes the address in the form that ouro_socket_addr_parse() reads.  An address of an unknown
+ * family becomes "family N", an unnamed Unix address "unix:".
  *
  * Owns:    @buffer is the caller's; the text is cut to @size_bytes, always terminated.  Returns it,
  *          or "" without a buffer.
@@ -84,7 +84,7 @@ OURO_API const char *ouro_socket_addr_format(const struct ouro_socket_addr *addr
                                              size_t size_bytes);
 
 /*
- * Makes an address of a struct sockaddr.
+ * Makes an address from a struct sockaddr.
  *
  * Errors:  -EINVAL for NULL, or a length that is too short for the family or too long to keep.
  * Threads: any.
@@ -94,7 +94,7 @@ OURO_API int ouro_socket_addr_from_sockaddr(const struct sockaddr *addr, size_t 
                                             struct ouro_socket_addr *out_addr) OURO_MUST_CHECK;
 
 /*
- * The address as a struct sockaddr; its length is addr->length.
+ * Returns the address as a struct sockaddr; its length is addr->length.
  *
  * Owns:    points into *addr.
  * Threads: any.
@@ -103,7 +103,7 @@ OURO_API int ouro_socket_addr_from_sockaddr(const struct sockaddr *addr, size_t 
 OURO_API const struct sockaddr *ouro_socket_addr_sockaddr(const struct ouro_socket_addr *addr);
 
 /*
- * The family: AF_INET, AF_INET6, AF_UNIX; AF_UNSPEC of an empty one.
+ * Returns the family: AF_INET, AF_INET6 or AF_UNIX; AF_UNSPEC for an empty address.
  *
  * Errors:  none.
  * Threads: any.
@@ -112,7 +112,7 @@ OURO_API const struct sockaddr *ouro_socket_addr_sockaddr(const struct ouro_sock
 OURO_API int ouro_socket_addr_family(const struct ouro_socket_addr *addr);
 
 /*
- * The port in host byte order; 0 where there is none.
+ * Returns the port in host byte order, or 0 when the address has none.
  *
  * Threads: any.
  * Since:   0.1
@@ -129,7 +129,7 @@ OURO_API uint16_t ouro_socket_addr_port(const struct ouro_socket_addr *addr);
 OURO_API int ouro_socket_addr_set_port(struct ouro_socket_addr *addr, uint16_t port);
 
 /*
- * 1 when both name the same family, address, port and scope.
+ * Compares two addresses: 1 when family, address, port and scope are equal, else 0.
  *
  * Errors:  none.
  * Threads: any.
@@ -139,11 +139,11 @@ OURO_API int ouro_socket_addr_equal(const struct ouro_socket_addr *left,
                                     const struct ouro_socket_addr *right);
 
 /*
- * Turns @from into addresses: literals at once, names through the resolver, in its order (RFC
- * 6724).
+ * Resolves @from to a list of addresses.  Literals are parsed at once.  Names are looked up by the
+ * resolver, whose order (RFC 6724) is kept.
  *
- * Suspends: for names only, until the resolver answers.  An interrupted call returns at once: the
- *           look-up goes on on its thread, and its answer is dropped.
+ * Suspends: for names only, until the resolver answers.  An interrupted call returns at once; the
+ *           look-up continues on its thread, and its result is discarded.
  * Owns:     *out_list is the caller's; release with ouro_addr_list_free().
  * Errors:   -OURO_EADDRSYNTAX; -OURO_ENOADDRESS for an empty list or nothing left after the flags;
  *           -(OURO_ERESOLVE + code) from getaddrinfo(3), and its errno for EAI_SYSTEM; -EMFILE or

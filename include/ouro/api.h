@@ -2,7 +2,7 @@
 /*
  * What every ouro header needs: visibility, attributes, the version.
  *
- * How to read these headers.  Prose says what a call does.  Then come labels, each only where it
+ * How to read these headers.  The text says what a call does.  Labels follow it, each only where it
  * applies:
  *   Suspends:  until when the call may keep its caller waiting.  In a fiber it suspends the
  *              fiber; in any other thread that has entered a runtime it parks the thread.  A call
@@ -11,17 +11,16 @@
  *   Errors:    what a negative return means.  `int` is 0 or a negative code, `ssize_t` a count or
  *              a negative code.  Outputs come last and are untouched on failure.  errno is not
  *              used.
- *   Threads:   who may call.  Without it: any fiber or thread, but one at a time per object.
- *   Since:     the version of ouro that brought the call.
+ *   Threads:   who may call.  Without this label: any fiber or thread, but one at a time per
+ *   object.  Since:     the first version of ouro that has the call.
  *
- * Every suspending call may besides its own errors return
- *   -ETIMEDOUT         the innermost deadline scope has ended (ouro/time.h)
- *   -ECANCELED         the task was cancelled (ouro/task.h)
- *   -OURO_ESHUTDOWN    the runtime is shutting down
- *   -OURO_ENORUNTIME   the caller is neither a fiber nor a thread that has entered a runtime
- *   -OURO_EFORKED      the caller is a forked child of the process that made the runtime
- * and returns only when nothing of it is in flight any more: buffers, addresses and vectors may lie
- * on the caller's stack, and nothing is written to them after the return.
+ * Besides its own errors, every suspending call may return -ETIMEDOUT         the innermost
+ *   deadline scope has ended (ouro/time.h) -ECANCELED         the task was cancelled (ouro/task.h)
+ *   -OURO_ESHUTDOWN    the runtime is shutting down -OURO_ENORUNTIME   the caller is neither a
+ *   fiber nor a thread that has entered a runtime -OURO_EFORKED      the caller is a forked child
+ *   of the process that made the runtime
+ * A suspending call returns only when none of its operations is in flight any more.  So buffers,
+ * addresses and vectors may lie on the caller's stack: nothing is written to them after the return.
  *
  * No call crashes for a NULL or a number that it cannot use.  Where the description gives NULL no
  * meaning, or does not know a flag, kind or size, a call that returns `int` or `ssize_t` returns
@@ -30,17 +29,18 @@
  * to what has been released, or to something else, are beyond this.
  *
  * A child of fork(2) has none of the runtime's threads, and its descriptors are shared with the
- * parent.  Every call on what the parent made returns -OURO_EFORKED there, also to join, cancel or
- * wake; releasing calls release nothing that is shared.  A child may make runtimes of its own.  A
- * child that returns from a function which the library called (a task's function, one of
- * ouro_blocking(), a waker's, a trace function) ends, as by _exit(2): with status 0 when the
- * function returned 0 or nothing, else 1.  The functions of ouro_poll_fn() and
- * ouro_poll_evented_io() return to their caller, which gets -OURO_EFORKED.
+ * parent.  In the child, every call on an object that the parent made returns -OURO_EFORKED; join,
+ * cancel and wake are no exceptions.  Calls that release an object release nothing that the
+ * processes share.  A child may make runtimes of its own.  A child that returns from a function
+ * which the library called (a task's function, one of ouro_blocking(), a waker's, a trace function)
+ * ends, as by _exit(2): with status 0 when the function returned 0 or nothing, else 1.  The
+ * functions of ouro_poll_fn() and ouro_poll_evented_io() return to their caller, which gets
+ * -OURO_EFORKED.
  *
  * Option structs begin with their size, which their INIT macro fills in, and fields are only ever
- * appended.  A library that knows more fields than the program's header takes the defaults for
- * those that are missing.  One that knows fewer accepts the struct when the fields it does not know
- * are zero, and otherwise returns -EINVAL.
+ * appended.  A library that knows more fields than the program's header uses the defaults for the
+ * missing ones.  A library that knows fewer accepts the struct when the fields it does not know are
+ * zero; otherwise it returns -EINVAL.
  */
 #ifndef OURO_API_H
 #define OURO_API_H
@@ -62,7 +62,8 @@ extern "C" {
 #endif
 
 /*
- * The version of the library that runs, "0.1.0"; OURO_VERSION is that of the header compiled with.
+ * Returns the version of the library at run time, such as "0.1.0".  OURO_VERSION is the version of
+ * the header at compile time.
  *
  * Owns:    the text is the library's, constant.
  * Since:   0.1

@@ -3,8 +3,8 @@
  * The names of 0.1, so that a program written for it compiles unchanged.
  *
  * 0.1 had a type for TCP streams and another for Unix streams, with the same calls twice.  Since
- * 0.2 there is one, struct ouro_stream (ouro/stream.h).  Here the old names stand for the new ones.
- * The old from_fd calls took one kind of socket only; they take every kind now.
+ * 0.2 there is one, struct ouro_stream (ouro/stream.h).  This header defines the old names as the
+ * new ones.  The old from_fd calls took one kind of socket only; they take every kind now.
  *
  * New programs use the new names.  OURO_NO_OLD_NAMES, defined before <ouro.h>, leaves these out.
  */

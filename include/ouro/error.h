@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Errors are negative numbers: -errno for what the kernel has a name for, -OURO_E... for the rest.
+ * Errors are negative numbers: -errno where errno has a code for it, -OURO_E... otherwise.
  */
 #ifndef OURO_ERROR_H
 #define OURO_ERROR_H
@@ -27,17 +27,17 @@ enum ouro_error {
 };
 
 /*
- * A sentence for a person, "connection refused", for a negative code (a positive one is taken as
- * its negation, 0 is "success").
+ * Returns a readable text for an error code, such as "connection refused" for -ECONNREFUSED.  A
+ * positive code is treated as its negation; 0 is "success".
  *
- * Owns:    constant text; for codes without a name a constant "unknown error".
+ * Owns:    constant text; "unknown error" for codes without a name.
  * Threads: any.
  * Since:   0.1
  */
 OURO_API const char *ouro_strerror(int code);
 
 /*
- * The code's name as one writes it in a program: "ECONNREFUSED", "OURO_ESHUTDOWN", "EAI_NONAME".
+ * Returns the symbolic name of an error code: "ECONNREFUSED", "OURO_ESHUTDOWN", "EAI_NONAME".
  *
  * Owns:    constant text; "UNKNOWN" for codes without a name.
  * Threads: any.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Groups: tasks that have ended before the call that began them returns.  Shields: clean-up that is
- * not interrupted.
+ * Groups: tasks that end before the function that began them returns.  Shields: clean-up that is
+ *         not interrupted.
  *
  *     struct ouro_group group;
  *     struct work left = {...}, right = {...};
@@ -17,15 +17,14 @@
  *     return rc < 0 ? rc : end_rc;
  *
  * ouro_group_end() waits for all tasks of the group, even if the caller is cancelled, is past its
- * deadline, or its runtime shuts down.  Therefore what the tasks use may lie on the stack of the
- * function that began the group.  For tasks that shall outlive their parent there is
- * ouro_task_spawn().
+ * deadline, or its runtime shuts down.  So the tasks may use variables on the stack of the function
+ * that began the group.  Use ouro_task_spawn() for a task that is to outlive its parent.
  *
  * A task fails when its function returns a negative code.  The first failure cancels the other
  * tasks of the group (ouro_task_cancel()), unless the group was begun with
  * OURO_GROUP_F_COLLECT_ALL.  A task that returns -ECANCELED after its group was cancelled has not
- * failed.  A failure does not interrupt the caller that began the group: it learns of it from
- * ouro_group_spawn() or ouro_group_end().
+ * failed.  A failure does not interrupt the caller that began the group; ouro_group_spawn() or
+ * ouro_group_end() returns the error to it.
  *
  * Groups may be nested.  A group needs no memory beyond its tasks.
  */
@@ -48,9 +47,9 @@ struct ouro_group {
 #define OURO_GROUP_F_COLLECT_ALL (1u << 0)
 
 /*
- * Begins a group of the calling task or thread.  A task must not return, and a thread must not call
- * ouro_leave(), before it has ended its groups: the program would go on while tasks use a stack
- * that is gone, so ouro stops it with a message.
+ * Begins a group of the calling task or thread.  A task must end its groups before it returns, and
+ * a thread before it calls ouro_leave().  Otherwise the group's tasks could use a stack that no
+ * longer exists, so ouro aborts the program with a message.
  *
  * Owns:     *group is the caller's and must stay where it is until ouro_group_end() has returned.
  * Errors:   -EINVAL without a group or for unknown flags; -ENOMEM; -OURO_ENORUNTIME, -OURO_EFORKED.
@@ -60,9 +59,9 @@ struct ouro_group {
 OURO_API int ouro_group_begin(struct ouro_group *group, uint32_t flags) OURO_MUST_CHECK;
 
 /*
- * Runs @function(@arg) as a task of the group, in the runtime of the caller that began it.
+ * Runs @function(@arg) as a task of the group, in the runtime of the caller that began the group.
  * @options are those of ouro_task_spawn_with(), NULL for the defaults.  The task starts without a
- * deadline.  It is released when it ends; nobody joins it.
+ * deadline.  It is released when it ends and cannot be joined.
  *
  * Owns:     @options is borrowed for the call, @arg for as long as the task runs.
  * Errors:   -ECANCELED when the group has been cancelled, by ouro_group_cancel(), by a failed task,
@@ -78,7 +77,7 @@ OURO_API int ouro_group_spawn(struct ouro_group *group, const struct ouro_task_o
                               ouro_task_function *function, void *arg) OURO_MUST_CHECK;
 
 /*
- * Cancels the tasks of the group, and refuses new ones.  Again is allowed.
+ * Cancels the tasks of the group, and refuses new ones.  May be called again.
  *
  * Errors:   -EINVAL when the group has not been begun or has ended; -OURO_EFORKED.
  * Threads:  as ouro_group_spawn().
@@ -89,13 +88,13 @@ OURO_API int ouro_group_cancel(struct ouro_group *group);
 /*
  * Waits until every task of the group has ended, and ends the group.
  *
- * Suspends: until the last task has ended.  Nothing shortens that: an interruption of the caller
- *           (cancellation, deadline, shutdown) cancels the tasks, and then their ends are awaited.
+ * Suspends: until the last task has ended.  An interruption of the caller (cancellation, deadline,
+ *           shutdown) cancels the tasks; the call still waits until they have ended.
  * Errors:   The first failure of a task; else the interruption of the caller, if one came before
  *           all tasks had ended (-ECANCELED, -ETIMEDOUT, -OURO_ESHUTDOWN); else 0, also when
  *           ouro_group_cancel() was called.  -EINVAL when the group has not been begun or has ended
- *           already; -EPERM when somebody else began it; -OURO_ENORUNTIME, -OURO_EFORKED; these
- *           four do not wait.
+ *           already; -EPERM when another task or thread began it; -OURO_ENORUNTIME, -OURO_EFORKED.
+ *           With these four the call does not wait.
  * Threads:  the caller that began the group.
  * Since:    0.2
  */
@@ -108,17 +107,17 @@ struct ouro_shield {
 
 /*
  * Begins a shield on the calling task or thread: cancellation, shutdown and the deadlines of outer
- * scopes are held off until it ends, so that what must be cleaned up can be.
+ * scopes are held off until it ends, so that clean-up can finish.
  *
  *     ouro_shield_begin(&shield);
  *     ouro_deadline_begin(&limit, OURO_SECOND);
  *     (void)send_goodbye(stream);              also when the task has been cancelled
  *     ouro_shield_end(&shield);                ends `limit`, too
  *
- * A deadline that is begun inside holds, so that the clean-up is bounded.  ouro_task_is_cancelled()
- * tells of a cancellation all the same.  A shutdown is held off from sleeping and from waiting for
- * tasks, wakers and blocking calls, but not from operations on descriptors: their driver is closing
- * then, and they return -OURO_ESHUTDOWN.
+ * A deadline that is begun inside the shield applies; use one to bound the clean-up.
+ * ouro_task_is_cancelled() still returns 1 after a cancellation.  During a shutdown, sleeps and
+ * waits for tasks, wakers and blocking calls continue.  Operations on descriptors return
+ * -OURO_ESHUTDOWN, because their driver is closing.
  *
  * Shields and deadlines nest with each other: the end of an outer scope ends the inner ones.
  *

@@ -14,12 +14,12 @@ extern "C" {
 /* Counts; registered - deregistered is what is registered now. */
 struct ouro_io_driver_metrics {
     uint64_t registered;   /* descriptors registered */
-    uint64_t deregistered; /* and taken out again */
-    uint64_t released;     /* of those: their shared halves freed by the driver */
+    uint64_t deregistered; /* descriptors deregistered */
+    uint64_t released;     /* deregistered descriptors whose shared state was freed */
     uint64_t ready;        /* readiness events delivered */
     uint64_t submitted;    /* operations handed to a driver */
-    uint64_t completed;    /* and completed; submitted - completed is in flight now */
-    uint64_t cancelled;    /* cancellations asked of a driver */
+    uint64_t completed;    /* operations completed; submitted - completed is in flight now */
+    uint64_t cancelled;    /* cancellations requested from a driver */
     uint64_t stale;        /* events for a descriptor that was gone, dropped */
     uint64_t overflowed;   /* times the completion queue had overflowed (io_uring) */
     uint64_t turns;        /* turns of the drivers */

@@ -5,15 +5,16 @@
  * A descriptor that poll(2) can wait for (a socket of another library, an eventfd, a pipe, an
  * epoll) is registered with a driver; then its readiness can be waited for in three ways:
  * ouro_poll_evented_ready() suspends, ouro_poll_evented_poll_ready() wakes a Waker, and
- * ouro_poll_evented_io() runs a system call until it no longer says EAGAIN.
+ * ouro_poll_evented_io() repeats a system call until it returns something other than EAGAIN.
  *
- * Readiness is edge-triggered and remembered.  After a system call has said EAGAIN, clear the event
- * that led to it: the clear is void when a newer event has come in between, so nothing is lost.
+ * Readiness is edge-triggered and remembered.  After a system call has returned EAGAIN, clear the
+ * event that led to the call.  The clear has no effect if a newer event has arrived in between, so
+ * no event is lost.
  *
  * READ_CLOSED and WRITE_CLOSED are final and never cleared.  They are reported for connected stream
- * sockets and for pipes without a name.  A hang-up or an error that may pass is reported as
- * READABLE and WRITABLE, as poll(2) would end the wait: a socket before connect(2) or listen(2), a
- * FIFO, a pty master, an error queue.
+ * sockets and for pipes without a name.  A hang-up or an error that is not final is reported as
+ * READABLE and WRITABLE, because poll(2) would end the wait too.  This concerns a socket before
+ * connect(2) or listen(2), a FIFO, a pty master, and an error queue.
  */
 #ifndef OURO_POLL_EVENTED_H
 #define OURO_POLL_EVENTED_H
@@ -38,11 +39,11 @@ struct ouro_poll_evented;
 #define OURO_PRIORITY (1u << 4)
 #define OURO_ERROR (1u << 5)
 
-/* What was seen, and when: hand it back to clear exactly that. */
+/* The readiness that a wait found.  ouro_poll_evented_clear() clears exactly this readiness. */
 struct ouro_ready_event {
     uint32_t ready;    /* OURO_READABLE | ... */
     uint32_t reserved; /* 0 */
-    uint64_t snapshot; /* ouro's */
+    uint64_t snapshot; /* for ouro's use */
 };
 
 /*
@@ -84,9 +85,9 @@ OURO_API int ouro_poll_evented_ready(struct ouro_poll_evented *io, uint32_t inte
                                      struct ouro_ready_event *out_event) OURO_MUST_CHECK;
 
 /*
- * Looks, and if nothing is ready stores a clone of @waker to be woken once.  There is one place for
- * a reader (READABLE, PRIORITY) and one for a writer (WRITABLE, ERROR); a newer waker replaces an
- * older one.
+ * Checks readiness.  If none of @interest is ready, stores a clone of @waker, which is woken once.
+ * There is one place for a reader (READABLE, PRIORITY) and one for a writer (WRITABLE, ERROR); a
+ * newer waker replaces an older one.
  *
  * Errors:   OURO_POLL_READY (1) with *out_event, or OURO_POLL_PENDING (0); -EINVAL as above;
  *           -OURO_ESHUTDOWN; -ECANCELED from a wake that ouro_poll_evented_free() made.
@@ -98,22 +99,23 @@ OURO_API int ouro_poll_evented_poll_ready(struct ouro_poll_evented *io, uint32_t
                                           struct ouro_ready_event *out_event) OURO_MUST_CHECK;
 
 /*
- * Forgets the readiness in @event, unless newer has come for that direction.  Reading and writing
- * do not disturb each other.
+ * Clears the readiness in @event, unless a newer event has arrived for that direction.  The read
+ * side and the write side are cleared independently.
  *
- * Threads:  any, but not while another frees @io.
+ * Threads:  any, but not while another thread frees @io.
  * Since:    0.1
  */
 OURO_API void ouro_poll_evented_clear(struct ouro_poll_evented *io,
                                       const struct ouro_ready_event *event);
 
-/* A system call on @fd: what it returned, -errno for an error, so -EAGAIN to be called again. */
+/* Makes a system call on @fd; returns its result or -errno.  After -EAGAIN it is called again. */
 typedef ssize_t ouro_io_function(int fd, void *arg);
 
 /*
- * Calls @function when the descriptor is ready for @interest, clears and waits again as long as it
- * returns -EAGAIN.  The first call is made without waiting.  When @function returns -EAGAIN while
- * the descriptor stays ready, others run before the next call.
+ * Calls @function until it returns something other than -EAGAIN.  The first call is made without
+ * waiting.  After -EAGAIN the readiness is cleared, and the next call is made when the descriptor
+ * is ready for @interest again.  If the descriptor stays ready, other tasks run before the next
+ * call.
  *
  * Suspends: until @function returns something else.
  * Errors:   what @function returned; -EINVAL as above; those of every suspending call.

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The probe: what this kernel offers, which driver a runtime would choose, and why not the other.
+ * The probe: what this kernel offers, which driver a runtime would choose, and why it would not
+ * choose io_uring.
  */
 #ifndef OURO_PROBE_H
 #define OURO_PROBE_H
@@ -22,15 +23,16 @@ struct ouro_probe_item {
     int present;       /* feature: found.  quirk: this kernel misbehaves */
     int required;      /* io_uring is not used without it */
     int trusted;       /* feature: no quirk speaks against it */
-    int used;          /* feature: the runtime uses it here.  quirk: the runtime has a second path,
-                          which it takes where the quirk is present or believed in (quirk_mask) */
+    int used; /* feature: the runtime uses it here.  quirk: the runtime has a second path, which it
+                 takes if the quirk is present or set in quirk_mask */
     const char *why_not; /* feature that is present and not used: why.  quirk that is present: what
                             the runtime does instead.  Else "" */
 };
 
 /*
- * Looks at everything ouro knows about the kernel: some hundred system calls and a few
- * milliseconds, all on descriptors of its own.  A runtime's start looks at less.
+ * Tests the kernel for every feature and quirk that ouro knows.  The probe makes some hundred
+ * system calls, takes a few milliseconds, and uses only descriptors of its own.  The start of a
+ * runtime tests less.
  *
  * Owns:    *out_probe is the caller's; release with ouro_probe_free().
  * Errors:  -EINVAL for NULL; -ENOMEM.  A kernel without io_uring is a result, not an error.
@@ -48,7 +50,7 @@ OURO_API int ouro_probe_new(struct ouro_probe **out_probe) OURO_MUST_CHECK;
 OURO_API void ouro_probe_free(struct ouro_probe *probe);
 
 /*
- * 1 when io_uring can run here, 0 when a runtime would choose epoll.
+ * Tells whether io_uring can run here: 1 when it can, 0 when a runtime would choose epoll.
  *
  * Errors:  none.
  * Since:   0.1
@@ -56,7 +58,7 @@ OURO_API void ouro_probe_free(struct ouro_probe *probe);
 OURO_API int ouro_probe_uring_usable(const struct ouro_probe *probe);
 
 /*
- * Why io_uring is not used, in one line; "" when it is.
+ * Tells in one line why io_uring is not used; "" when it is.
  *
  * Owns:    the text is the probe's.
  * Since:   0.1
@@ -64,8 +66,8 @@ OURO_API int ouro_probe_uring_usable(const struct ouro_probe *probe);
 OURO_API const char *ouro_probe_reason(const struct ouro_probe *probe);
 
 /*
- * What to change so that io_uring could be used (the sysctl, the seccomp rule, the memlock limit),
- * in one line; "" when nothing need be changed.
+ * Tells in one line what to change so that io_uring can be used (the sysctl, the seccomp rule, the
+ * memlock limit); "" when nothing needs to change.
  *
  * Owns:    the text is the probe's.
  * Since:   0.1
@@ -73,7 +75,7 @@ OURO_API const char *ouro_probe_reason(const struct ouro_probe *probe);
 OURO_API const char *ouro_probe_remedy(const struct ouro_probe *probe);
 
 /*
- * The kernel's release, "6.18.44".
+ * Returns the kernel's release, such as "6.18.44".
  *
  * Owns:    the text is the probe's.
  * Since:   0.1
@@ -81,7 +83,8 @@ OURO_API const char *ouro_probe_remedy(const struct ouro_probe *probe);
 OURO_API const char *ouro_probe_kernel(const struct ouro_probe *probe);
 
 /*
- * Feature number @index, from 0; the number is the bit in ouro_runtime_config.feature_mask.
+ * Describes feature number @index, counted from 0.  The number is the bit in
+ * ouro_runtime_config.feature_mask.
  *
  * Owns:    texts are constant.
  * Errors:  -ENOENT past the last; -EINVAL for NULL.
@@ -91,8 +94,8 @@ OURO_API int ouro_probe_feature(const struct ouro_probe *probe, uint32_t index,
                                 struct ouro_probe_item *out_item);
 
 /*
- * Quirk number @index, from 0; the number is the bit in ouro_runtime_config.quirk_mask.  The bit
- * has an effect where out_item->used is 1.
+ * Describes quirk number @index, counted from 0.  The number is the bit in
+ * ouro_runtime_config.quirk_mask.  The bit has an effect if out_item->used is 1.
  *
  * Owns:    texts are constant.
  * Errors:  -ENOENT past the last; -EINVAL for NULL.

@@ -1,21 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The runtime: workers with a driver each, and a pool of threads for what blocks.
+ * The runtime: workers with a driver each, and a pool of threads for blocking calls.
  *
  * A worker is a thread that owns one driver (one ring, or one epoll), one run queue and one timer
  * wheel.  It runs ready tasks; when none is left it turns its driver: submit, wait, reap, wake.
  *
  *   current thread   one worker, which is the thread that made the runtime while it is inside
- *                    ouro_runtime_block_on() or waits in any other suspending call.  Nothing
- *                    happens at other times.
+ *                    ouro_runtime_block_on() or waits in any other suspending call.  At other
+ *                    times no task runs.
  *   multi thread     workers of their own, always running.
  *
  * Signals.  Tasks and the functions of ouro_blocking() run with the signal mask of the thread that
  * called ouro_runtime_new(), and the programs they start inherit it.  While a thread of the runtime
- * waits for work it takes no signal but those of faults.  So a handler runs on one of the program's
- * own threads as long as the main thread does not block the signal (the kernel prefers the main
- * thread), or while the runtime is idle.  A signal that the program wants to read with sigwait(3)
- * or signalfd(2) has to be blocked before the runtime is made, as before any other thread is.
+ * waits for work, it blocks all signals but those of faults.  So a handler runs on one of the
+ * program's own threads as long as the main thread does not block the signal (the kernel prefers
+ * the main thread), or while the runtime is idle.  A signal that the program wants to read with
+ * sigwait(3) or signalfd(2) has to be blocked before the runtime is made, as before any other
+ * thread is.
  */
 #ifndef OURO_RUNTIME_H
 #define OURO_RUNTIME_H
@@ -63,13 +64,13 @@ struct ouro_runtime_config {
     uint32_t tasks_max;      /* live tasks; 0: no limit but memory */
     uint32_t blocking_threads_max; /* threads of the blocking pool; 0: 64 */
     uint32_t ring_entries;         /* submission queue of a ring; 0: 256 */
-    uint32_t spin_us;           /* look for completions for this long before sleeping; 0: adaptive
-                                   up to 50 us with more than one CPU; UINT32_MAX: never */
-    uint64_t feature_mask;      /* optional kernel features not to use, by bit number as
-                                   ouro_probe_feature() lists them */
-    uint64_t quirk_mask;        /* kernel quirks to believe in although the self-test is green, by
-                                   bit number as ouro_probe_quirk() lists them; a bit without a
-                                   path of its own (ouro_probe_item.used 0) changes nothing */
+    uint32_t spin_us;      /* look for completions for this long before sleeping; 0: adaptive
+                              up to 50 us with more than one CPU; UINT32_MAX: never */
+    uint64_t feature_mask; /* kernel features not to use, by bit number as
+                              ouro_probe_feature() lists them */
+    uint64_t quirk_mask;   /* kernel quirks to assume even if the self-test passes, by bit number as
+                              ouro_probe_quirk() lists them; a quirk without a path of its own
+                              (ouro_probe_item.used 0) changes nothing */
     ouro_trace_function *trace; /* called at every step of ouro/trace.h; NULL: no tracing */
     void *trace_arg;            /* its first argument */
 };
@@ -81,8 +82,8 @@ struct ouro_runtime_config {
     }
 
 /*
- * Makes a runtime: drivers opened, threads started.  @config NULL is the default: current thread,
- * the best driver.
+ * Makes a runtime: opens its drivers and starts its threads.  @config NULL is the default: current
+ * thread, the best driver.
  *
  * Owns:     *out_runtime is the caller's; release with ouro_runtime_free().
  * Errors:   -EINVAL for an unknown size, flag or combination; -ENOMEM; -EAGAIN when a thread cannot
@@ -98,9 +99,9 @@ OURO_API int ouro_runtime_new(const struct ouro_runtime_config *config,
                               struct ouro_runtime **out_runtime) OURO_MUST_CHECK;
 
 /*
- * Shuts down with a grace time of ten seconds if that has not been done, and releases everything.
- * NULL is ignored.  From inside a task of any runtime, or a callback that a worker calls (a waker,
- * a trace function), it does nothing.  In a forked child it only releases memory.
+ * Releases a runtime.  If it has not been shut down, it is shut down first, with a grace time of
+ * ten seconds.  NULL is ignored.  From inside a task of any runtime, or a callback that a worker
+ * calls (a waker, a trace function), it does nothing.  In a forked child it only releases memory.
  *
  * Owns:     takes @runtime.
  * Threads:  for a current-thread runtime: the one that made it.
@@ -109,8 +110,9 @@ OURO_API int ouro_runtime_new(const struct ouro_runtime_config *config,
 OURO_API void ouro_runtime_free(struct ouro_runtime *runtime);
 
 /*
- * Runs @function(@arg) as a task and waits for its end.  Other tasks run meanwhile; those that are
- * still alive afterwards stay, suspended in the current-thread flavour, running in the other.
+ * Runs @function(@arg) as a task and waits for its end.  Other tasks run meanwhile.  Tasks that are
+ * still alive at the return stay alive: in a current-thread runtime they run only during the next
+ * call, in a multi-thread runtime they go on.
  *
  * Owns:     @arg is borrowed until the return.
  * Errors:   0 when the function ran, and then *out_result (may be NULL) is what it returned;
@@ -130,10 +132,10 @@ OURO_API int ouro_runtime_block_on(struct ouro_runtime *runtime, ouro_task_funct
  *     poll ouro_runtime_fd() for reading, level-triggered;
  *     whenever it is readable: ouro_runtime_turn(runtime, 0).
  *
- * It is readable when a turn has something to do: an operation has ended, a timer is due, another
- * thread has spawned, woken or cancelled a task, or so has this thread outside of a turn.  The
- * first turn may be left to it too.  On io_uring a wait of the loop may end early with EINTR, which
- * loops take for an empty wait anyway.
+ * It is readable when a turn has something to do: an operation has ended, a timer is due, or a task
+ * was spawned, woken or cancelled by another thread, or by this thread outside of a turn.  No turn
+ * is needed before the first poll.  On io_uring a wait of the loop may end early with EINTR; event
+ * loops treat this as an empty wait.
  *
  * Owns:     the descriptor is the runtime's, until ouro_runtime_free().  It must not be read or
  *           closed.
@@ -143,9 +145,9 @@ OURO_API int ouro_runtime_block_on(struct ouro_runtime *runtime, ouro_task_funct
 OURO_API int ouro_runtime_fd(struct ouro_runtime *runtime);
 
 /*
- * Runs what is ready in an embedded runtime.  When nothing is, it waits at most @timeout_ns for
- * something (0: not at all; negative: for ever).  A turn is bounded: with tasks that are always
- * ready it returns in between, and ouro_runtime_fd() is readable at once.
+ * Runs the ready tasks of an embedded runtime.  When there is nothing to do, it waits at most
+ * @timeout_ns for something (0: not at all; negative: for ever).  A turn is bounded: it may return
+ * while tasks are still ready, and ouro_runtime_fd() is then readable at once.
  *
  * Errors:   -EINVAL for NULL and for a runtime that is not embedded; -OURO_ENESTED from inside a
  *           task, a waker or another turn; -OURO_EWRONGTHREAD; -OURO_EFORKED.
@@ -171,7 +173,7 @@ OURO_API int ouro_runtime_turn(struct ouro_runtime *runtime, int64_t timeout_ns)
 OURO_API int ouro_runtime_shutdown(struct ouro_runtime *runtime, int64_t grace_ns);
 
 /*
- * The runtime's handle, with which other threads reach it.
+ * Returns the runtime's handle, with which other threads use the runtime.
  *
  * Owns:     one reference is the caller's; release with ouro_handle_unref().  A handle may outlive
  *           its runtime; its calls then return -OURO_ESHUTDOWN.
@@ -180,8 +182,8 @@ OURO_API int ouro_runtime_shutdown(struct ouro_runtime *runtime, int64_t grace_n
 OURO_API struct ouro_handle *ouro_runtime_handle(struct ouro_runtime *runtime);
 
 /*
- * The handle of the runtime that the calling task or thread is in, with a reference for the caller;
- * NULL outside.
+ * Returns the handle of the runtime that the calling task or thread is in, with a reference for the
+ * caller; NULL outside of a runtime.
  *
  * Owns:     release with ouro_handle_unref().
  * Since:    0.1
@@ -189,7 +191,7 @@ OURO_API struct ouro_handle *ouro_runtime_handle(struct ouro_runtime *runtime);
 OURO_API struct ouro_handle *ouro_handle_current(void);
 
 /*
- * One more reference.
+ * Takes another reference to a handle.
  *
  * Owns:     the returned handle, the same one; release with ouro_handle_unref().
  * Since:    0.1
@@ -197,7 +199,7 @@ OURO_API struct ouro_handle *ouro_handle_current(void);
 OURO_API struct ouro_handle *ouro_handle_ref(struct ouro_handle *handle);
 
 /*
- * One reference less; NULL is ignored.
+ * Releases a reference to a handle; NULL is ignored.
  *
  * Owns:     takes the reference.
  * Since:    0.1
@@ -205,9 +207,8 @@ OURO_API struct ouro_handle *ouro_handle_ref(struct ouro_handle *handle);
 OURO_API void ouro_handle_unref(struct ouro_handle *handle);
 
 /*
- * From here on the calling thread is inside the runtime: every suspending call may be made and
- * parks the thread.  With a current-thread runtime its own thread drives the runtime while it
- * waits.
+ * Enters the runtime: until ouro_leave() the calling thread may make every suspending call, which
+ * parks the thread.  The thread of a current-thread runtime drives the runtime while it waits.
  *
  * Owns:     the thread holds a reference until ouro_leave().
  * Errors:   -EINVAL for NULL; -OURO_ENESTED in a task, in a callback that a worker calls, or when
@@ -218,14 +219,15 @@ OURO_API void ouro_handle_unref(struct ouro_handle *handle);
 OURO_API int ouro_enter(struct ouro_handle *handle) OURO_MUST_CHECK;
 
 /*
- * Undoes ouro_enter().  Outside of an entered thread it does nothing.
+ * Undoes ouro_enter().  In a thread that has not entered a runtime it does nothing.
  *
  * Since:    0.1
  */
 OURO_API void ouro_leave(void);
 
 /*
- * Which driver the runtime runs on: never OURO_DRIVER_AUTO.  Without I/O it is OURO_DRIVER_NONE.
+ * Returns the kind of driver the runtime uses, never OURO_DRIVER_AUTO.  Without I/O it is
+ * OURO_DRIVER_NONE.
  *
  * Threads: any.
  * Since:   0.1
@@ -233,8 +235,8 @@ OURO_API void ouro_leave(void);
 OURO_API enum ouro_driver_kind ouro_handle_driver(const struct ouro_handle *handle);
 
 /*
- * In one line why the driver is not io_uring: "io_uring_setup: EPERM; seccomp filter ...", "asked
- * for"; "" when it is.
+ * Tells in one line why the driver is not io_uring: "io_uring_setup: EPERM; seccomp filter ..." or
+ * "asked for", for example; "" when it is io_uring.
  *
  * Owns:    the text lives as long as the handle.
  * Threads: any.
@@ -243,7 +245,7 @@ OURO_API enum ouro_driver_kind ouro_handle_driver(const struct ouro_handle *hand
 OURO_API const char *ouro_handle_driver_reason(const struct ouro_handle *handle);
 
 /*
- * The counters of all drivers together, as they stand now.
+ * Reads the counters of all drivers, added up.
  *
  * Errors:  -EINVAL; -OURO_EIODISABLED; -OURO_EFORKED.
  * Threads: any.

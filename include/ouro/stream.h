@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Stream: the one byte stream of ouro, whatever carries the bytes.
+ * Stream: one type of byte stream for TCP, Unix sockets and pipes.
  *
  * Connecting (ouro_connect(), ouro/tcp.h, ouro/unix.h), accepting (ouro/tcp.h), ouro_pipe() and
  * ouro_stream_from_fd() make a stream.  The calls here work on every kind; a call that one kind
@@ -30,9 +30,9 @@ enum ouro_stream_kind {
 };
 
 /*
- * The short form of connecting: to "HOST:PORT" ("127.0.0.1:80", "[::1]:80", "example.org:443") or
- * "unix:PATH" ("unix:@NAME": abstract), in @timeout_ns nanoseconds at most, name look-up included.
- * INT64_MAX is no limit of its own; deadline scopes around the call hold as well.
+ * Connects to "HOST:PORT" ("127.0.0.1:80", "[::1]:80", "example.org:443") or "unix:PATH"
+ * ("unix:@NAME": abstract).  The call takes at most @timeout_ns nanoseconds, name look-up included;
+ * INT64_MAX sets no limit.  Deadline scopes around the call apply as well.
  *
  * Suspends: until connected, or all addresses have failed.
  * Owns:     *out_stream is the caller's; release with ouro_stream_close().
@@ -45,7 +45,7 @@ OURO_API int ouro_connect(const char *target, int64_t timeout_ns,
                           struct ouro_stream **out_stream) OURO_MUST_CHECK;
 
 /*
- * Makes a pipe: what is written to *out_writer is read from *out_reader.
+ * Makes a pipe: bytes written to *out_writer are read from *out_reader.
  *
  * Owns:     both streams are the caller's; release each with ouro_stream_close().
  * Errors:   -EINVAL; those of pipe(2), -EMFILE and -ENFILE; -ENOMEM; -OURO_EIODISABLED,
@@ -56,14 +56,14 @@ OURO_API int ouro_pipe(struct ouro_stream **out_reader,
                        struct ouro_stream **out_writer) OURO_MUST_CHECK;
 
 /*
- * Makes a stream of an open descriptor: a connected TCP socket, a connected Unix stream socket, or
- * an end of a pipe or FIFO.  The descriptor becomes non-blocking, and so does every duplicate of it
- * in this and other processes.
+ * Makes a stream from an open descriptor: a connected TCP socket, a connected Unix stream socket,
+ * or an end of a pipe or FIFO.  The descriptor becomes non-blocking, and so does every duplicate of
+ * it in this and other processes.
  *
  * Owns:     on success @fd is the stream's; on failure it remains the caller's, unchanged.
- * Errors:   -EBADF; -EPROTOTYPE for anything else, a terminal or a datagram socket for
- *           instance; -ENOTCONN; -EINVAL; -ENOMEM; -OURO_EIODISABLED, -OURO_ENORUNTIME,
- *           -OURO_EFORKED, -OURO_ESHUTDOWN.
+ * Errors:   -EBADF; -EPROTOTYPE for any other descriptor, such as a terminal or a datagram socket;
+ *           -ENOTCONN; -EINVAL; -ENOMEM; -OURO_EIODISABLED, -OURO_ENORUNTIME, -OURO_EFORKED,
+ *           -OURO_ESHUTDOWN.
  * Since:    0.2
  */
 OURO_API int ouro_stream_from_fd(int fd, struct ouro_stream **out_stream) OURO_MUST_CHECK;
@@ -81,7 +81,7 @@ OURO_API int ouro_stream_from_fd(int fd, struct ouro_stream **out_stream) OURO_M
 OURO_API int ouro_stream_into_fd(struct ouro_stream *stream) OURO_MUST_CHECK;
 
 /*
- * The descriptor, borrowed, for setsockopt(2) and the like.  Do not close it.
+ * Returns the stream's descriptor, for setsockopt(2) and the like.  Do not close it.
  *
  * Errors:   -EINVAL for NULL.
  * Threads:  any.
@@ -90,7 +90,7 @@ OURO_API int ouro_stream_into_fd(struct ouro_stream *stream) OURO_MUST_CHECK;
 OURO_API int ouro_stream_fd(const struct ouro_stream *stream);
 
 /*
- * What kind of stream it is; 0 for NULL.
+ * Returns the kind of the stream; 0 for NULL.
  *
  * Threads:  any.
  * Since:    0.2
@@ -98,7 +98,7 @@ OURO_API int ouro_stream_fd(const struct ouro_stream *stream);
 OURO_API enum ouro_stream_kind ouro_stream_kind(const struct ouro_stream *stream);
 
 /*
- * Reads what has arrived, at most @size bytes.
+ * Reads the bytes that have arrived, at most @size.
  *
  * Suspends: until at least one byte, the end of the stream or an error.
  * Errors:   0 is the end of the stream (also for @size 0); -ECONNRESET; -EBUSY while another reader
@@ -121,7 +121,7 @@ OURO_API ssize_t ouro_stream_readv(struct ouro_stream *stream, const struct iove
                                    int count) OURO_MUST_CHECK;
 
 /*
- * Copies what has arrived and leaves it in place: the next read finds the same bytes.
+ * Copies the bytes that have arrived without consuming them: the next read returns the same bytes.
  *
  * Suspends: as ouro_stream_read().
  * Errors:   as ouro_stream_read(); -EOPNOTSUPP for a pipe.
@@ -153,8 +153,8 @@ OURO_API ssize_t ouro_stream_writev(struct ouro_stream *stream, const struct iov
                                     int count) OURO_MUST_CHECK;
 
 /*
- * Writes all of the bytes.  *out_written (NULL: not wanted) is how many the kernel took: @size on
- * success, fewer after an error.  It is set whatever the call returns.
+ * Writes all of the bytes.  *out_written (NULL: not wanted) receives the number of bytes that the
+ * kernel took: @size on success, fewer after an error.  It is set whatever the call returns.
  *
  * Suspends: until there was room for all.
  * Errors:   as ouro_stream_write().
@@ -167,8 +167,8 @@ OURO_API int ouro_stream_write_all(struct ouro_stream *stream, const void *buffe
 enum ouro_shutdown { OURO_SHUTDOWN_READ = 0, OURO_SHUTDOWN_WRITE = 1, OURO_SHUTDOWN_BOTH = 2 };
 
 /*
- * shutdown(2): after WRITE the peer reads the end of the stream, and reading goes on.  A second
- * call, or a peer that has gone, is no error.
+ * Shuts down one or both halves, as shutdown(2).  After WRITE the peer reads the end of the stream,
+ * and this side can still read.  A second call, or a call after the peer has gone, is no error.
  *
  * Errors:   -EINVAL; -EOPNOTSUPP for a pipe: close the end instead.
  * Since:    0.2
@@ -179,13 +179,13 @@ OURO_API int ouro_stream_shutdown(struct ouro_stream *stream, enum ouro_shutdown
  * Closes and releases the stream.  A reader or writer still in a call gets -ECANCELED and has left
  * the stream when close returns.  Cancellation, deadlines and shutdown do not interrupt it.
  *
- * Close does not wait for the peer: the kernel sends what was written in the background.  That
- * holds with SO_LINGER, too; a time other than 0 is switched off, for duplicates of the socket as
- * well.  (A time of 0 resets the connection, as OURO_CONNECT_F_RESET does.)  To know that the peer
- * has everything, shut down WRITE and read until the end of the stream.
+ * Close does not wait for the peer: the kernel sends the written bytes in the background.  To make
+ * this so with SO_LINGER as well, close switches a linger time other than 0 off, also for
+ * duplicates of the socket.  (A time of 0 resets the connection, as OURO_CONNECT_F_RESET does.)  To
+ * know that the peer has everything, shut down WRITE and read until the end of the stream.
  *
- * Suspends: only while calls of others are being ended; and, for a pipe on which a call has waited,
- *           until the kernel has let go of it, which it does at once.
+ * Suspends: only until calls of other tasks have ended; and, for a pipe on which a call has waited,
+ *           until the kernel has released it, which it does at once.
  * Owns:     takes @stream, always; NULL is ignored.
  * Errors:   -OURO_EFORKED in a forked child, where only the child's descriptor is closed.  Whatever
  *           is returned, the stream is released.

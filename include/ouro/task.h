@@ -3,9 +3,9 @@
  * Tasks: functions that run as fibers.
  *
  * A fiber is a stack and a few registers; switching to another costs a few nanoseconds and no
- * system call.  A task runs on the worker it was born on, for all its life: thread-local variables
- * and locks that are not held across a suspending call work as usual.  Between two suspending calls
- * a task has its worker for itself, so tasks of one worker need no locks among themselves.
+ * system call.  A task runs on the same worker for its whole life, so thread-local variables work
+ * as usual, and so do locks that are not held across a suspending call.  Between two suspending
+ * calls no other task runs on that worker, so tasks of one worker need no locks among themselves.
  *
  * The stacks of tasks that have ended are kept for later ones.  Memory of stacks that were not used
  * for a second goes back to the system, a little at a time, while the runtime's workers run tasks
@@ -27,7 +27,7 @@ struct ouro_handle;
 /* What a task runs.  Its return value is the task's result. */
 typedef int ouro_task_function(void *arg);
 
-/* Where a task is born: on the next worker in turn, or on the caller's own. */
+/* Which worker runs a task: the next one in turn, or the caller's own. */
 #define OURO_WORKER_ANY UINT32_MAX
 #define OURO_WORKER_CURRENT (UINT32_MAX - 1)
 
@@ -103,8 +103,8 @@ OURO_API int ouro_task_join(struct ouro_task *task, int *out_result);
 
 /*
  * Looks whether a task has ended.  If it has, releases it; if not, stores a clone of @waker, which
- * is woken once when the task ends.  There is one place: a newer waker replaces an older one, and
- * ouro_task_join() and ouro_task_detach() may be called after it and drop it.
+ * is woken once when the task ends.  A task keeps one waker: a newer one replaces an older one.
+ * ouro_task_join() and ouro_task_detach() may be called afterwards and drop it.
  *
  * Owns:     on OURO_POLL_READY the task is gone.  @out_result may be NULL.
  * Errors:   OURO_POLL_READY (1), or OURO_POLL_PENDING (0); -EINVAL without a task or a waker;
@@ -138,7 +138,7 @@ OURO_API void ouro_task_detach(struct ouro_task *task);
 OURO_API int ouro_task_cancel(struct ouro_task *task);
 
 /*
- * Whether the calling task has been cancelled; 0 outside of tasks.
+ * Tells whether the calling task has been cancelled: 1 or 0; 0 outside of tasks.
  *
  * Errors:   none.
  * Since:    0.1
@@ -146,15 +146,15 @@ OURO_API int ouro_task_cancel(struct ouro_task *task);
 OURO_API int ouro_task_is_cancelled(void);
 
 /*
- * The calling task, borrowed; NULL outside of tasks.
+ * Returns the calling task; NULL outside of tasks.
  *
- * Owns:     the task remains its spawner's.
+ * Owns:     borrowed: the task still belongs to its spawner.
  * Since:    0.1
  */
 OURO_API struct ouro_task *ouro_task_current(void);
 
 /*
- * A task's name.
+ * Returns a task's name.
  *
  * Owns:     constant text, valid as long as the task is.
  * Since:    0.1
@@ -162,7 +162,8 @@ OURO_API struct ouro_task *ouro_task_current(void);
 OURO_API const char *ouro_task_name(const struct ouro_task *task);
 
 /*
- * The most stack the calling task has used so far, in bytes, to the page.  0 outside of tasks.
+ * Returns the most stack that the calling task has used so far, in bytes, rounded up to pages; 0
+ * outside of tasks.
  *
  * Since:    0.1
  */
@@ -171,7 +172,7 @@ OURO_API size_t ouro_task_stack_used_bytes(void);
 /*
  * Lets the other ready tasks of this worker run first.
  *
- * Suspends: until they had their turn.
+ * Suspends: until each of them has run once.
  * Errors:   those of every suspending call.
  * Since:    0.1
  */
@@ -179,12 +180,12 @@ OURO_API int ouro_yield(void);
 
 /*
  * Runs @function(@arg) on a thread of the runtime's blocking pool and waits for it: for calls that
- * would stop a worker, such as a library's blocking I/O.  The pool is bounded; more calls queue up.
- * The function has a stack of 256 KiB.
+ * would block a worker, such as a library's blocking I/O.  The pool is bounded; calls beyond it
+ * wait in a queue.  The function has a stack of 256 KiB.
  *
- * Suspends: until the function has returned.  When cancelled, past the deadline or at shutdown, a
- *           function that has not begun is withdrawn; one that has begun cannot be stopped, and the
- *           call waits for it, since @arg may lie on the caller's stack, and then returns 0.
+ * Suspends: until the function has returned.  On cancellation, deadline or shutdown, a function
+ *           that has not begun is withdrawn.  A function that has begun cannot be stopped: the call
+ *           waits for it, because @arg may lie on the caller's stack, and returns 0.
  * Owns:     @arg is borrowed until the return.  @out_result may be NULL.
  * Errors:   those of every suspending call; -EINVAL; -ENOMEM; -EAGAIN when no thread can be made.
  * Since:    0.1

@@ -38,8 +38,8 @@ struct ouro_tcp_connect_options {
     int receive_buffer_bytes;            /* SO_RCVBUF; 0: the system's */
     int64_t stagger_ns; /* head start of each address; 0: 250 ms (RFC 8305 section 5) */
     struct ouro_connect_attempt *attempts; /* room for the report, or NULL */
-    size_t attempts_max;                   /* how many fit */
-    size_t *attempts_count;                /* how many were made; may exceed attempts_max */
+    size_t attempts_max;                   /* entries that fit in attempts */
+    size_t *attempts_count;                /* attempts made; may exceed attempts_max */
 };
 
 #define OURO_TCP_CONNECT_OPTIONS_INIT                                                              \
@@ -52,8 +52,8 @@ struct ouro_tcp_connect_options {
  * Eyeballs): the families in turn, each address 250 ms after the one before or as soon as that has
  * failed.  When one has connected, the other attempts are cancelled, awaited and closed.
  *
- * A port of this machine on which nobody listens refuses, also where the kernel has chosen that
- * port for this end and would connect the socket to itself.
+ * A connect to a port of this machine without a listener is refused, even if the kernel has chosen
+ * the same port as the local one and would connect the socket to itself.
  *
  * Suspends: until connected, or all addresses have failed.
  * Owns:     *out_stream is the caller's; release with ouro_stream_close().  @addrs and what it
@@ -101,8 +101,8 @@ OURO_API int ouro_tcp_stream_peer_addr(const struct ouro_stream *stream,
                                        struct ouro_socket_addr *out_addr);
 
 /*
- * Turns TCP_NODELAY on or off.  With it small writes are sent at once; without it they may wait for
- * the acknowledgement of earlier ones, to share a packet.
+ * Turns TCP_NODELAY on or off.  When it is on, small writes are sent at once; when it is off, they
+ * may wait for the acknowledgement of earlier writes, to share a packet.
  *
  * Errors:   -EINVAL; -EOPNOTSUPP for a stream of another kind; those of setsockopt(2).
  * Since:    0.1
@@ -114,8 +114,9 @@ OURO_API int ouro_tcp_stream_set_nodelay(struct ouro_stream *stream, int on);
 #define OURO_LISTEN_F_V6ONLY (1u << 2)    /* IPV6_V6ONLY */
 /*
  * With REUSEPORT: the address must be free, as without it (-EADDRINUSE); listeners that are bound
- * afterwards with REUSEPORT alone share it.  For the first listener of a program: otherwise a
- * second instance of the program takes a part of the first one's connections unnoticed.
+ * afterwards with REUSEPORT alone share it.  Use it for the first listener of a program.  Without
+ * it a second instance of the program takes a part of the first one's connections, and neither gets
+ * an error.
  */
 #define OURO_LISTEN_F_EXCLUSIVE (1u << 3)
 
@@ -164,7 +165,8 @@ OURO_API int ouro_tcp_listener_accept(struct ouro_tcp_listener *listener,
                                       struct ouro_socket_addr *out_peer) OURO_MUST_CHECK;
 
 /*
- * The address that is listened on, with the port the system chose for port 0.
+ * Returns the address that the listener is bound to, with the port that the system chose for port
+ * 0.
  *
  * Errors:   -EINVAL; those of getsockname(2).
  * Since:    0.1

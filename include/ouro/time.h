@@ -11,10 +11,10 @@
  *
  *     OURO_DEADLINE(scope, 2 * OURO_SECOND);   ends where the variable `scope` goes out of scope
  *
- * Scopes nest; the earliest deadline counts.  The end of a scope ends the scopes inside it, too, so
- * an end that was forgotten lasts no longer than the scope around it, or the task.  A scope belongs
- * to the task (or thread) that began it, and no other inherits it: a spawned task starts without a
- * deadline.
+ * Scopes nest; the earliest deadline counts.  The end of a scope also ends the scopes inside it.
+ * So a scope that was not ended lasts no longer than the scope around it, or the task.  A scope
+ * belongs to the task (or thread) that began it.  It is not inherited: a spawned task starts
+ * without a deadline.
  */
 #ifndef OURO_TIME_H
 #define OURO_TIME_H
@@ -37,8 +37,8 @@ struct ouro_deadline {
 #if defined(__GNUC__)
 /*
  * Declares a scope, begins it, and ends it where the variable @name goes out of scope.  An error of
- * the begin is not told; the suspending calls inside return the same error, but for
- * -OURO_ETIMEDISABLED, where they go on without a deadline.  Only compilers with
+ * ouro_deadline_begin() is not reported.  The suspending calls inside return the same error, except
+ * -OURO_ETIMEDISABLED: then they run without a deadline.  Only compilers with
  * __attribute__((cleanup)) have it (gcc, clang), in C and in C++.  A longjmp does not end the
  * scope.
  */
@@ -48,7 +48,7 @@ struct ouro_deadline {
 #endif
 
 /*
- * Nanoseconds on the clock that all of ouro's deadlines use, CLOCK_MONOTONIC.
+ * Returns the time in nanoseconds on CLOCK_MONOTONIC, the clock of all of ouro's deadlines.
  *
  * Threads: any.
  * Since:   0.1
@@ -67,8 +67,8 @@ OURO_API int ouro_sleep(int64_t duration_ns);
 
 /*
  * Begins a deadline scope @timeout_ns from now on the calling task or thread.  Zero or less is a
- * deadline that has passed already; INT64_MAX is none at all.  Once it has passed, every suspending
- * call that would begin or go on waiting returns -ETIMEDOUT, until the scope ends.
+ * deadline that has already passed; INT64_MAX sets no deadline.  Once it has passed, every
+ * suspending call that would begin or go on waiting returns -ETIMEDOUT, until the scope ends.
  *
  * Owns:     *scope is the caller's until ouro_deadline_end().
  * Errors:   -EINVAL without a scope; -OURO_ENORUNTIME; -OURO_EFORKED; -OURO_ETIMEDISABLED.  After
@@ -87,8 +87,8 @@ OURO_API int ouro_deadline_begin(struct ouro_deadline *scope, int64_t timeout_ns
 OURO_API void ouro_deadline_end(struct ouro_deadline *scope);
 
 /*
- * Nanoseconds left until the earliest deadline of the caller's scopes: INT64_MAX when there is
- * none, never negative.
+ * Returns the nanoseconds left until the earliest deadline of the caller's scopes: INT64_MAX when
+ * there is none, never negative.
  *
  * Since:    0.1
  */

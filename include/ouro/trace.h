@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Trace points: what the library does, step by step, as it happens.
+ * Trace points: the library reports each of its steps to a function of the program.
  *
- * A function given in ouro_runtime_config.trace is called at each step, on the thread that takes
- * it, often inside the driver: it must be quick, must not suspend and must not call the library.
- * The event is valid during the call only.  Without a function a trace point is one untaken branch.
+ * The function in ouro_runtime_config.trace is called at each step, on the thread that takes the
+ * step, often inside the driver.  It must be quick, must not suspend and must not call the library.
+ * The event is valid during the call only.  Without a function a trace point costs one untaken
+ * branch.
  */
 #ifndef OURO_TRACE_H
 #define OURO_TRACE_H
@@ -17,7 +18,7 @@ extern "C" {
 
 struct ouro_socket_addr;
 
-/* One value a noun on the way from an address to a stream; what the numbers mean stands beside. */
+/* The steps on the way from an address to a stream.  Each comment lists the fields that are set. */
 enum ouro_trace_kind {
     OURO_TRACE_PARSED = 1,     /* text was a literal address; addr */
     OURO_TRACE_RESOLVED = 2,   /* the resolver gave an address; addr, a = index, b = how many */
@@ -53,7 +54,7 @@ struct ouro_trace_event {
 typedef void ouro_trace_function(void *arg, const struct ouro_trace_event *event);
 
 /*
- * The step's name in one or two words: "socket", "registered", "SQE submitted".
+ * Returns a step's name in one or two words: "socket", "registered", "SQE submitted".
  *
  * Owns:    constant text; "?" for unknown kinds.
  * Threads: any.
@@ -62,7 +63,7 @@ typedef void ouro_trace_function(void *arg, const struct ouro_trace_event *event
 OURO_API const char *ouro_trace_kind_name(enum ouro_trace_kind kind);
 
 /*
- * A readiness word in words, "readable|writable r3 w7", into @buffer.
+ * Formats a readiness word as text into @buffer, such as "readable|writable r3 w7".
  *
  * Owns:    @buffer is the caller's; the text is cut to @size_bytes, always terminated.
  * Threads: any.
