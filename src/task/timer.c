@@ -18,7 +18,7 @@
 
 #define LEVEL_BITS 6
 #define SLOT_MASK (OURO__WHEEL_SLOTS - 1)
-/* The longest a wheel can look ahead, 4.5 years; a later timer lies in the last slot, and is placed
+/* The longest a wheel can look ahead, 2.3 years; a later timer lies in the last slot, and is placed
  * again when now gets there. */
 #define TICKS_MAX ((UINT64_C(1) << (LEVEL_BITS * OURO__WHEEL_LEVELS)) - 1)
 /* Timers this many ticks after the earliest are fired by the same wake of the worker: a wake costs
@@ -147,12 +147,12 @@ unsigned ouro__timer_wheel_advance(struct ouro__timer_wheel *wheel, int64_t now_
 /*
  * The tick to wake at for a slot of a higher level, which begins at tick @begin.  Without this a
  * worker with a single far timer would wake at the begin of each slot that the timer passes through
- * on its way down.  A slot with many timers is not searched: all of them share the wake at its
- * begin.
+ * on its way down.  A slot with more than a few timers is not searched, since each is a cache line
+ * and this is asked before each wait: all of them share the wake at its begin.
  */
 static uint64_t wake_in(const struct ouro__list *slot, uint64_t begin)
 {
-    enum { LOOK_AT = 8 };
+    enum { LOOK_AT = 3 };
     uint64_t tick[LOOK_AT];
     unsigned count = 0;
     uint64_t earliest = UINT64_MAX;

@@ -3,11 +3,11 @@
  * Timer wheel: one worker's timers.
  *
  * Hierarchical, as Varghese and Lauck describe ("Hashed and Hierarchical Timing Wheels", 1987):
- * seven levels of 64 slots; a slot of the lowest level is one tick of 33 microseconds.  Insert and
+ * seven levels of 64 slots; a slot of the lowest level is one tick of 16 microseconds.  Insert and
  * remove are a list operation each, however many timers are set.  A timer is moved to a lower level
  * at most six times before it fires.
  *
- * A timer never fires early.  It fires at most one tick late when it is alone, and at most three
+ * A timer never fires early.  It fires at most one tick late when it is alone, and at most six
  * when others follow so closely that one wake of the worker can fire them all.
  *
  * The wheel reads no clock: its callers pass the time.
@@ -21,11 +21,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* A tick is a power of two of nanoseconds, so that a time becomes a tick by a shift.  Three ticks
- * are the 100 microseconds that ouro/time.h promises. */
+/* A tick is a power of two of nanoseconds, so that a time becomes a tick by a shift.  Six ticks are
+ * the 100 microseconds that ouro/time.h promises. */
 enum {
-    OURO__TIMER_TICK_SHIFT = 15,
-    OURO__TIMER_SHARED_TICKS = 2,
+    OURO__TIMER_TICK_SHIFT = 14,
+    OURO__TIMER_SHARED_TICKS = 5,
     OURO__WHEEL_LEVELS = 7,
     OURO__WHEEL_SLOTS = 64,
 };

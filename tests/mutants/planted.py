@@ -340,7 +340,7 @@ MUTANTS = {
         "return ((uint64_t)when_ns) >>",
         "task/test_timer.c", "fires_in_time_on_every_level", "unit"),
     "timer_ticks_in_milliseconds": (
-        "task/timer.h", "OURO__TIMER_TICK_SHIFT = 15", "OURO__TIMER_TICK_SHIFT = 20",
+        "task/timer.h", "OURO__TIMER_TICK_SHIFT = 14", "OURO__TIMER_TICK_SHIFT = 20",
         "task/test_timer.c", "a_tick_is_fine_enough_and_the_wheel_reaches_far_enough", "unit",
         ["src/task/timer.c"]),
     "timer_wheel_reaches_a_month": (
