@@ -187,7 +187,8 @@ OURO_TEST_URING(a_late_result_of_a_slot_is_dropped)
     const uint64_t tokens[] = {
         reading.op.token + (UINT64_C(1) << 32),                                   /* generation */
         ouro__token(1, OURO__SLAB_INDEX_MAX, ouro__token_lane(reading.op.token)), /* no slot */
-        ouro__token(7, 3, OURO__LANE_SLOT | OURO__OP_ACCEPT), /* brings a descriptor */
+        ouro__token(
+            7, 3, (unsigned)OURO__LANE_SLOT | (unsigned)OURO__OP_ACCEPT), /* brings a descriptor */
     };
     uint16_t port = 0;
     int listener = ouro_test_listen(AF_INET, 4, &port);
