@@ -319,16 +319,24 @@ void ouro__driver_turn(struct ouro__driver_handle *handle, int64_t timeout_ns)
     ouro__inbox_drain(&handle->inbox);
 }
 
-bool ouro__driver_settle(struct ouro__driver_handle *handle)
+int ouro__driver_try_settle(struct ouro__driver_handle *handle)
 {
     struct ouro__driver *driver = handle->driver;
     if (!ouro__queue_is_empty(&driver->completed) || !ouro__queue_is_empty(&driver->ready))
-        return true;
+        return 1;
     ouro__registration_set_release(&handle->set, release_one, handle);
     int rc = handle->ops->settle(driver);
     if (rc < 0)
+        return rc;
+    return rc > 0 || !ouro__queue_is_empty(&driver->completed) ? 1 : 0;
+}
+
+bool ouro__driver_settle(struct ouro__driver_handle *handle)
+{
+    int rc = ouro__driver_try_settle(handle);
+    if (rc < 0)
         OURO__PANIC("the driver is broken", rc);
-    return rc > 0 || !ouro__queue_is_empty(&driver->completed);
+    return rc > 0;
 }
 
 void ouro__driver_unpark(struct ouro__driver_handle *handle)

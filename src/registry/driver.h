@@ -217,6 +217,8 @@ OURO__DRIVER_THREAD void ouro__driver_turn(struct ouro__driver_handle *handle, i
  * True: a turn has something to do at once.
  */
 OURO__DRIVER_THREAD bool ouro__driver_settle(struct ouro__driver_handle *handle);
+/* As above, for a driver that was just opened: 1, 0, or -errno. */
+OURO__DRIVER_THREAD int ouro__driver_try_settle(struct ouro__driver_handle *handle);
 
 /* Any thread, signal handlers too.  Sticky. */
 OURO__ANY_THREAD void ouro__driver_unpark(struct ouro__driver_handle *handle);

@@ -59,13 +59,28 @@ static void arm(struct ouro__embedding *embedding, int64_t due_ns)
     embedding->armed_ns = due_ns;
 }
 
-void ouro__embedding_leave(struct ouro__embedding *embedding, struct ouro__driver_handle *handle,
-                           int64_t due_ns)
+static void leave(struct ouro__embedding *embedding, struct ouro__driver_handle *handle,
+                  bool has_more, int64_t due_ns)
 {
-    bool has_more = ouro__driver_settle(handle);
     /* From here on a sender makes the descriptor readable; what came before is seen here. */
     if (!ouro__unpark_begin_sleep(&handle->unpark))
         has_more = true;
     arm(embedding, has_more || due_ns < AT_ONCE_NS ? AT_ONCE_NS : due_ns);
     handle->is_away = true;
+}
+
+int ouro__embedding_begin(struct ouro__embedding *embedding, struct ouro__driver_handle *handle,
+                          int64_t due_ns)
+{
+    int rc = ouro__driver_try_settle(handle);
+    if (rc < 0)
+        return rc;
+    leave(embedding, handle, rc > 0, due_ns);
+    return 0;
+}
+
+void ouro__embedding_leave(struct ouro__embedding *embedding, struct ouro__driver_handle *handle,
+                           int64_t due_ns)
+{
+    leave(embedding, handle, ouro__driver_settle(handle), due_ns);
 }

@@ -33,6 +33,11 @@ void ouro__embedding_fini(struct ouro__embedding *embedding);
 /* Before a turn, and before the driver is closed. */
 void ouro__embedding_enter(struct ouro__driver_handle *handle);
 
+/* When the driver has been opened, and no turn was made; as ouro__embedding_leave().  Errors: the
+ * backend's. */
+int ouro__embedding_begin(struct ouro__embedding *embedding, struct ouro__driver_handle *handle,
+                          int64_t due_ns);
+
 /* After a turn.  @due_ns: when the next one is due at the latest; 0: at once. */
 void ouro__embedding_leave(struct ouro__embedding *embedding, struct ouro__driver_handle *handle,
                            int64_t due_ns);

@@ -68,13 +68,11 @@ static void choose_epoll(struct ouro__choice *choice)
 bool ouro__choose_again(const struct ouro_runtime_config *config, struct ouro__choice *choice,
                         int failure)
 {
-    /* A thread that cannot be made (-EAGAIN) is no reason against a ring. */
-    if (config->driver != OURO_DRIVER_AUTO || choice->kind != OURO_DRIVER_URING ||
-        failure == -EAGAIN)
+    if (config->driver != OURO_DRIVER_AUTO || choice->kind != OURO_DRIVER_URING)
         return false;
     choose_epoll(choice);
     struct ouro__text reason = ouro__text_in(choice->reason, sizeof(choice->reason));
-    ouro__text_put(&reason, "a start on io_uring failed with ");
+    ouro__text_put(&reason, "a ring was refused with ");
     ouro__text_put(&reason, ouro_err_name(failure));
     return true;
 }

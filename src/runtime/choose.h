@@ -29,9 +29,9 @@ struct ouro__choice {
 int ouro__choose_driver(const struct ouro_runtime_config *config, struct ouro__choice *out_choice);
 
 /*
- * After a start with @choice has failed with @failure: changes @choice to the next one to try, or
- * returns false when there is none.  Rings can be refused although the kernel was found to have
- * them: for many workers there may not be enough locked memory.
+ * After a worker's driver could not be opened, because of @failure: changes @choice to the next one
+ * to try, or returns false when there is none.  Rings can be refused although the kernel was found
+ * to have them: for many workers there may not be enough locked memory.
  */
 bool ouro__choose_again(const struct ouro_runtime_config *config, struct ouro__choice *choice,
                         int failure);

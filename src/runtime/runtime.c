@@ -114,13 +114,16 @@ static int open_own_worker(struct ouro_handle *handle)
     if (rc < 0 || !is_embedded(handle))
         return rc;
     rc = ouro__embedding_init(&handle->embedding, &worker->io.handle, ouro__epoll_join);
+    if (rc == 0) {
+        rc = ouro__worker_embed(worker, &handle->embedding);
+        if (rc < 0)
+            ouro__embedding_fini(&handle->embedding);
+    }
     if (rc < 0) {
         ouro__handle_close_worker(worker);
         ouro__worker_fini(worker);
-        return rc;
     }
-    ouro__worker_embed(worker, &handle->embedding);
-    return 0;
+    return rc;
 }
 
 static void close_own_worker(struct ouro_handle *handle)
@@ -159,8 +162,19 @@ static int start_reporting(struct ouro_handle *handle)
     return rc;
 }
 
+/* Whether it was the driver that kept a worker from starting. */
+static bool driver_is_refused(const struct ouro_handle *handle)
+{
+    for (uint32_t i = 0; i < handle->worker_count; i++) {
+        if (handle->worker[i].is_refused)
+            return true;
+    }
+    return false;
+}
+
+/* *@out_refused: it failed because of the driver that was chosen. */
 static int start_with(struct ouro_runtime *runtime, const struct ouro_runtime_config *config,
-                      const struct ouro__choice *choice)
+                      const struct ouro__choice *choice, bool *out_refused)
 {
     struct ouro_handle *handle = NULL;
     struct ouro_runtime_config chosen = *config;
@@ -176,6 +190,7 @@ static int start_with(struct ouro_runtime *runtime, const struct ouro_runtime_co
     if (rc == 0)
         rc = start_reporting(handle);
     if (rc < 0) {
+        *out_refused = driver_is_refused(handle);
         ouro_handle_unref(handle);
         return rc;
     }
@@ -189,9 +204,11 @@ static int start(struct ouro_runtime *runtime, const struct ouro_runtime_config 
     int rc = ouro__choose_driver(config, &choice);
     if (rc < 0)
         return rc;
+    bool refused = false;
     do {
-        rc = start_with(runtime, config, &choice);
-    } while (rc < 0 && ouro__choose_again(config, &choice, rc));
+        refused = false;
+        rc = start_with(runtime, config, &choice, &refused);
+    } while (refused && ouro__choose_again(config, &choice, rc));
     return rc;
 }
 

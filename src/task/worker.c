@@ -48,6 +48,7 @@ int ouro__worker_open(struct ouro__worker *worker, const struct ouro__worker_con
         rc = ouro__overflow_thread_start(&worker->overflow);
     if (rc == 0) {
         rc = ouro__io_handle_open(&worker->io, &config->driver);
+        worker->is_refused = rc < 0;
         if (rc < 0 && worker->reports_overflow)
             ouro__overflow_thread_stop(&worker->overflow);
     }
@@ -331,10 +332,12 @@ void ouro__worker_turn(struct ouro__worker *worker, int64_t deadline_ns)
     leave_loop(worker, outside);
 }
 
-void ouro__worker_embed(struct ouro__worker *worker, struct ouro__embedding *embedding)
+int ouro__worker_embed(struct ouro__worker *worker, struct ouro__embedding *embedding)
 {
-    worker->embedding = embedding;
-    ouro__embedding_leave(embedding, &worker->io.handle, due_ns(worker));
+    int rc = ouro__embedding_begin(embedding, &worker->io.handle, due_ns(worker));
+    if (rc == 0)
+        worker->embedding = embedding;
+    return rc;
 }
 
 /* Ends the worker if nothing is left to do. */

@@ -70,6 +70,7 @@ struct ouro__worker {
     bool runs_tasks;
     bool on_own_thread;
     bool is_open;                      /* its driver is, or was */
+    bool is_refused;                   /* its driver could not be opened */
     struct ouro__embedding *embedding; /* NULL: it waits by itself */
     bool reports_overflow;
     pthread_t thread;
@@ -108,8 +109,9 @@ void ouro__worker_run_once(struct ouro__worker *worker, bool may_wait);
  * and goes on until nothing is left to do, or others must have their turn.
  */
 void ouro__worker_turn(struct ouro__worker *worker, int64_t deadline_ns);
-/* The worker is embedded from here on, until it is closed. */
-void ouro__worker_embed(struct ouro__worker *worker, struct ouro__embedding *embedding);
+/* The worker is embedded from here on, until it is closed.  Errors: the driver's; then it is not.
+ */
+int ouro__worker_embed(struct ouro__worker *worker, struct ouro__embedding *embedding);
 
 /*
  * Runs tasks and turns the driver until the worker was shut down and has ended, or @deadline_ns.

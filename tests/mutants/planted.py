@@ -88,6 +88,10 @@ MUTANTS = {
         "runtime/choose.c", ".use_madv_guard = (config->feature_mask & guard) == 0,",
         ".use_madv_guard = guard != 0,",
         "runtime/test_masks.c", "a_masked_feature_is_not_asked_for", "epoll"),
+    "start_blames_the_ring_for_everything": (
+        "runtime/runtime.c", "*out_refused = driver_is_refused(handle);",
+        "*out_refused = true;",
+        "runtime/test_start.c", "each_call_of_a_start_that_chooses_may_be_refused", "uring"),
     "start_gives_up_where_epoll_would_do": (
         "runtime/choose.c", "        return false;\n    choose_epoll(choice);\n",
         "        return false;\n    return false;\n    choose_epoll(choice);\n",

@@ -164,11 +164,11 @@ static int look_with_each_failure(void *arg)
     ouro_test_holdings_take(&before);
     for (unsigned nth = 1; failed >= 0; nth++) {
         struct ouro__feature_report report;
-        ouro_test_calls_fail(nth, whole->error);
+        ouro_test_calls_fail(nth, whole->error, &failed);
         int rc = ouro__feature_detect(OURO__FEATURE_ALL, &report);
         if (rc == 0)
             (void)ouro__quirk_selftest(&report, OURO__QUIRK_ALL & ~whole->report.quirks);
-        (void)ouro_test_calls_end(&failed);
+        (void)ouro_test_calls_end();
         const char *name = ouro_test_calls_name(failed);
         ck_assert_msg(rc == 0 || rc == -whole->error || rc == report.obstacle, "%u %s: %d", nth,
                       name, rc);

@@ -11,6 +11,7 @@
 #include "support/ouro_test.h"
 #include "support/runtime.h"
 
+#include "base/alloc.h"
 #include "base/compiler.h"
 
 #include <errno.h>
@@ -125,6 +126,10 @@ OURO_TEST_URING(the_probe_says_what_is_used_and_why_the_rest_is_not)
     struct ouro_probe_item item;
     uint32_t used = 0;
     uint32_t count = 0;
+    ouro__alloc_fail_at(1);
+    ck_assert_int_eq(ouro_probe_new(&probe), -ENOMEM);
+    ouro__alloc_fail_at(0);
+    ck_assert_ptr_null(probe);
     ck_assert_int_eq(ouro_probe_new(&probe), 0);
     ck_assert_str_eq(ouro_probe_remedy(probe), "");
     for (; ouro_probe_feature(probe, count, &item) == 0; count++) {

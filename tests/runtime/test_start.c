@@ -35,6 +35,7 @@ enum { CALLS_MAX = 2000 };
 struct attempt {
     enum ouro_flavour flavour;
     enum ouro_driver_kind driver;
+    uint32_t flags;
     unsigned nth;
     int error;
     bool counts_allocations; /* instead of system calls */
@@ -47,6 +48,7 @@ static struct ouro_runtime_config config_of(const struct attempt *attempt)
 {
     struct ouro_runtime_config config = ouro_test_config(attempt->flavour);
     config.driver = attempt->driver;
+    config.flags |= attempt->flags;
     config.driver_threads = 1; /* in both flavours there are threads to start and to end */
     return config;
 }
@@ -85,7 +87,7 @@ static void arm(struct attempt *attempt)
     if (attempt->counts_allocations)
         ouro__alloc_fail_at(attempt->nth);
     else
-        ouro_test_calls_fail(attempt->nth, attempt->error);
+        ouro_test_calls_fail(attempt->nth, attempt->error, &attempt->failed_call);
 }
 
 static void disarm(struct attempt *attempt, uint64_t allocations_before)
@@ -94,7 +96,7 @@ static void disarm(struct attempt *attempt, uint64_t allocations_before)
         ouro__alloc_fail_at(0);
         attempt->was_reached = ouro__alloc_calls() - allocations_before >= attempt->nth;
     } else {
-        attempt->was_reached = ouro_test_calls_end(&attempt->failed_call) >= attempt->nth;
+        attempt->was_reached = ouro_test_calls_end() >= attempt->nth;
     }
 }
 
@@ -216,6 +218,17 @@ OURO_TEST(each_call_of_a_start_may_be_refused, .timeout_s = 120)
     sweep_calls(EPERM);
 }
 
+OURO_TEST(each_call_of_an_embedded_start_may_be_refused, .timeout_s = 120)
+{
+    struct attempt kind = {.flavour = OURO_FLAVOUR_CURRENT_THREAD,
+                           .driver = ouro_test_driver(),
+                           .flags = OURO_RUNTIME_F_EMBEDDED,
+                           .error = EPERM};
+    if (OURO__ASAN || OURO__TSAN)
+        ouro_test_skip("the sanitizer's own system calls may not fail");
+    sweep(&kind);
+}
+
 OURO_TEST(each_call_of_a_start_may_lack_memory, .timeout_s = 120)
 {
     sweep_calls(ENOMEM);
@@ -224,6 +237,16 @@ OURO_TEST(each_call_of_a_start_may_lack_memory, .timeout_s = 120)
 OURO_TEST(each_call_of_a_start_may_lack_descriptors, .timeout_s = 120)
 {
     sweep_calls(EMFILE);
+}
+
+/* Left to choose, a start goes on with epoll when a ring is refused, and for no other reason. */
+OURO_TEST_URING(each_call_of_a_start_that_chooses_may_be_refused, .timeout_s = 120)
+{
+    struct attempt kind = {
+        .flavour = OURO_FLAVOUR_CURRENT_THREAD, .driver = OURO_DRIVER_AUTO, .error = EPERM};
+    if (OURO__ASAN || OURO__TSAN)
+        ouro_test_skip("the sanitizer's own system calls may not fail");
+    sweep(&kind);
 }
 
 OURO_TEST(each_allocation_of_a_start_may_fail, .timeout_s = 120)
@@ -245,9 +268,9 @@ static int count_calls(void *arg)
     struct ouro_runtime_config config = config_of(attempt);
     struct ouro_runtime *runtime = NULL;
     ouro_test_calls_watch();
-    ouro_test_calls_fail(0, 0);
+    ouro_test_calls_fail(0, 0, NULL);
     ck_assert_int_eq(ouro_runtime_new(&config, &runtime), 0);
-    attempt->nth = ouro_test_calls_end(&attempt->failed_call);
+    attempt->nth = ouro_test_calls_end();
     ouro_runtime_free(runtime);
     return 0;
 }

@@ -19,15 +19,15 @@
 void ouro_test_calls_watch(void);
 
 /*
- * From now on calls are counted, and the @nth (1: the next; 0: none) fails with @error.  Left out
+ * From now on calls are counted, and the @nth (1: the next; 0: none) fails with @error.  When it
+ * does, its number is written to *@out_failed, which may be NULL and is -1 until then.  Left out
  * are the waits of other threads than the one that installed the filter: a worker that has been
  * started runs its loop already.
  */
-void ouro_test_calls_fail(unsigned nth, int error);
+void ouro_test_calls_fail(unsigned nth, int error, int *out_failed);
 
-/* Ends this.  How many calls there were; *out_failed is the number of the one that failed, or -1.
- */
-unsigned ouro_test_calls_end(int *out_failed);
+/* Ends this.  How many calls there were. */
+unsigned ouro_test_calls_end(void);
 
 /*
  * From now on @observe is told of each call (all threads, waits included) before it is made.  It
