@@ -7,9 +7,13 @@
  * as usual, and so do locks that are not held across a suspending call.  Between two suspending
  * calls no other task runs on that worker, so tasks of one worker need no locks among themselves.
  *
+ * In C++ a task may suspend inside a catch block, or in a destructor while an exception is on its
+ * way: exceptions that are being handled are each task's own.  A program of C that loads a library
+ * of C++ by itself loads it before it makes the runtime.
+ *
  * The stacks of tasks that have ended are kept for later ones.  Memory of stacks that were not used
  * for a second goes back to the system, a little at a time, while the runtime's workers run tasks
- * or wait; in a current-thread runtime that is during its block_on() or shutdown().
+ * or wait; in a current-thread runtime that is during its block_on(), turn() or shutdown().
  */
 #ifndef OURO_TASK_H
 #define OURO_TASK_H
