@@ -59,7 +59,8 @@ OURO_API int64_t ouro_now_ns(void);
  * Waits for @duration_ns nanoseconds; zero or less yields once.
  *
  * Suspends: for the duration, never shorter.  The resolution is 100 us: sleeps and deadlines that
- *           end so close to each other may end together.
+ *           end so close to each other may end together.  The kernel may add its timer slack, 50 us
+ *           by default (PR_SET_TIMERSLACK in prctl(2)).
  * Errors:   those of every suspending call; -OURO_ETIMEDISABLED.
  * Since:    0.1
  */

@@ -127,6 +127,63 @@ OURO_TEST(misuse_is_an_error)
     ck_assert_int_eq(ouro_group_end(&group), -OURO_ENORUNTIME);
 }
 
+struct forked {
+    struct work work;
+    struct ouro_shield shield;
+    struct ouro_task *task;
+};
+
+static void *keep(void *data)
+{
+    return data;
+}
+
+static void ignore(void *data)
+{
+    (void)data;
+}
+
+static const struct ouro_waker_vtable nothing = {keep, ignore, ignore};
+
+static int in_a_forked_child(void *arg)
+{
+    struct forked *forked = arg;
+    struct ouro_shield shield;
+    struct ouro_waker waker = {&nothing, NULL};
+    ck_assert_int_eq(ouro_group_spawn(&forked->work.group, NULL, waits, &forked->work),
+                     -OURO_EFORKED);
+    ck_assert_int_eq(ouro_group_cancel(&forked->work.group), -OURO_EFORKED);
+    ck_assert_int_eq(ouro_group_end(&forked->work.group), -OURO_EFORKED);
+    ck_assert_int_eq(ouro_shield_begin(&shield), -OURO_EFORKED);
+    ouro_shield_end(&shield);
+    ouro_shield_end(&forked->shield);
+    ck_assert_int_eq(ouro_task_poll_join(forked->task, &waker, NULL), -OURO_EFORKED);
+    return 0;
+}
+
+static int forks(void *arg)
+{
+    (void)arg;
+    struct forked forked = {.task = NULL};
+    ck_assert_int_eq(ouro_shield_begin(&forked.shield), 0);
+    ck_assert_int_eq(ouro_group_begin(&forked.work.group, 0), 0);
+    ck_assert_int_eq(ouro_group_spawn(&forked.work.group, NULL, waits, &forked.work), 0);
+    ck_assert_int_eq(ouro_task_spawn(waits, &forked.work, &forked.task), 0);
+    ouro_test_child_must_pass(in_a_forked_child, &forked);
+    ck_assert_int_eq(ouro_group_cancel(&forked.work.group), 0);
+    ck_assert_int_eq(ouro_group_end(&forked.work.group), 0);
+    ck_assert_int_eq(ouro_task_cancel(forked.task), 0);
+    ck_assert_int_eq(ouro_task_join(forked.task, NULL), 0);
+    ck_assert_int_eq(atomic_load(&forked.work.ended), 2);
+    ouro_shield_end(&forked.shield);
+    return 0;
+}
+
+OURO_TEST(a_forked_child_has_none_of_its_parents_groups)
+{
+    ck_assert_int_eq(ouro_test_in_thread(forks, NULL), 0);
+}
+
 static int forgets(void *arg)
 {
     (void)arg;
