@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The kit: what detection and the quirk self-tests stand on.
+ * The kit: a ring, sockets and buffers for detection and the quirk self-tests.
  *
  * It calls the kernel as directly as liburing allows, because the kernel is what is being tested:
  * SQEs are zeroed and filled by hand, a wait is one enter with a timeout in it.
@@ -8,7 +8,7 @@
  * Owns:    the ring, descriptors and mappings between each open and its close.
  * Threads: a kit is used by the thread that opened it; kits share nothing.
  * Always:  user_data is set, no wait is unbounded.
- * Tests:   tests/ktest/cases_catalogue.py, tests/masks/masks.py
+ * Tests:   tests/probe/test_feature.c, tests/ktest/cases_catalogue.py
  */
 #define _GNU_SOURCE
 #include "probe/feature_kit.h"

@@ -361,7 +361,7 @@ static int tcp_pair(struct ouro__kit_ring *kit, int out_fds[2])
     return 0;
 }
 
-/* Two completions with one user_data: the result with F_MORE, then the notification. */
+/* It completes twice: the result, with F_MORE, then the notification. */
 static bool zero_copy_send(struct ouro__kit_ring *kit, int fd, uint16_t ioprio)
 {
     struct io_uring_sqe *sqe = ouro__kit_sqe(kit, IORING_OP_SEND_ZC, fd, UD_MAIN);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Cancels that miss, timers that forget, connects that burn time.
+ * Self-tests of single requests: cancels, timeouts, connects, and a send that waits for room.
  *
  * Owns:    its descriptors, until each test returns.
  * Threads: the caller's.
  * Always:  memory named by a request is alive while the request may be: after a test that found its
  *          quirk, the caller closes the ring before anything else reuses the stack; the receives
  *          here read from sockets nobody writes to.
- * Tests:   tests/ktest/cases_catalogue.py, tests/masks/masks.py
+ * Tests:   tests/probe/test_feature.c, tests/ktest/cases_catalogue.py
  */
 #define _GNU_SOURCE
 #include "probe/quirk_test.h"
@@ -46,7 +46,7 @@ static void collect(struct ouro__kit_ring *kit, struct outcome *out)
 
 static void queue_recv(struct ouro__kit_ring *kit, int fd, uint64_t user_data)
 {
-    /* Nothing is ever written to this socket, and nobody reads the byte. */
+    /* Nothing is ever written to this socket, so the byte is never set. */
     static char unused;
     struct io_uring_sqe *sqe = ouro__kit_sqe(kit, IORING_OP_RECV, fd, user_data);
     sqe->addr = (uint64_t)(uintptr_t)&unused;

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Which of the kernel's features the runtime uses, and which quirk speaks against one.
+ * Which of the kernel's features the runtime uses, for which quirks it has a second path, and which
+ * quirk makes a feature untrustworthy.
  *
  * Owns:    nothing.
  * Threads: any.
- * Always:  what is listed here is really used; the tier requires more, so that what comes can rely
- *          on it.
+ * Always:  what is listed here is used.  The tier requires more, so that later versions can rely on
+ *          it.
  * Tests:   tests/tools/cases_probe.py, tests/masks/masks.py
  */
 #include "probe/uses.h"
