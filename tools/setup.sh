@@ -18,6 +18,7 @@ BUILD_NEEDS=(
 TEST_NEEDS=(
     "check|pkg-config --exists 'check >= 0.15'"
     "libseccomp-dev|pkg-config --exists libseccomp"
+    "libuv1-dev|pkg-config --exists libuv"
     "python3|command -v python3"
     "g++|command -v c++"
     "clang-format|command -v clang-format || command -v clang-format-14"

@@ -6,7 +6,7 @@
  * Threads: the one that turns the driver.
  * Always:  between turns an unpark, and everything that a turn would collect, makes the descriptor
  *          readable; work that is left behind does so at once.
- * Tests:   tests/runtime/test_embedding.c
+ * Tests:   tests/runtime/test_embedding.c, tests/libuv/embedding.c
  */
 #include "registry/embedding.h"
 
