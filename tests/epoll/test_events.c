@@ -206,7 +206,8 @@ static int without_pwait2(void *arg)
         ouro_test_forbid_call(SYS_ppoll, refusal->error);
     rig_open(&rig);
     turn_takes_its_time(&rig);
-    ck_assert_int_eq(turns_in_less_than_a_millisecond(&rig), !refusal->ppoll_too);
+    if (ouro_test_slowness() == 1)
+        ck_assert_int_eq(turns_in_less_than_a_millisecond(&rig), !refusal->ppoll_too);
     rig_close(&rig);
     return 0;
 }
