@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The epoll backend: operations complete here as they do on io_uring, only that we make the system
- * calls ourselves.
+ * The epoll backend: operations complete as they do on io_uring, by system calls of this thread.
  *
  * submit() puts an op on a list; turn() tries what is on it, waits if that completed nothing, and
  * tries again what the events call for (emulate.c).  So every completion happens inside turn(), and
  * a message costs one system call and its share of one epoll_wait(2).
  *
- * When tries complete something, the turn ends without looking for events: those who wait for these
- * results have work now.  A few such turns in a row are permitted, then events get their look, lest
- * a busy connection starve the quiet ones.
+ * When tries complete something, the turn ends without looking for events, since there is work to
+ * do now.  After UNWATCHED_TURNS_MAX such turns in a row it looks for events all the same;
+ * otherwise a busy connection would keep the others waiting.
  *
  * Owns:    the epoll descriptor; the wake descriptor it only makes.
  * Threads: attach(), detach() and unpark() any; the rest the driver's.

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Owners: which registration added a descriptor number to the epoll, so that none takes out
- * another's.
+ * The epoll set: which registration has added a descriptor number, so that no registration removes
+ * the entry of another.
  *
  * epoll knows a descriptor by its number and its open file.  A descriptor that was closed before
- * its registration ended has left the epoll by itself, and its number may long be another's: to
- * delete the number then would silence the other for ever.  So every addition notes its token by
- * number, and a deletion is made only by who is noted.
+ * its registration ended has left the set, and its number may belong to another registration by
+ * then.  Deleting the number would end the other's events for ever.  So every addition stores its
+ * token by number, and only the registration whose token is stored deletes the number.
  *
- * The other way round, an open file that lives on elsewhere (dup, fork) stays in the epoll after
- * its number was closed, under the token of a registration that is gone.  Its events are dropped as
- * stale; if the same file comes back under the same number, adding says EEXIST and nobody is noted:
- * then the entry is taken over.
+ * An open file that lives on elsewhere (dup, fork) stays in the set after its number was closed,
+ * under the token of a registration that has ended.  Its events are dropped as stale.  If the same
+ * file comes back under the same number, adding says EEXIST while no token is stored; then the
+ * entry is taken over.
  *
  * Owns:    the table; the struct around it is the handle's and lives as long.
  * Threads: add() and remove() any; the calls of epoll_ctl(2) are made under the lock, so that table
@@ -127,8 +127,9 @@ void ouro__epoll_set_remove(struct ouro__epoll_set *set, struct ouro__scheduled_
         set->token[sio->fd] == ouro__sio_token(sio, 0)) {
         set->token[sio->fd] = 0;
         /*
-         * Closed already?  Then it has left by itself, and the number is nobody's here, whoever is
-         * opening it this moment: by syscall(2), for ThreadSanitizer would call that a race.
+         * If the descriptor is closed already, it has left the set, and the call fails, whoever
+         * opens the number at this moment.  By syscall(2): ThreadSanitizer would report that as a
+         * race.
          */
         (void)syscall(SYS_epoll_ctl, set->epoll_fd, EPOLL_CTL_DEL, sio->fd, NULL);
     }

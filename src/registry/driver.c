@@ -384,7 +384,7 @@ void ouro__driver_close(struct ouro__driver_handle *handle)
         ouro__driver_turn(handle, driver->inflight > 0 ? OURO__NS_PER_MS : 0);
         OURO__ASSERT(ouro__clock_now_ns() < limit_ns);
     }
-    /* From here on an unpark finds nobody asleep and makes no call on a closed descriptor. */
+    /* From here on an unpark finds the owner awake, and makes no call on a closed descriptor. */
     ouro__store(&handle->unpark.state, OURO__UNPARK_RUNNING, memory_order_release);
     ouro__op_slots_fini(&driver->slots);
     handle->ops->close(driver);

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The driver: what io_uring and epoll both implement, and the shared half through which everybody
- * else reaches one.
+ * The driver: what io_uring and epoll both implement, and the shared half through which other
+ * threads reach one.
  *
  * The interface is completion-shaped: an operation is submitted and completes; epoll emulates that.
- * (The other way round, completions under a readiness interface, is where libevent, h2o and redis
- * got stuck.)  A backend is a constant table of eight calls.  Nobody calls the table but the thin
- * wrappers in driver.c, which own the assertions, the counters, the trace points and, under test,
- * the injected faults.
+ * (libevent, h2o and redis tried the reverse, completions under a readiness interface, and could
+ * not use what io_uring offers.)  A backend is a constant table of calls.  Only the wrappers in
+ * driver.c call it; they hold the assertions, the counters, the trace points and, under test, the
+ * injected faults.  What a backend does for one operation is a row of its own table (uring/rows.c,
+ * epoll/rows.c).
  *
  *   struct ouro__driver_handle   the shared half: inbox, unpark, set, counters.  Any thread.
  *   struct ouro__driver          the owner's half: the backend embeds it as its first member.

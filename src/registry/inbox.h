@@ -6,8 +6,8 @@
  * pushing never allocates, locks or waits.  Messages of one sender arrive in the order sent.
  *
  * Any number of threads push; one thread, the owner, drains.  After a push the owner must be
- * notified (registry/unpark.h).  When the owner ends it closes the inbox; a push then fails, and
- * its sender knows that nobody will come.
+ * notified (registry/unpark.h).  When the owner ends it closes the inbox.  A push then fails, which
+ * tells the sender that its message would never be run.
  */
 #ifndef OURO_REGISTRY_INBOX_H
 #define OURO_REGISTRY_INBOX_H

@@ -209,8 +209,8 @@ void ouro__registration_set_shut_down(struct ouro__registration_set *set)
     set->is_shutdown = true;
     uint32_t slots = set->slots;
     ouro__mutex_unlock(&set->lock);
-    /* No lock across wakes, and none is needed: slots stay, and to set SHUTDOWN on one that was
-     * deregistered meanwhile harms nobody, since none is allocated any more. */
+    /* No lock is held across wakes, and none is needed: slots are never given back, and none is
+     * allocated any more, so SHUTDOWN on a slot that was deregistered meanwhile does no harm. */
     for (uint32_t i = 0; i < slots; i++)
         ouro__sio_shut_down(slot(set, i));
 }

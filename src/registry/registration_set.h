@@ -43,8 +43,8 @@ OURO__ANY_THREAD int ouro__registration_set_allocate(struct ouro__registration_s
 
 /*
  * Marks it deregistered and puts it on the pending list.  Any thread.
- * True: the first since the last release, so the driver must be unparked to see it; the next ones
- * ride along, and none lingers on an idle driver.
+ * True: it is the first since the last release, so the driver must be unparked to see it.  The next
+ * ones are released together with it.
  */
 OURO__ANY_THREAD bool ouro__registration_set_deregister(struct ouro__registration_set *set,
                                                         struct ouro__scheduled_io *sio);

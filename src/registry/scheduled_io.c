@@ -2,10 +2,11 @@
 /*
  * ScheduledIo: what one registered descriptor's owner and the driver share.
  *
- * Readiness is one atomic word (registry/readiness.h).  Who waits stands under a lock: two places
- * for poll-style callers, one a direction, and a list without limit whose nodes lie in the waiters'
- * frames.  Waiting is: look, lock, link, look again.  Setting is: set the word, then lock and
- * collect whom it concerns.  Whoever comes second sees the other, so no wake is lost.
+ * Readiness is one atomic word (registry/readiness.h).  The waiters are kept under a lock: two
+ * places for poll-style callers, one for each direction, and a list whose nodes lie in the waiters'
+ * frames.  A waiter reads the word, locks, links its node, and reads the word again.  The driver
+ * sets the word, then locks and collects those whom the change concerns.  Each side writes, then
+ * reads what the other has written; at least one sees both, so no wake is lost.
  *
  * Wakers are called, and dropped, after the lock was released: a waker may wait, cancel, drop this
  * very registration or shut the runtime down.  They are carried out of the lock in batches, so a

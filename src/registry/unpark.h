@@ -2,9 +2,9 @@
 /*
  * Unpark: a wake that is never lost and seldom a system call.
  *
- * The sleeper announces that it is going to sleep, and must look at its inbox no earlier than after
- * it woke; a waker puts its message down first and notifies then.  Whoever comes second sees the
- * other:
+ * The sleeper marks that it is going to sleep, and reads its inbox after it has woken.  A waker
+ * puts its message into the inbox first and then notifies.  Each side changes the state in one step
+ * and reads what it was, so at least one of them sees the other:
  *
  *     sleeper                          waker
  *     begin_sleep: RUNNING -> SLEEPING   (message into the inbox)

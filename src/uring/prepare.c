@@ -6,10 +6,9 @@
  * Rules kept here: user_data is always set, since SQEs are reused and an old one would name another
  * operation; and it is never a pointer.
  *
- * Taking back is what makes a failed submission harmless.  When io_uring_enter(2) fails, the SQEs
- * it did not take stay in the queue, and the next successful call runs them.  So an operation whose
- * SQE is still there either waits for its turn, or has the SQE overwritten by a NOP before anybody
- * hears that it has ended.
+ * When io_uring_enter(2) fails, the SQEs it did not take stay in the queue, and the next successful
+ * call runs them.  So an operation whose SQE is still there either goes on waiting, or has the SQE
+ * overwritten by a NOP before its end is reported.
  *
  * Owns:    the SQEs between the kernel's head and our tail.
  * Threads: the owner's.
@@ -20,8 +19,8 @@
 #include "probe/abi.h"
 #include "uring/rows.h"
 
-/* Where the wake reads put the counter nobody looks at.  Not in the driver: a ring that is being
- * taken apart in the background may still write to it after close(). */
+/* Where the wake reads put the counter, which has no reader.  Not in the driver: the kernel may
+ * still write to it after close(), while it takes the ring apart in the background. */
 static uint64_t wake_counter;
 
 struct io_uring_sqe *ouro__uring_sqe(struct ouro__uring *uring)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What memory checkers are told about operations.  They see neither the kernel write into a buffer
- * nor that what one thread sends another receives; without these two calls a buffer freed while the
- * kernel still fills it goes unnoticed, and honest hand-overs look like races.
+ * What memory checkers are told about operations.  They see neither that the kernel writes into a
+ * buffer nor that one thread receives what another has sent.  Without these calls they miss a
+ * buffer that is freed while the kernel fills it, and report correct hand-overs as races.
  */
 #ifndef OURO_URING_SANITIZE_H
 #define OURO_URING_SANITIZE_H

@@ -2,15 +2,14 @@
 /*
  * Spin: looking at the ring for a moment before sleeping in the kernel.
  *
- * To wake a sleeper on another core costs 15 to 70 us on a virtual machine, to look at two words of
- * shared memory nothing.  What is looked at: the completion queue, the kernel's flag that it has
- * work for us, and the unpark word.  While it looks the owner counts as awake, so that who unparks
- * it makes no system call either.
+ * Waking a sleeper on another core costs 15 to 70 us on a virtual machine; reading a few words of
+ * shared memory costs almost nothing.  The words: the tail of the completion queue, the kernel's
+ * flag that it has work to finish, and the unpark word.  While the owner spins it counts as awake,
+ * so an unpark makes no system call either.
  *
- * It is bounded, and it learns.  A spin is worth its time only where waits are short; so each one
- * that finds something earns credit, each one in vain costs credit, and without credit it sleeps at
- * once, until a sleep turns out to have been short.  An idle owner does not spin, for it does not
- * wait often.
+ * A spin is worth its time only where waits are short.  So each spin that finds something adds
+ * credit, each one that does not takes credit away, and without credit the owner sleeps at once,
+ * until a sleep was short.  An idle owner hardly spins, because it waits seldom.
  *
  * Owns:    nothing.
  * Threads: the owner's.

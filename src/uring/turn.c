@@ -2,15 +2,16 @@
 /*
  * Turn: place what waits for an SQE, hand everything over, wait, reap.
  *
- * One io_uring_enter(2) does all three in the usual case, and none is made where there is nothing
- * to submit, nothing to collect, and no wish to wait.
+ * One io_uring_enter(2) usually submits, waits and collects.  None is made when there is nothing to
+ * submit or to collect and the turn does not wait.
  *
  * What a failed call means:
  *   -EINTR, -ETIME             an empty turn;
  *   -EAGAIN, -EBUSY, -ENOMEM   the kernel is short of something: SQEs it did not take stay in the
  *                              queue, in order, and go with a later turn.  What has completed is
- *                              reaped, which is what frees the kernel's memory; when there is
- * nothing to reap the turn waits for a moment, so that trying again does not become a busy loop;
+ *                              reaped, which frees the kernel's memory.  When there is nothing to
+ *                              reap the turn waits for a moment, so that trying again is no busy
+ *                              loop;
  *   anything else              the ring is broken (-EBADR: the kernel had to drop a completion;
  *                              -EEXIST: not the thread that opened it; -EBADF, -EFAULT, -EINVAL,
  *                              -EOPNOTSUPP, -ENXIO: no usable ring), which turn() returns, for the

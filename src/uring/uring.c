@@ -2,14 +2,14 @@
 /*
  * The io_uring backend: submit, cancel, unpark, and the table.
  *
- * submit() fills an SQE and that is all; the kernel hears of it in the next turn(), together with
- * everything else.  When the queue is full it is handed over early; when the kernel takes nothing,
- * operations wait in the backlog, in order.
+ * submit() fills an SQE; the next turn() submits it to the kernel with all others.  When the queue
+ * is full it is submitted early.  When the kernel takes nothing, operations wait in the backlog, in
+ * order.
  *
- * cancel() looks where the operation is.  In the backlog, or in an SQE the kernel has not seen:
- * then the kernel never will, and it ends in the coming turn.  In the kernel: then the kernel is
- * asked to cancel it, and its CQE is the only truth about how it ended.  A request that is asked
- * for again in a later turn is made again: kernels have been known to miss one.
+ * cancel() depends on where the operation is.  In the backlog, or in an SQE that the kernel has not
+ * seen, it is withdrawn and ends in the coming turn.  In the kernel, a cancellation is requested,
+ * and the operation ends by its own CQE, whatever the cancellation's result is.  Some kernels miss
+ * a cancellation, so a cancel() in a later turn makes another request.
  *
  * Owns:    nothing.
  * Threads: unpark() any, signal handlers too; attach() and detach() any; the rest the owner's.
