@@ -2,14 +2,14 @@
 /*
  * The public PollEvented: waiting for a descriptor that ouro did not make (ouro/poll_evented.h).
  *
- * Who waits links a node, which lies in his frame, and his waker into the ScheduledIo.  The node is
- * unlinked by whoever wakes; a woken waiter may find that another one was faster and has cleared
- * the readiness, and links himself again.
+ * A waiter links a node, which lies in its frame and holds its waker, into the ScheduledIo.  A wake
+ * unlinks the node.  A woken waiter looks at the readiness: another waiter may have cleared it
+ * already, and then it links the node again.
  *
- * ouro_poll_evented_free() may come from inside a wake, or while others wait.  Those hold a
- * reference each, so the ScheduledIo stays theirs until the last has left; but free() ends the
- * events at once, marks it and wakes all.  A waiter looks at the mark after he has linked himself:
- * either he was linked in time to be woken, or he sees the mark.
+ * ouro_poll_evented_free() may be called from inside a wake, and while others wait.  Each waiter
+ * holds a reference, so the ScheduledIo remains until the last one has left.  free() marks the
+ * object, then wakes the linked; a waiter links itself, then looks at the mark: so it is woken or
+ * sees the mark.
  *
  * Owns:    the registration, one reference to the handle.
  * Threads: any.
@@ -115,10 +115,10 @@ struct waiting {
     struct ouro__context *context;
     struct ouro__io_waiter node;
     uint64_t word;
-    int rc; /* 1: ready; negative: never again */
+    int rc; /* 1: ready; negative: an error */
 };
 
-/* Looks, and is linked if there is nothing. */
+/* Looks at the readiness, and links the waiter if there is none. */
 static bool is_over(void *arg)
 {
     struct waiting *waiting = arg;
@@ -180,9 +180,9 @@ static int poll_ready(struct ouro_poll_evented *io, uint32_t interest,
 {
     uint64_t word = 0;
     if (ouro__load(&io->is_freed, memory_order_acquire))
-        return -ECANCELED; /* by a waker that free() has woken: nobody would drop it any more */
+        return -ECANCELED; /* free() has dropped the stored wakers: add none */
     if (ouro__handle_is_shutdown(io->handle))
-        return -OURO_ESHUTDOWN; /* the driver may not have heard of it yet */
+        return -OURO_ESHUTDOWN; /* the driver may not know it yet */
     int rc = ouro__registration_poll(&io->registration, interest, waker, &word);
     if (rc == OURO_POLL_READY)
         *out_event = event_of(word, interest);
@@ -197,7 +197,7 @@ int ouro_poll_evented_poll_ready(struct ouro_poll_evented *io, uint32_t interest
         return -EINVAL;
     if (ouro__fork_is_child(io->handle->fork_generation))
         return -OURO_EFORKED;
-    ref(io); /* once it is stored the waker may be woken, and free all this */
+    ref(io); /* the waker may be woken as soon as it is stored, and call free() */
     int rc = poll_ready(io, interest, waker, out_event);
     unref(io);
     return rc;
