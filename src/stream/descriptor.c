@@ -41,6 +41,7 @@
 #include <errno.h>
 
 #define CLOSING (UINT32_C(1) << 31)
+#define REGISTERING (UINT32_C(1) << 30) /* by a call in progress, for readiness */
 #define NO_CALLS UINT32_C(0)
 
 static const struct ouro_waker no_waker = {NULL, NULL};
@@ -174,10 +175,29 @@ static bool ready_is_over(void *arg)
     return wait->rc != 0;
 }
 
+/*
+ * Registers for readiness.  epoll takes a descriptor once, so a FIFO whose two directions wait for
+ * the first time at the same moment is registered by one of them, and the other waits for that.
+ */
+static int attach_for_readiness(struct ouro__descriptor *descriptor, struct ouro__context *context)
+{
+    while (ouro__load(&descriptor->sio, memory_order_acquire) == NULL) {
+        uint32_t calls = ouro__fetch_or(&descriptor->calls, REGISTERING, memory_order_acquire);
+        if ((calls & REGISTERING) != 0) {
+            ouro__context_yield(context);
+            continue;
+        }
+        int rc = attach(descriptor, context, OURO_READABLE | OURO_WRITABLE);
+        (void)ouro__fetch_and(&descriptor->calls, ~REGISTERING, memory_order_release);
+        return rc;
+    }
+    return 0;
+}
+
 int ouro__descriptor_await_ready(struct ouro__descriptor *descriptor, struct ouro__context *context,
                                  uint32_t interest, uint64_t *out_word)
 {
-    int rc = attach(descriptor, context, OURO_READABLE | OURO_WRITABLE);
+    int rc = attach_for_readiness(descriptor, context);
     if (rc < 0)
         return rc;
     struct ready_wait wait = {

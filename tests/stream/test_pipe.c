@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -522,4 +523,71 @@ static int use_fifo(void *arg)
 OURO_TEST(a_fifo_reads_and_writes_at_once)
 {
     everywhere(use_fifo, NULL);
+}
+
+/* A FIFO with a byte in it is ready for both directions. */
+struct half {
+    struct ouro_handle *handle;
+    struct ouro_stream *fifo;
+    _Atomic int *arrived;
+    unsigned lane;
+    uint32_t interest;
+    int rc;
+};
+
+static void *wait_first(void *arg)
+{
+    struct half *half = arg;
+    struct ouro__descriptor *descriptor = &half->fifo->descriptor;
+    struct ouro__context *context = NULL;
+    uint64_t word = 0;
+    ck_assert_int_eq(ouro_enter(half->handle), 0);
+    ck_assert_int_eq(ouro__context_enter(&context), 0);
+    ck_assert_int_eq(ouro__descriptor_enter(descriptor, half->lane), 0);
+    atomic_fetch_add(half->arrived, 1);
+    while (atomic_load(half->arrived) < 2)
+        continue;
+    half->rc = ouro__descriptor_await_ready(descriptor, context, half->interest, &word);
+    ouro__descriptor_leave(descriptor, half->lane);
+    ouro_leave();
+    return NULL;
+}
+
+/* Two threads with one driver: both directions may wait for the first time at the same moment. */
+static int register_twice(void *arg)
+{
+    struct ouro_handle *handle = ouro_handle_current();
+    for (int round = 0; round < 300; round++) {
+        _Atomic int arrived = 0;
+        struct ouro_stream *fifo = NULL;
+        pthread_t threads[2];
+        int fd = open(arg, O_RDWR | O_CLOEXEC);
+        ck_assert_int_ge(fd, 0);
+        ck_assert_int_eq(write(fd, "x", 1), 1);
+        ck_assert_int_eq(ouro_stream_from_fd(fd, &fifo), 0);
+        struct half halves[2] = {
+            {handle, fifo, &arrived, OURO__LANE_READ, OURO_READABLE, -1},
+            {handle, fifo, &arrived, OURO__LANE_WRITE, OURO_WRITABLE, -1},
+        };
+        for (int i = 0; i < 2; i++)
+            ck_assert_int_eq(pthread_create(&threads[i], NULL, wait_first, &halves[i]), 0);
+        for (int i = 0; i < 2; i++) {
+            ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
+            ck_assert_msg(halves[i].rc == 0, "direction %d: %s", i, ouro_err_name(halves[i].rc));
+        }
+        ck_assert_int_eq(ouro_stream_close(fifo), 0);
+    }
+    ouro_handle_unref(handle);
+    return 0;
+}
+
+OURO_TEST(both_directions_of_a_fifo_may_be_the_first_to_wait)
+{
+    struct ouro_test_scratch scratch;
+    char path[sizeof(scratch.path)];
+    ouro_test_scratch_open(&scratch);
+    (void)snprintf(path, sizeof(path), "%s", ouro_test_scratch_path(&scratch, "fifo"));
+    ck_assert_int_eq(mkfifo(path, 0600), 0);
+    in_place(IN_DRIVER_THREAD, register_twice, path);
+    ouro_test_scratch_close(&scratch);
 }
