@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The one door to the heap, and under test the place where it runs out.
+ * Alloc: every heap allocation of the library.  Tests make allocations fail here.
  *
  * Owns:    nothing; in testing builds three counters.
  * Threads: any.
- * Always:  in testing builds every block handed out is counted until it is released.
+ * Always:  testing builds count every block from its allocation to its release.
  * Tests:   tests/blocking/test_pool.c, tests/harness/test_helpers.c
  */
 #include "base/alloc.h"

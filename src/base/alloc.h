@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The one door to the heap.  Nothing on the path of an operation goes through it: operations live
- * on their callers' stacks and descriptors' shared halves in slabs.
+ * Alloc: every heap allocation of the library.  An operation allocates nothing: it lies on its
+ * caller's stack, and the shared half of its descriptor lies in a slab.
  */
 #ifndef OURO_BASE_ALLOC_H
 #define OURO_BASE_ALLOC_H

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The last words of a program whose invariants are broken.
+ * Assert: the message of a program that stops because an invariant is broken.
  *
- * They are written with write(2) from a buffer on the stack: the heap, stdio and the fiber's own
- * state may be what is broken.
+ * It is written with write(2) from a buffer on the stack, because the heap, stdio or the fiber's
+ * own state may be broken.
  *
  * Owns:    nothing.
  * Threads: any, also inside signal handlers.

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Broken invariants stop the program, in release builds too: going on after an ownership rule was
- * broken can hand one connection's bytes to another.  A caller's mistake is never an assertion; it
- * is an error return.
+ * A broken invariant stops the program, in release builds too.  A program that goes on after an
+ * ownership rule was broken can give one connection's bytes to another.  A caller's mistake is not
+ * an assertion; it is an error return.
  */
 #ifndef OURO_BASE_ASSERT_H
 #define OURO_BASE_ASSERT_H

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Atomics with a seam: the lock-free parts (readiness word, unpark, inbox) use these names, and the
- * interleaving tests compile those parts with OURO_MODEL, where every access first asks the
- * schedule explorer who runs next.  Otherwise they are <stdatomic.h>, nothing else.
+ * interleaving tests compile those parts with OURO_MODEL, where before each access the schedule
+ * explorer chooses the thread that runs next.  Otherwise they are plain <stdatomic.h>.
  */
 #ifndef OURO_BASE_ATOMIC_H
 #define OURO_BASE_ATOMIC_H

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the compiler is told: hints, attributes, sanitizers, and the labels that say who may call.
+ * Compiler: hints, attributes, sanitizer macros, and labels that say which thread may call a
+ * function.
  */
 #ifndef OURO_BASE_COMPILER_H
 #define OURO_BASE_COMPILER_H

@@ -2,9 +2,9 @@
 /*
  * Coverage: the counts of a process that ends without exit(3).
  *
- * In a coverage build (OURO_COVERAGE) exit writes which lines the process reached.  One that
- * aborts, dies of a fault or ends by _exit(2) calls this first, or all that it reached would count
- * as never run.  In other builds it is nothing.
+ * In a coverage build (OURO_COVERAGE) exit writes which lines the process reached.  A process that
+ * aborts, dies of a fault or ends by _exit(2) must call this first; otherwise all lines that it
+ * reached count as never run.  In other builds the call is empty.
  */
 #ifndef OURO_BASE_COVERAGE_H
 #define OURO_BASE_COVERAGE_H

@@ -2,10 +2,9 @@
 /*
  * Texts and names of every code the library returns.
  *
- * Three ranges, none of which meets another: the kernel's numbers (below 4096), ouro's own (from
- * 4097), and the resolver's EAI_ codes, moved up to OURO_ERESOLVE.  The C library numbers those
- * negatively and with gaps; the absolute value keeps a code readable in a debugger: 4202 is
- * EAI_NONAME (-2).
+ * There are three disjoint ranges: the kernel's numbers (below 4096), ouro's own (from 4097), and
+ * the resolver's EAI_ codes, moved up to OURO_ERESOLVE.  The C library numbers those negatively and
+ * with gaps; the absolute value keeps a code readable in a debugger: 4202 is EAI_NONAME (-2).
  *
  * Owns:    nothing; all texts are constants.
  * Threads: any.

@@ -23,7 +23,7 @@ enum ouro__fault_point {
     OURO__FAULT_RING_SIZE,      /* -n: a request moves n bytes at most */
     OURO__FAULT_EPOLL_WAIT,     /* epoll_wait(2) */
     OURO__FAULT_EPOLL_CONNECT,  /* connect(2): it is made, then said to have returned this */
-    OURO__FAULT_EPOLL_SPURIOUS, /* an EPOLLOUT that means nothing while a connect waits */
+    OURO__FAULT_EPOLL_SPURIOUS, /* a spurious EPOLLOUT while a connect waits */
     OURO__FAULT_QUIRK_TEST,     /* a self-test: -ENOENT: it finds nothing; else it cannot be run */
     OURO__FAULT_POINTS
 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Fork without exec, noticed (base/fork.h).
+ * Fork: detects a fork without exec (base/fork.h).
  *
  * Owns:    one counter.
  * Threads: any; the counter changes only in a child's first thread, before it can make others.
@@ -35,7 +35,7 @@ int ouro__fork_watch(void)
     return rc == 0 ? 0 : -ENOMEM;
 }
 
-/* No exit handlers and no flush: what lies in the buffers of stdio is the parent's too. */
+/* Runs no exit handlers and flushes nothing: the parent writes the same stdio buffers. */
 void ouro__fork_end(int result)
 {
     ouro__coverage_write();

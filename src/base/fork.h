@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Fork without exec: the child has the parent's memory but none of its threads, and its rings,
- * epolls and eventfds are the parent's.  Each runtime remembers in which generation of processes it
- * was made; in a child every call on it is refused.
+ * epolls and eventfds are the parent's.  Each runtime stores the process generation in which it was
+ * made; in a child every call on it is refused.
  *
  * A child may be made inside a function that the library has called: a task's, a waker's, one of
  * ouro_blocking().  When that function returns, the child must not go on in the library: it would

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Futex: waiting for a 32-bit word to change, and waking who waits (futex(2)).
+ * Futex: waits for a 32-bit word to change, and wakes its waiters (futex(2)).
  *
  * The private operations are used: no word is shared between processes.  A wait may end early, so
- * every caller looks at its word again.  The address given to a wake may be memory that its owner
- * has released meanwhile: the kernel uses it as a name only.
+ * every caller checks its word again.  The address given to a wake may be memory that its owner has
+ * released meanwhile: the kernel uses it as a name only.
  */
 #ifndef OURO_BASE_FUTEX_H
 #define OURO_BASE_FUTEX_H
@@ -26,7 +26,7 @@ static inline void ouro__futex_wait(_Atomic uint32_t *word, uint32_t value, int6
                   deadline_ns == OURO__NEVER ? NULL : &until, NULL, FUTEX_BITSET_MATCH_ANY);
 }
 
-/* Wakes everybody who waits on @word.  Any thread, signal handlers too. */
+/* Wakes all waiters of @word.  Any thread, signal handlers too. */
 static inline void ouro__futex_wake(_Atomic uint32_t *word)
 {
     (void)syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);

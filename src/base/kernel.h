@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The seam to the kernel: everything that streams, net and time ask of it outside of an operation
- * of a driver.
+ * The seam to the kernel: all system calls that streams, net and time make outside of a driver's
+ * operations.
  *
  * src/stream, src/net and src/task call the kernel through these functions only (a lint test,
  * tests/lint/seam.py, checks that), so that a simulated kernel can answer in its place.  On the
  * real backends each of them compiles to the system call.  They return 0, a descriptor or a count,
  * or -errno; outputs are as the system call leaves them.
  *
- * The library needs no random numbers.  Whoever comes to need them adds the call here.
+ * The library needs no random numbers; a call that gets some would be added here.
  */
 #ifndef OURO_BASE_KERNEL_H
 #define OURO_BASE_KERNEL_H

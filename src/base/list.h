@@ -47,7 +47,7 @@ static inline void ouro__list_push_front(struct ouro__list *head, struct ouro__l
     ouro__list_insert_before(head->next, node);
 }
 
-/* Unlinks @node and leaves it pointing at itself: removing it twice is harmless. */
+/* Unlinks @node and leaves it pointing at itself, so removing it twice does nothing. */
 static inline void ouro__list_remove(struct ouro__list *node)
 {
     node->prev->next = node->next;

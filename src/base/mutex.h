@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A lock, for the few places that are not lock-free.  All of ouro's locks are leaves: no other lock
- * is taken, and nothing of the user's is called, while one is held.
+ * A lock, for the few places that are not lock-free.  All of ouro's locks are leaves: while one is
+ * held, no other lock is taken and no function of the program is called.
  */
 #ifndef OURO_BASE_MUTEX_H
 #define OURO_BASE_MUTEX_H

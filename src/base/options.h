@@ -3,9 +3,9 @@
  * Options: how a public call reads an option struct of another version's size.
  *
  * Every option struct begins with `size_t size`, which the caller's compiler has filled in.  A
- * program built with an older header gives a smaller struct: what is missing has its default.  One
- * built with a newer header gives a larger one: it is accepted when it uses none of what this
- * library does not know, that is when the rest is zero.
+ * program built with an older header passes a smaller struct: the missing fields have their
+ * defaults.  A program built with a newer header passes a larger struct: it is accepted when all
+ * bytes that this library does not know are zero.
  *
  * A field that is appended begins at or after the end of the last version's struct, padding
  * included: what lies in an older caller's padding is not initialised.

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Signals: which of them the threads that the library starts take.
+ * Signals: which signals the threads that the library starts accept.
  *
- * Two things are wanted of these threads.  The program's handlers should run on the program's own
- * threads.  And a program that a task starts (posix_spawn(3), system(3), fork(2) and exec) must
+ * There are two requirements.  First, the program's handlers should run on the program's own
+ * threads.  Second, a program that a task starts (posix_spawn(3), system(3), fork(2) and exec) must
  * begin with the signal mask that the program itself runs with, or SIGTERM would not end it.  A
  * child inherits the mask that its creator has in the kernel at that moment; posix_spawn(3) calls
  * no fork handlers and gives no other chance to change it.  So a thread may block signals only

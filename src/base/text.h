@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Text: a line that grows in a caller's buffer and is cut where that ends.
+ * Text: a line that is built in a caller's buffer and cut at the buffer's end.
  *
  * For messages, addresses and reasons.  stdio is not used for them: some are written by signal
  * handlers, or after the heap was found broken.  Header only, so that src/probe can be built

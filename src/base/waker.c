@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Waker: two words with which something can be woken, whatever it is.
+ * Waker: the public calls on a waker, each through its vtable.
  *
  * Owns:    what its vtable says; this file only calls it.
  * Threads: any.

@@ -55,7 +55,7 @@ struct ouro__blocking_pool {
     int64_t keep_alive_ns;
     sigset_t program_mask; /* of the thread that made the pool: what calls run with */
     bool is_shutdown;
-    bool is_orphaned; /* the owner has gone: nobody joins any more */
+    bool is_orphaned; /* the owner has gone: no thread is joined any more */
 
     bool has_last;  /* a thread has ended and waits to be joined */
     pthread_t last; /* by the next one to end, or by the owner */
@@ -163,7 +163,8 @@ static void end_locked(struct ouro__blocking_pool *pool)
         pool->has_last = true;
     }
     (void)pthread_cond_broadcast(&pool->ended);
-    /* The owner took "last" away when it left, so has_before implies that it has not. */
+    /* When the owner leaves, it clears has_last; so if has_before is true, the owner is still
+     * there. */
     unref_locked(pool);
     if (has_before)
         (void)pthread_join(before, NULL);
@@ -232,7 +233,7 @@ static int start_thread_locked(struct ouro__blocking_pool *pool)
 }
 
 /*
- * Makes sure that somebody will come for the jobs that could run now: wakes a thread, or makes one.
+ * Makes sure that a thread takes the jobs that could run now: wakes a thread, or makes one.
  * Errors: -EAGAIN when there is no thread at all and none can be made.
  */
 static int engage_locked(struct ouro__blocking_pool *pool)

@@ -25,8 +25,8 @@ struct ouro__blocking_pool;
 
 /*
  * What a job is for.  A resolver that hangs keeps its threads for half a minute each: look-ups
- * never get all threads of a pool (of one with more than one), and nobody waits for them at the
- * end.
+ * never get all threads of a pool that has more than one, and a shutdown waits for them only
+ * briefly.
  */
 enum ouro__blocking_kind {
     OURO__BLOCKING_CALL = 0,   /* of a caller who waits for it and whose stack it uses */
@@ -93,22 +93,23 @@ OURO__ANY_THREAD int ouro__blocking_submit(struct ouro__blocking_pool *pool,
  * Takes a job back.  The caller must know that its memory is still there.
  *
  * Returns true when neither run() nor refuse() was or will be called; false when one of them was or
- * will be, and the caller has to wait for what it announces.
+ * will be, and the caller must wait until that function has told it.
  */
 OURO__ANY_THREAD bool ouro__blocking_withdraw(struct ouro__blocking_pool *pool,
                                               struct ouro__blocking_job *job);
 
 /*
  * Ends the pool: refuses the queued jobs, on the calling thread, and waits for the running ones,
- * for calls at most @grace_ns, for look-ups at most a fifth of a second of it.  Again waits again.
+ * for calls at most @grace_ns, for look-ups at most a fifth of a second of it.  May be called
+ * again, to wait again.
  *
  * Errors:  -ETIMEDOUT when calls are still running; -OURO_ENESTED from one of the pool's threads.
  */
 int ouro__blocking_pool_shutdown(struct ouro__blocking_pool *pool, int64_t grace_ns);
 
 /*
- * Gives the pool up; without a shutdown before, as after one without grace.  Threads still inside a
- * job end when it does, and the last of them releases the memory.  NULL is ignored.
+ * Gives the pool up.  A pool that was not shut down is first shut down without grace.  Threads
+ * still inside a job end when it does, and the last of them releases the memory.  NULL is ignored.
  */
 void ouro__blocking_pool_free(struct ouro__blocking_pool *pool);
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Connect on epoll: called once, asked about when the descriptor becomes writable.
+ * Connect on epoll: connect(2) is called once, and its result is read when the descriptor becomes
+ * writable.
  *
  * The order is connect(2) first, epoll second: a TCP socket that was never connected reports
  * writable and hung up, and a hang-up is final.

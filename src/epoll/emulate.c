@@ -1,20 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Completions on a readiness interface: an operation is tried, and either that was it, or it waits
- * for the descriptor's next event and is tried again.
+ * Completions on a readiness interface: an operation is tried; if it cannot complete, it waits for
+ * the descriptor's next event and is tried again.
  *
- * A try is one system call, made when it has a chance: the first on a descriptor always; later ones
- * when the readiness word has something for the direction.  What a try learns goes into the word:
- * EAGAIN takes READABLE or WRITABLE out, and so does a read from a TCP connection that brought less
- * than was asked for (the receive queue was empty when it ended, and whatever comes later makes a
- * new edge).  So a request-response exchange costs one receive a message, not two.  Not so for
- * other sockets, whose reads end at message, credential or urgent-data boundaries, and not for
- * short writes: they save next to nothing, and a write cut short by a bad pointer brings no edge.
+ * A try is one system call.  The first one on a descriptor is always made, later ones only when the
+ * readiness word has a bit for the direction.  A try updates the word: EAGAIN clears READABLE or
+ * WRITABLE, and so does a read from a TCP connection that brought less than was asked for (the
+ * receive queue was empty when it ended, and whatever comes later makes a new edge).  So a
+ * request-response exchange costs one receive a message, not two.  Not so for other sockets, whose
+ * reads end at message, credential or urgent-data boundaries, and not for short writes: they save
+ * next to nothing, and a write cut short by a bad pointer brings no edge.
  *
  * A descriptor is added to the epoll at its first EAGAIN, for all directions at once,
- * edge-triggered, and never touched again.  Edges that came before a system call said EAGAIN are
- * still to be reported and adding reports the present state, so waiting after an EAGAIN never waits
- * in vain.
+ * edge-triggered, and never touched again.  Edges that came before a system call returned EAGAIN
+ * are still to be reported, and adding reports the present state, so a wait after EAGAIN misses no
+ * event.
  *
  * MSG_WAITALL on a stream goes on until everything is transferred, as on io_uring; the count so far
  * stands in op->result.
@@ -134,7 +134,7 @@ bool ouro__epoll_transfer(struct ouro__op *op, int32_t *out_result)
     return true;
 }
 
-/* Whether the system call has a chance; if not, an event is bound to come. */
+/* Whether the system call may succeed; if not, an event will come. */
 static bool has_chance(const struct ouro__op *op)
 {
     const struct ouro__epoll_row *row = ouro__epoll_row_of(op);
@@ -146,7 +146,7 @@ static bool has_chance(const struct ouro__op *op)
     return (ready & (row->reads ? READ_CHANCE : WRITE_CHANCE)) != 0;
 }
 
-/* Sees to it that the next event finds the descriptor.  0 or -errno. */
+/* Makes sure that the descriptor's next event is reported.  0 or -errno. */
 static int arm(struct ouro__epoll *epoll, struct ouro__op *op)
 {
     struct ouro__scheduled_io *sio = op->sio;
@@ -168,7 +168,7 @@ static void run(struct ouro__epoll *epoll, struct ouro__op *op)
                      (ouro__epoll_sio_flags(op->sio) & OURO__EPOLL_SIO_DETACHED) != 0;
     op->backend &= (uint16_t)~OURO__EPOLL_OP_QUEUED;
     if (cancelled) {
-        /* Of a transfer that goes on until all is done, what was done counts. */
+        /* A transfer that fails after a part was done reports the count. */
         ouro__driver_complete(&epoll->driver, op, op->result > 0 ? op->result : -ECANCELED);
         return;
     }

@@ -2,9 +2,9 @@
 /*
  * The epoll backend: operations complete as they do on io_uring, by system calls of this thread.
  *
- * submit() puts an op on a list; turn() tries what is on it, waits if that completed nothing, and
- * tries again what the events call for (emulate.c).  So every completion happens inside turn(), and
- * a message costs one system call and its share of one epoll_wait(2).
+ * submit() puts an op on a list.  turn() tries the ops on it, waits for events if none completed,
+ * and tries again the ops that the events concern (emulate.c).  So every completion happens inside
+ * turn(), and a message costs one system call and its share of one epoll_wait(2).
  *
  * When tries complete something, the turn ends without looking for events, since there is work to
  * do now.  After UNWATCHED_TURNS_MAX such turns in a row it looks for events all the same;

@@ -5,9 +5,9 @@
  *   epoll.c     open, close, turn; the table
  *   rows.c      what is special about each operation
  *   emulate.c   an operation is tried, completes or goes on waiting
- *   connect.c   the one operation that is begun first and asked about later
+ *   connect.c   connect: begun first, its result read later
  *   events.c    epoll_wait, and what an event means
- *   epoll_set.c  epoll_ctl, and who added which descriptor number
+ *   epoll_set.c  epoll_ctl, and which registration added which descriptor number
  */
 #ifndef OURO_EPOLL_EPOLL_H
 #define OURO_EPOLL_EPOLL_H
@@ -80,7 +80,7 @@ OURO__DRIVER_THREAD void ouro__epoll_queue(struct ouro__epoll *epoll, struct our
 OURO__DRIVER_THREAD void ouro__epoll_run_tries(struct ouro__epoll *epoll);
 
 /*
- * connect.c: makes the call the first time, asks how it went the next.  True when the connect has
+ * connect.c: makes the call the first time, reads its result the next.  True when the connect has
  * ended, with its result; false when an event must be waited for.
  */
 OURO__DRIVER_THREAD bool ouro__epoll_connect(struct ouro__op *op, int32_t *out_result);

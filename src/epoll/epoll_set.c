@@ -97,7 +97,7 @@ int ouro__epoll_set_add(struct ouro__epoll_set *set, struct ouro__scheduled_io *
 {
     uint64_t token = ouro__sio_token(sio, 0);
 #if OURO__TSAN
-    __tsan_release(sio); /* the kernel carries this to whom the event reaches */
+    __tsan_release(sio); /* pairs with the acquire where an event of @sio arrives */
 #endif
     ouro__mutex_lock(&set->lock);
     int rc = 0;

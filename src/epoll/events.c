@@ -6,8 +6,8 @@
  * wait for that when the turn has collected everything.  And the operations whose direction it
  * concerns are put on the list of tries; an error or a hang-up concerns both directions.
  *
- * A token that names nobody any more is a late event of a registration that ended, or of an open
- * file that outlived its descriptor (epoll_set.c): it is counted and dropped.
+ * A token that names no live registration is that of a late event: of a registration that ended, or
+ * of an open file that outlived its descriptor (epoll_set.c): it is counted and dropped.
  *
  * epoll_pwait2(2) waits in nanoseconds.  Where it is missing (before Linux 5.11, some sandboxes)
  * ppoll(2) waits for the epoll itself, in nanoseconds too, and the events are fetched afterwards.

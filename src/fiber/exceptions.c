@@ -6,10 +6,10 @@
  * that where it sees a C++ runtime: in a program of C++, or with a library of C++ beside a program
  * of C.  (A static program contains the function exactly when something in it throws or catches.)
  *
- * The reference stays NULL when the C++ runtime comes later, or is visible only to who loaded it: a
- * plug-in, or an interpreter whose extension modules are loaded for themselves.  So it is looked
- * for again when a runtime is made: among the names that all can see, and then in a loaded library
- * that has a C++ runtime's name.  Such a library is kept from being unloaded.
+ * The reference stays NULL when the C++ runtime comes later, or is visible only to the code that
+ * loaded it: a plug-in, or an interpreter whose extension modules are loaded for themselves.  So it
+ * is looked for again when a runtime is made: among the names that all can see, and then in a
+ * loaded library that has a C++ runtime's name.  Such a library is kept from being unloaded.
  *
  * A C++ runtime that is loaded while a runtime of ours is already there is not noticed before the
  * next one is made.  Looking at each switch, or each turn, would cost every program of C.

@@ -5,8 +5,8 @@
  * Contexts of one thread that switch inside a catch block would find each other's there, and
  * `throw;` would throw another context's.
  *
- * So each context has a place for this state, and who goes on after a switch exchanges it.  Where
- * no C++ runtime is in the process there is nothing to exchange.
+ * So each context has a place for this state, and the context that runs after a switch exchanges
+ * it.  Where no C++ runtime is in the process there is nothing to exchange.
  */
 #ifndef OURO_FIBER_EXCEPTIONS_H
 #define OURO_FIBER_EXCEPTIONS_H
@@ -42,7 +42,7 @@ static inline struct ouro__exceptions *ouro__exceptions_here(void)
     return OURO__LIKELY(function == NULL) ? NULL : function();
 }
 
-/* What is in the thread's place @here goes to @from, and what @to has comes there. */
+/* Moves the state in the thread's place @here to @from, and the state of @to there. */
 static inline void ouro__exceptions_exchange(struct ouro__exceptions *here,
                                              struct ouro__exceptions *from,
                                              const struct ouro__exceptions *to)

@@ -40,16 +40,16 @@
 #define ALTERNATE_STACK_BYTES ((size_t)64 * 1024)
 #define NAME_MAX_BYTES 64
 
-/* What we handle, and who did before. */
+/* The signals that we handle, and their earlier handlers. */
 static const int faults[2] = {SIGSEGV, SIGBUS};
 static struct sigaction earlier[2];
-static bool buried[2]; /* somebody is on top of us, so ours could not be taken out */
+static bool buried[2]; /* another handler is above ours, so ours could not be removed */
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static size_t installs;
 static _Atomic(struct ouro__stack_pool *) pools;
 
-/* Where the faulting code's stack pointer was; 0 where we don't know how to tell. */
+/* The faulting code's stack pointer; 0 on processors where it is not known. */
 static uintptr_t stack_pointer_of(const void *context)
 {
     const ucontext_t *machine = context;
@@ -88,10 +88,10 @@ static void write_report(const struct ouro__stack_pool *pool, const struct ouro_
     ouro__text_put(&report, own ? " bytes): raise stack_size_bytes\n"
                                 : " bytes): a stray pointer, or a frame larger than the guard\n");
     ssize_t written = write(STDERR_FILENO, report.buffer, report.length);
-    (void)written; /* nobody left to tell */
+    (void)written; /* there is no other way to report */
 }
 
-/* Whether the fault is in some pool's guard; says so. */
+/* Whether the fault is in the guard of some pool; if so, reports it. */
 static bool report_overflow(uintptr_t address, uintptr_t stack_pointer)
 {
     bool found = false;
@@ -171,8 +171,8 @@ static int put_in(size_t index)
     (void)sigemptyset(&ours.sa_mask);
     if (sigaction(faults[index], NULL, &current) != 0)
         return -errno;
-    /* Buried: whoever is on top calls us already; on top of him we would call each other for ever.
-     */
+    /* Buried: another handler is above ours and calls it.  If ours were installed above that
+     * handler again, the two would call each other for ever. */
     if (is_ours(&current) || buried[index])
         return 0;
     earlier[index] = current;
@@ -244,7 +244,7 @@ void ouro__overflow_thread_stop(struct ouro__overflow_thread *thread)
         return;
     OURO__ASSERT(sigaltstack(NULL, &current) == 0);
     char *low = thread->mapping;
-    /* Somebody may have put his own stack in place of ours since. */
+    /* Other code may have replaced our alternate stack since. */
     if ((char *)current.ss_sp > low && (char *)current.ss_sp < low + thread->mapping_bytes)
         OURO__ASSERT(sigaltstack(&none, NULL) == 0);
     OURO__ASSERT(munmap(thread->mapping, thread->mapping_bytes) == 0);

@@ -9,8 +9,8 @@
  *     ouro: stack overflow in fiber 'NAME' (usable 65536 bytes): raise stack_size_bytes
  *
  * on descriptor 2 (or, when the fault was not the fiber's own doing, whose guard was hit), and lets
- * the program die of the fault as it would have, core included.  Any other fault goes to whoever
- * handled it before us.
+ * the program die of the fault as it would have, core included.  Any other fault goes to the
+ * handler that was installed before ours.
  */
 #ifndef OURO_FIBER_OVERFLOW_H
 #define OURO_FIBER_OVERFLOW_H
@@ -32,9 +32,10 @@ struct ouro__overflow_thread {
 };
 
 /*
- * Takes SIGSEGV and SIGBUS over, for the whole process; what handled them before goes on to handle
- * what is not ours.  Counted: the last uninstall restores the earlier handlers, unless somebody
- * else has put himself on top in the meantime, who may call ours; then ours stays, passing all on.
+ * Takes SIGSEGV and SIGBUS over, for the whole process; faults that are not ours go to the earlier
+ * handlers.  Calls are counted: the last uninstall restores the earlier handlers.  If another
+ * handler was installed over ours in the meantime, it may call ours; then ours stays and passes
+ * every fault on.
  * Threads: any.
  * Errors:  -errno of sigaction().
  */

@@ -91,9 +91,9 @@ void ouro__stack_pool_fini(struct ouro__stack_pool *pool);
 void ouro__stack_pool_abandon(struct ouro__stack_pool *pool);
 
 /*
- * A stack: returns the header, aligned to 64 bytes, whose memory and that of the stack below it
- * hold anything (fresh: zeros).  NULL when out of memory, of mappings, or at stacks_max; the pool
- * is as it was.  Give it back with ouro__stack_put().
+ * Takes a stack and returns its header, aligned to 64 bytes.  The contents of header and stack are
+ * undefined (zeros in fresh memory).  NULL when out of memory, of mappings, or at stacks_max; the
+ * pool is as it was.  Give it back with ouro__stack_put().
  */
 void *ouro__stack_get(struct ouro__stack_pool *pool);
 
@@ -104,10 +104,10 @@ void ouro__stack_put(struct ouro__stack_pool *pool, void *header);
 void *ouro__stack_low(const struct ouro__stack_pool *pool, const void *header);
 
 /*
- * How deep the stack has ever been since its memory was fresh, in bytes below the header: a stack
- * that was reused counts its earlier fibers too.  Costs a system call and a scan of one page, and
- * nothing before.  Counts what was touched, so it is exact to the word in the page last reached
- * unless only zeros were written there, and then it counts that page whole.
+ * The deepest use of the stack since its memory was fresh, in bytes below the header; earlier
+ * fibers on the same stack count too.  A call costs a system call and a scan of one page; running
+ * fibers pay nothing.  The lowest touched page is scanned for its lowest word that is not zero, so
+ * the result is exact unless only zeros were written there; then the whole page counts.
  */
 size_t ouro__stack_used_bytes(const struct ouro__stack_pool *pool, const void *header);
 

@@ -9,8 +9,8 @@
  * with at most some 32,000 fibers.  All pools count their guards together and stop a little before
  * that limit: at the limit itself the next thread, library or large malloc would fail as well.
  *
- * That the kernel accepted the call is not taken for proof.  The first guard of a pool is tried
- * out: mincore() is told to put its answer there, and must fail with EFAULT.
+ * Success of the call alone does not prove that the guard works.  So the first guard of a pool is
+ * tested: mincore() is told to write its result there, and must fail with EFAULT.
  *
  * Huge pages are refused for a slab.  One touched page of a stack would bring 2 MiB.
  *

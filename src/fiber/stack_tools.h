@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What ASan and Valgrind are told about stacks; nothing in a build and a run without them.  Private
- * to stack*.c.
+ * Tells ASan and Valgrind about stacks.  Without them these functions do nothing.  Private to
+ * stack*.c.
  *
  * Idle stacks are closed: to touch one is a bug, and is reported as one.  When a stack is opened,
  * marks that frames have left there are wiped too: the frames of a function that never returned,
@@ -98,7 +98,7 @@ static inline void ouro__stack_valgrind_close(void *low, size_t bytes)
     (void)bytes;
 }
 
-/* Between the two, what looks like a mistake is meant. */
+/* Between these two calls, accesses that look like errors are intended and not reported. */
 static inline void ouro__stack_valgrind_look_away(void)
 {
 #if OURO__VALGRIND

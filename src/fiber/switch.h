@@ -6,14 +6,14 @@
  * stored: the switch is a few lines of assembler inlined where it is called, and it tells the
  * compiler that every other register is lost.  So the compiler saves, at each place, exactly the
  * values it still needs there - usually one or two - instead of the six (or twenty) callee-saved
- * registers that a switch written as a function has to save on suspicion.  And it ends in an
- * indirect jump rather than a return: the processor predicts returns from a stack of call sites,
- * and after a stack switch that prediction is always wrong.
+ * registers that a switch written as a function always has to save.  And it ends in an indirect
+ * jump rather than a return: the processor predicts returns from a stack of call sites, and after a
+ * stack switch that prediction is always wrong.
  *
  * What is not switched, on purpose:
  * - MXCSR and the x87 control word (on aarch64 FPCR), that is rounding mode and exception masks.
  *   They belong to the thread here.  Storing and loading them costs more than the whole switch, and
- *   next to nobody changes them; who does puts them back before the fiber suspends.  (swapcontext()
+ *   few programs change them; one that does must put them back before it suspends.  (swapcontext()
  *   does switch them, so with ucontext they are each fiber's own: rely on neither.)
  * - The signal mask.  It is the kernel's, a system call away, and is also the thread's.
  * - The shadow stack (CET SHSTK, aarch64 GCS).  A program that turns it on must use the ucontext

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ConnectAddr: one attempt, from socket(2) to a connected stream or to nothing at all.
+ * ConnectAddr: one attempt, from socket(2) to a connected stream or an error.
  *
  *     socket -> options, bind -> register -> CONNECT -> stream
  *
- * The driver answers with the outcome: 0 is a socket that has a peer.
+ * The driver returns the result: 0 means that the socket has a peer.
  *
- * One success is a failure.  When nobody listens on a port of this machine, the kernel may choose
- * that very port for this end, and TCP's simultaneous open then connects the socket to itself. With
- * any other port for this end the connect would have been refused, so that is what is reported.
+ * One kind of success is reported as a failure.  When no socket listens on a port of this machine,
+ * the kernel may choose the same port for this end, and TCP's simultaneous open then connects the
+ * socket to itself.  With any other local port the connect would be refused, so -ECONNREFUSED is
+ * reported.
  *
  * Owns:    the stream and its descriptor, until it has succeeded.
  * Threads: the caller's.

@@ -210,9 +210,9 @@ void ouro_poll_evented_clear(struct ouro_poll_evented *io, const struct ouro_rea
 }
 
 /*
- * The function said EAGAIN and nothing would make it wait: what is ready is final, or an event has
- * come in between.  The next call may say EAGAIN again, so others must get their turn now; that is
- * also how this context hears of its deadline and of a cancellation.
+ * The function returned EAGAIN, but a wait would end at once: the readiness is final, or an event
+ * has come in between.  The next call may return EAGAIN again, so other tasks must run now.  The
+ * yield also checks this context's deadline and cancellation.
  */
 static void yield_if_still_ready(struct ouro__context *context, struct ouro_poll_evented *io,
                                  uint32_t interest)

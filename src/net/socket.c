@@ -165,8 +165,8 @@ bool ouro__socket_is_connected_to_itself(int fd, const struct ouro_socket_addr *
 {
     /* Any address may be this machine's, and any port may be in the range the kernel chooses from
      * (ip_local_port_range, ip(7)), so every connect asks for its own name.  It costs 0.1 us.  The
-     * target itself does not help further: "0.0.0.0", a mapped address and a scope all stand for a
-     * peer that is called something else. */
+     * target's own address cannot be compared instead: with "0.0.0.0", a mapped address or a scope
+     * the peer's name differs from it. */
     struct sockaddr_storage name;
     socklen_t length = sizeof(name);
     if (ouro__kernel_local_name(fd, (struct sockaddr *)&name, &length) < 0 ||

@@ -16,7 +16,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Whether the length fits the family: what everything that comes from a caller is asked first. */
+/* Whether the length fits the family.  Every address that comes from a caller is checked with this
+ * first. */
 bool ouro__socket_addr_is_valid(const struct ouro_socket_addr *addr);
 
 /* Makes an address of its parts; @scope_id 0: none. */

@@ -4,7 +4,7 @@
  *
  * Text that parses as a literal address is one.  Other text is a name if it consists of letters,
  * digits, '-', '_', '.' and bytes beyond ASCII.  The old forms of IPv4, "127.1" and "2130706433",
- * consist of these too, and getaddrinfo(3) would turn them into addresses without a word.  They are
+ * consist of these too, and getaddrinfo(3) would turn them into addresses silently.  They are
  * refused here: otherwise a program that filters by the text it was given would be by-passed.
  *
  * Owns:    an addr_vec owns its heap block.

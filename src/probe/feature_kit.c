@@ -138,7 +138,7 @@ bool ouro__kit_has_cqe(const struct ouro__kit_ring *kit)
 void ouro__kit_drain_descriptors(struct ouro__kit_ring *kit, uint64_t user_data)
 {
     struct ouro__kit_cqe cqe;
-    /* One look at the kernel, then what is in the ring. */
+    /* Enters the kernel once, then takes what is in the ring. */
     bool taken = ouro__kit_wait(kit, 0, &cqe) == 0;
     while (taken) {
         if (cqe.user_data == user_data && cqe.res >= 0)

@@ -10,8 +10,8 @@
 #include "probe/feature.h"
 
 #define OURO__KIT_NS_PER_MS INT64_C(1000000)
-#define OURO__KIT_ANSWER_NS (200 * OURO__KIT_NS_PER_MS) /* for what is certain to come */
-#define OURO__KIT_SOON_NS 1000                          /* for what shall not come */
+#define OURO__KIT_ANSWER_NS (200 * OURO__KIT_NS_PER_MS) /* limit for what must come */
+#define OURO__KIT_SOON_NS 1000                          /* limit for what must not come */
 #define OURO__KIT_DEFER (IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN)
 
 struct ouro__kit_ring {

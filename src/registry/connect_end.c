@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Connect's end, decided in one place for both backends.
+ * The end of a connect, decided in one place for both backends.
  *
- * SO_ERROR comes first; reading resets it, so it is read once and believed.  Without an error the
- * socket has a peer or it has none: a writable socket is not yet a connected one, since an event
- * may be late or mean something else.  No peer and no hang-up: the connect goes on.  No peer and a
- * hang-up: it has ended and somebody else has read the error.  Any other failure of getpeername(2)
- * is the result; it is not a success.
+ * SO_ERROR is read first.  Reading resets it, so it is read once; an error there is the result.
+ * Without an error getpeername(2) decides: a writable socket need not be connected, because an
+ * event may be late or mean something else.  With a peer the connect has succeeded.  Without a peer
+ * and without a hang-up it is still in progress.  Without a peer but with a hang-up it has ended
+ * and another reader has taken the error; the result is -ECONNABORTED.  Any other failure of
+ * getpeername(2) is the result.
  *
  * Owns:    nothing.
  * Threads: any.

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Connect's end: whether a connect under way has ended, and how.
+ * The end of a connect: whether a connect in progress has ended, and with which result.
  */
 #ifndef OURO_REGISTRY_CONNECT_END_H
 #define OURO_REGISTRY_CONNECT_END_H
@@ -8,8 +8,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* For a connect(2) that said "in progress", after an event.  False: it goes on.  True: *out_result
- * is 0 or -errno; the socket's error has been read, which resets it. */
+/* To be called after an event, for a connect(2) that returned EINPROGRESS.  False: it is still in
+ * progress.  True: it has ended, *out_result is 0 or -errno, and the socket's error has been read,
+ * which resets it. */
 bool ouro__connect_has_ended(int fd, int32_t *out_result);
 
 #endif

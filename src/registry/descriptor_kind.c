@@ -20,13 +20,13 @@
  * state sets is cleared like any readiness, and is checked with poll(2) before a wait is answered
  * with it: the state may have ended without an event (registry/registration.c).
  *
- * For a descriptor on which only operations are made the bits are hints; nobody waits for them.
+ * For a descriptor on which only operations are made the bits are hints; no call waits for them.
  *
  * Owns:    nothing.
  * Threads: any.
- * Always:  a closed bit is final for the descriptor.  The exceptions: connect(2) with AF_UNSPEC
- *          gives a connected socket a second life, and a pipe opened again through /proc a new
- *          writer.
+ * Always:  a closed bit is final for the descriptor.  Two exceptions: connect(2) with AF_UNSPEC
+ *          makes a connected socket unconnected, and a pipe that is opened again through /proc gets
+ *          a new writer.
  * Tests:   tests/registry/test_descriptor_kind.c, tests/net/test_poll_hangup.c
  */
 #include "registry/descriptor_kind.h"
@@ -68,8 +68,8 @@ enum ouro__descriptor_kind ouro__descriptor_kind_of(int fd)
     return OURO__KIND_OTHER;
 }
 
-/* An event from before the socket was connected may arrive after: what it says of an end holds only
- * if it is still so. */
+/* An event from before the connect may arrive after it.  So its hang-up counts only if poll(2)
+ * still reports one. */
 static uint32_t without_old_ends(int fd, uint32_t events)
 {
     struct pollfd look = {.fd = fd, .events = POLLRDHUP};

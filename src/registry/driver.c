@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The driver's wrappers: the one way in and out of a backend.
+ * The driver's wrappers: all calls into a backend and all results from it go through this file.
  *
  * They keep the life of an op (exactly one completion, and done() only from inside turn(), after
  * everything was collected and with no lock held), one op a lane, the op slots, the quiescing of a
@@ -25,7 +25,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* How long close() waits for the last completions before it says that something is wrong. */
+/* How long close() waits for the last completions before it reports a broken invariant. */
 #define CLOSE_LIMIT_NS (60 * OURO__NS_PER_SEC)
 
 _Thread_local char ouro__thread_here __attribute__((tls_model("initial-exec")));
@@ -59,7 +59,7 @@ int ouro__driver_open(struct ouro__driver_handle *handle, const struct ouro__dri
 
 struct cancelling {
     struct ouro__driver *driver;
-    const struct ouro__scheduled_io *sio; /* NULL: of every descriptor, and of none */
+    const struct ouro__scheduled_io *sio; /* NULL: every operation */
 };
 
 static void cancel_slot(void *arg, struct ouro__op *op)
@@ -85,7 +85,7 @@ static void cancel_ops(struct ouro__driver *driver, struct ouro__scheduled_io *s
     ouro__op_slots_for_each(&driver->slots, cancel_slot, &cancelling);
 }
 
-/* It ends at once: the backend never hears of it. */
+/* It ends at once and is not given to the backend. */
 static void refuse(struct ouro__driver *driver, struct ouro__op *op, int32_t result)
 {
     op->state = OURO__OP_COMPLETED;
@@ -169,7 +169,7 @@ void ouro__driver_cancel(struct ouro__driver *driver, struct ouro__op *op)
     driver->handle->ops->cancel(driver, op);
 }
 
-/* Gives up the lane or the slot.  False: it was none that the backend knew of. */
+/* Releases the op's lane or slot.  False: the backend did not have this op. */
 static bool leave_place(struct ouro__driver *driver, struct ouro__op *op)
 {
     struct ouro__scheduled_io *sio = op->sio;
@@ -252,7 +252,7 @@ static OURO__COLD uint32_t ready_at_end(struct ouro__scheduled_io *sio, uint32_t
 {
     bool is_final = true;
     uint32_t ready = ouro__descriptor_ready(sio->fd, &sio->kind, events, &is_final);
-    if (!is_final) /* before the readiness: who sees that sees this */
+    if (!is_final) /* before the readiness, so whoever sees that sees this */
         ouro__store(&sio->must_check, true, memory_order_relaxed);
     return ready;
 }
@@ -273,7 +273,7 @@ void ouro__driver_event(struct ouro__driver *driver, struct ouro__scheduled_io *
                 .b = ouro__readiness_after(before, ready));
 }
 
-/* Wakes whom the readiness collected so far concerns. */
+/* Wakes the waiters for the readiness collected so far. */
 static void run_ready(struct ouro__driver *driver)
 {
     struct ouro__queue_node *node = NULL;
@@ -309,8 +309,9 @@ void ouro__driver_turn(struct ouro__driver_handle *handle, int64_t timeout_ns)
 {
     if (ouro__inbox_drain(&handle->inbox) > 0)
         timeout_ns = 0;
-    /* An op that was refused is not counted in flight, and its memory may be the ScheduledIo's: it
-     * is released when done() has run, in the next turn.  This one does not wait. */
+    /* A refused op is not counted in flight, but its memory may be part of the ScheduledIo.  So
+     * nothing is released before its done() has run: the next turn does it, and this turn does not
+     * wait. */
     if (ouro__queue_is_empty(&handle->driver->completed))
         ouro__registration_set_release(&handle->set, release_one, handle);
     turn_backend(handle->driver, timeout_ns);

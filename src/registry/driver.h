@@ -53,13 +53,13 @@ struct ouro__driver_ops {
     /* Owner's thread; nothing is in flight and nothing attached. */
     void (*close)(struct ouro__driver *driver);
     /*
-     * Any thread.  attach sees to it that events of sio->fd become readiness, where they are waited
-     * for (OURO__SIO_READINESS): the present state first, then each change.  After an error nothing
-     * is left but sio->attached.  detach stops new events; it frees nothing and cannot fail.
+     * Any thread.  attach arranges that events of sio->fd become readiness if it is waited for
+     * (OURO__SIO_READINESS): the present state first, then each change.  After an error nothing is
+     * left but sio->attached.  detach stops new events; it frees nothing and cannot fail.
      */
     int (*attach)(struct ouro__driver_handle *handle, struct ouro__scheduled_io *sio);
     void (*detach)(struct ouro__driver_handle *handle, struct ouro__scheduled_io *sio);
-    /* Owner's thread.  Never completes the op before it returns; it cannot fail: what goes wrong is
+    /* Owner's thread.  Never completes the op before it returns.  It cannot fail: an error becomes
      * the op's result. */
     void (*submit)(struct ouro__driver *driver, struct ouro__op *op);
     /* Owner's thread.  A hint: op still completes once. */
@@ -72,9 +72,9 @@ struct ouro__driver_ops {
     void (*unpark)(struct ouro__driver_handle *handle);
     /*
      * Owner's thread, of a driver opened with is_embedded.  poll_fd() is readable while turn() has
-     * something to collect.  settle() comes before somebody polls it: it hands everything submitted
-     * to the kernel, and sees to it that an unpark makes poll_fd() readable.  1: turn() has
-     * something to do at once; 0; or -errno as turn().
+     * something to collect.  settle() is called before a foreign loop polls it: it hands everything
+     * submitted to the kernel, and makes sure that an unpark makes poll_fd() readable.  1: turn()
+     * has something to do at once; 0; or -errno as turn().
      */
     int (*poll_fd)(struct ouro__driver *driver);
     int (*settle)(struct ouro__driver *driver);
@@ -97,7 +97,7 @@ struct ouro__driver_handle {
     const sigset_t *wait_mask; /* driver_config's; the owner's thread only */
     int wake_fd;               /* what the backend's unpark writes to */
     void *shared;      /* the backend's part that other threads use; one block, freed in fini */
-    uint32_t index;    /* of the worker or driver thread, for people */
+    uint32_t index;    /* of the worker or driver thread, for messages */
     const void *owner; /* ouro__thread_identity() of the owner's thread */
     bool is_away;      /* an embedded one, between turns; the owner's thread only */
     ouro_trace_function *trace;
@@ -149,7 +149,7 @@ void ouro__driver_handle_fini(struct ouro__driver_handle *handle);
  */
 OURO__DRIVER_THREAD void ouro__driver_submit(struct ouro__driver *driver, struct ouro__op *op);
 
-/* Owner's thread.  Again, or for an op that has completed, it does nothing. */
+/* Owner's thread.  Does nothing for an op that has completed or was cancelled before. */
 OURO__DRIVER_THREAD void ouro__driver_cancel(struct ouro__driver *driver, struct ouro__op *op);
 
 /* Owner's thread: cancels everything that is in flight. */
@@ -166,7 +166,7 @@ OURO__DRIVER_THREAD static inline struct ouro__op *ouro__driver_find(struct ouro
     return sio != NULL && lane < OURO__LANE_QUIESCE ? sio->lane[lane] : NULL;
 }
 
-/* Backends that see results only: a result of @op, which names a descriptor, says @ready. */
+/* For backends that get no events: a result of @op shows that its descriptor is @ready. */
 OURO__DRIVER_THREAD void ouro__driver_hint(struct ouro__driver *driver, struct ouro__op *op,
                                            uint32_t ready);
 
@@ -181,9 +181,9 @@ ouro__driver_is_shut_down(const struct ouro__driver_handle *handle)
     return handle->set.is_shutdown; /* only this thread writes it */
 }
 
-/* Owner's thread, in @op's done(): the result for its waiter.  Whom a shutdown has cancelled is
- * told so.  io_uring reports a cancelled operation that was running on one of its worker threads,
- * as a connect to a full Unix backlog, as interrupted. */
+/* Owner's thread, in @op's done(): the result for its waiter.  An operation that a shutdown has
+ * cancelled gets the shutdown's error.  io_uring reports -EINTR for a cancelled operation that was
+ * running on one of its worker threads, such as a connect to a full Unix backlog. */
 OURO__DRIVER_THREAD static inline int32_t ouro__driver_result(const struct ouro__op *op)
 {
     bool cancelled = op->result == -ECANCELED || op->result == -EINTR;
@@ -202,7 +202,7 @@ OURO__DRIVER_THREAD void ouro__driver_complete(struct ouro__driver *driver, stru
 OURO__DRIVER_THREAD void ouro__driver_event(struct ouro__driver *driver,
                                             struct ouro__scheduled_io *sio, uint32_t events);
 
-/* As above, for what is no event of poll(2): @sio has become @ready. */
+/* As above, with readiness instead of events of poll(2): @sio has become @ready. */
 OURO__DRIVER_THREAD void ouro__driver_ready(struct ouro__driver *driver,
                                             struct ouro__scheduled_io *sio, uint32_t ready);
 
@@ -214,14 +214,14 @@ OURO__DRIVER_THREAD void ouro__driver_ready(struct ouro__driver *driver,
 OURO__DRIVER_THREAD void ouro__driver_turn(struct ouro__driver_handle *handle, int64_t timeout_ns);
 
 /*
- * Owner's thread: makes everything ready for others to poll the driver (registry/embedding.h).
+ * Owner's thread: prepares the driver to be polled by a foreign loop (registry/embedding.h).
  * True: a turn has something to do at once.
  */
 OURO__DRIVER_THREAD bool ouro__driver_settle(struct ouro__driver_handle *handle);
 /* As above, for a driver that was just opened: 1, 0, or -errno. */
 OURO__DRIVER_THREAD int ouro__driver_try_settle(struct ouro__driver_handle *handle);
 
-/* Any thread, signal handlers too.  Sticky. */
+/* Any thread, signal handlers too.  Without a wait in progress it ends the next one. */
 OURO__ANY_THREAD void ouro__driver_unpark(struct ouro__driver_handle *handle);
 
 /* Any thread: @node->run is called on the owner's thread.  False: the owner has gone, and the node

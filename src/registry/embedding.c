@@ -46,7 +46,7 @@ void ouro__embedding_enter(struct ouro__driver_handle *handle)
     ouro__unpark_end_sleep(&handle->unpark);
 }
 
-/* Setting it also takes back that it was readable. */
+/* Setting the timer also makes it unreadable again. */
 static void arm(struct ouro__embedding *embedding, int64_t due_ns)
 {
     if (due_ns == embedding->armed_ns)

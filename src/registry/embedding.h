@@ -6,9 +6,9 @@
  * when another thread has sent a message, and, by a timerfd, when a timer is due or the last turn
  * has left work behind.
  *
- * Between turns the owner counts as asleep, so that a sender writes to the wake descriptor.  And it
- * counts as away: what its own thread does outside of a turn goes through the inbox as if it came
- * from another thread, and so makes the descriptor readable.
+ * Between turns the owner is marked asleep, so that a sender writes to the wake descriptor.  It is
+ * also marked away: calls of its own thread outside of a turn then go through the inbox, as those
+ * of other threads do, and so make the descriptor readable.
  */
 #ifndef OURO_REGISTRY_EMBEDDING_H
 #define OURO_REGISTRY_EMBEDDING_H
@@ -22,8 +22,8 @@ struct ouro__embedding {
 };
 
 /*
- * On the driver's thread.  @join makes a descriptor that is readable when one of two is (the
- * library's one user of it gives the epoll backend's, which this layer does not see).
+ * On the driver's thread.  @join makes a descriptor that is readable when one of two is.  It is a
+ * parameter because the function belongs to the epoll backend, which this layer must not include.
  * Errors: those of @join and timerfd_create(2).
  */
 int ouro__embedding_init(struct ouro__embedding *embedding, struct ouro__driver_handle *handle,

@@ -27,7 +27,7 @@ struct ouro__inbox {
     _Atomic(struct ouro__inbox_node *) newest;
 };
 
-/* Stands in `newest` when the owner has gone. */
+/* The value of `newest` after the inbox was closed. */
 #define OURO__INBOX_CLOSED ((struct ouro__inbox_node *)(uintptr_t)1)
 
 /*

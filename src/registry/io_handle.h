@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * IoHandle: a worker's I/O, Enabled (a driver) or Disabled (a place to park).  The same verbs hold
- * for both, so "no I/O" is a variant and not a NULL check at every call.
+ * IoHandle: a worker's I/O, Enabled (a driver) or Disabled (a place to park).  The same functions
+ * work on both, so callers need no NULL check for a runtime without I/O.
  */
 #ifndef OURO_REGISTRY_IO_HANDLE_H
 #define OURO_REGISTRY_IO_HANDLE_H

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Op: what is known of each operation whatever the backend: its name, and for those that a backend
- * may lack, its system call.
+ * Op: properties of each operation that do not depend on the backend: its name and, for operations
+ * that a backend may lack, its system call.
  *
  * Owns:    nothing.
  * Threads: any.
- * Always:  a call waits for no other end than a disk: a SPLICE is made without waiting.
+ * Always:  a call may wait for a disk, but not for a peer: a SPLICE is made non-blocking.
  * Tests:   tests/task/test_file.c, tests/registry/test_op_slots.c
  */
 #include "registry/op.h"

@@ -107,8 +107,8 @@ size_t ouro__op_message_size(const struct msghdr *header);
 
 /*
  * The system call of an operation that a backend may lack a row for: a count, or -errno; -EAGAIN
- * when ouro__op_poll_fds() say what to wait for before it is called again.  It blocks for a disk,
- * but for no other end.
+ * when ouro__op_poll_fds() say what to wait for before it is called again.  It may wait for a disk,
+ * but not for a peer.
  */
 int32_t ouro__op_call(const struct ouro__op *op);
 

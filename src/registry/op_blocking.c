@@ -2,11 +2,11 @@
 /*
  * An operation's system call on a thread that may block.
  *
- * A call that waits for a disk ends soon and cannot be interrupted.  One that says -EAGAIN waits
- * for another end, which may never come.  The thread then waits in poll(2) with an eventfd beside
- * the descriptors, and an interruption writes to that.  The thread makes the eventfd when it needs
- * it: it stores the eventfd, then reads is_interrupted; interrupt() sets is_interrupted, then reads
- * the eventfd.  At least one sees both.
+ * A call that waits for a disk ends soon and cannot be interrupted.  A call that returns -EAGAIN
+ * has to wait for a peer, perhaps for ever.  The thread then waits in poll(2) for the descriptors
+ * and an eventfd, and an interruption writes to the eventfd.  The thread makes the eventfd when it
+ * needs it: it stores the eventfd, then reads is_interrupted; interrupt() sets is_interrupted, then
+ * reads the eventfd.  At least one sees both.
  *
  * Owns:    the eventfd.
  * Threads: as labelled in the header.
@@ -33,7 +33,7 @@ void ouro__op_blocking_fini(struct ouro__op_blocking *blocking)
         (void)close(wake_fd);
 }
 
-/* Waits until the call has a chance, or until it is interrupted.  0 or -errno. */
+/* Waits until the call may make progress, or is interrupted.  0 or -errno. */
 static int wait_for_ends(struct ouro__op_blocking *blocking)
 {
     struct pollfd fds[3];

@@ -2,7 +2,7 @@
 /*
  * Op slots: the slab of one driver's operations that are in no lane.
  *
- * A lane is the exclusion of one kind of operation on one descriptor, and needs no memory.  An
+ * A lane admits one operation of a kind at a time on a descriptor, and needs no memory.  An
  * operation of which there may be several at a time, or which concerns two descriptors or none,
  * takes a slot.  The slot's index and generation are the operation's token, so a result that comes
  * after its operation has ended finds a generation that does not match.

@@ -10,8 +10,8 @@
  * The driver sets: it ORs ready bits in and moves the tick of each direction it touched.  A task
  * clears: it names the word it saw, and its bits are taken out only where that direction's tick has
  * not moved since.  So
- *   - a stale clear never removes newer readiness, however many events lie between (the tick is
- *     compared whole; it would take exactly 2^24 events inside one clear to fool it);
+ *   - a stale clear never removes newer readiness, however many events lie between (the whole
+ *     tick is compared; only exactly 2^24 events during one clear would go unnoticed);
  *   - a write event between a read event and its clear does not keep the read from being cleared;
  *   - READ_CLOSED, WRITE_CLOSED and SHUTDOWN are final: a clear masks and exchanges, it never
  *     rebuilds the word.

@@ -4,11 +4,11 @@
  *
  * A backend reports events as they come, edge-triggered, from the registration on: the state at
  * that time first, then each change.  An edge is reported once, so what it set in the readiness
- * word stays until a task clears it.  That is right for data, which nobody else takes away.  It is
- * wrong for a hang-up or an error that has passed meanwhile (registry/descriptor_kind.h): a socket
- * that was registered before it was connected reports a hang-up then, and after connect(2) nothing
- * would take that back.  For a descriptor that has reported such a state, readiness is compared
- * with poll(2) before a wait is answered with it, and cleared if poll(2) disagrees.
+ * word stays until a task clears it.  For data that is right, because only the task reads it.  For
+ * a hang-up or an error that has ended meanwhile it is wrong (registry/descriptor_kind.h): a socket
+ * that is registered before connect(2) reports a hang-up, and no later event would clear it.  For a
+ * descriptor that has reported such a state, readiness is compared with poll(2) before a wait is
+ * answered with it, and cleared if poll(2) disagrees.
  *
  * Owns:    nothing beyond the slot in the set.
  * Threads: as labelled in the header.
@@ -72,8 +72,9 @@ void ouro__registration_drop(struct ouro__registration *registration)
 }
 
 /*
- * Whether a wait for @interest may be answered with @word.  False: what it rests on has passed; it
- * has been cleared.  A set that came after @word was read makes the clear void.
+ * Whether @word is still true, so that it may end a wait for @interest.  False: the state that it
+ * reports has ended, and its bits have been cleared, unless newer readiness was set after @word was
+ * read.
  */
 static bool holds(struct ouro__scheduled_io *sio, uint32_t interest, uint64_t word)
 {

@@ -23,19 +23,19 @@ OURO__ANY_THREAD int ouro__registration_new(struct ouro__driver_handle *handle, 
                                             struct ouro__registration *out_registration);
 
 /*
- * Ends it: no more events; those who wait are woken; the driver frees the shared half when nothing
- * of it is in flight.  Never waits.  Any thread, also from inside a wake.
+ * Ends the registration: no more events come, and waiters are woken.  The driver frees the shared
+ * half when none of its operations is in flight.  Never waits.  Any thread, also from inside a
+ * wake.
  */
 OURO__ANY_THREAD void ouro__registration_drop(struct ouro__registration *registration);
 
 /*
- * The first half of it: no more events, those who wait are woken.  The shared half stays until the
- * drop, for waiters who have not left yet.  Any thread, also from inside a wake.
+ * The first half of a drop: no more events come, and waiters are woken.  The shared half stays
+ * until the drop, for waiters that have not left yet.  Any thread, also from inside a wake.
  */
 OURO__ANY_THREAD void ouro__registration_end(struct ouro__registration *registration);
 
-/* ouro__sio_poll() and ouro__sio_link(), which see to it that the readiness reported still holds.
- */
+/* As ouro__sio_poll() and ouro__sio_link(), but these check that the readiness still holds. */
 OURO__ANY_THREAD int ouro__registration_poll(struct ouro__registration *registration,
                                              uint32_t interest, const struct ouro_waker *waker,
                                              uint64_t *out_word);

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * RegistrationSet: the slab of one driver's ScheduledIo, who of them is live, who waits to be
- * freed.
+ * RegistrationSet: the slab of one driver's ScheduledIo, a list of the live ones, and a list of
+ * those that wait to be freed.
  *
  * Slots come in chunks that are never given back before the end, so a token's index can be looked
  * up without a lock and a late event finds a slot to compare its generation with.  A slot's
  * generation moves when it is freed.
  *
- * A deregistered slot is freed when nothing of it is in flight, and by the driver's thread only:
- * with io_uring completions for a descriptor arrive after it was deregistered, so "free it in the
- * next turn", which is right for epoll, is not enough.
+ * A deregistered slot is freed when none of its operations is in flight, and by the driver's thread
+ * only: with io_uring completions for a descriptor arrive after it was deregistered, so "free it in
+ * the next turn", which is right for epoll, is not enough.
  *
  * Owns:    the chunks and every slot in them.
  * Threads: allocate(), deregister() any; the rest the driver's.

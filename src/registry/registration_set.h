@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * RegistrationSet: all descriptors registered with one driver, and those on their way out.
+ * RegistrationSet: all descriptors registered with one driver, and those that wait to be released.
  */
 #ifndef OURO_REGISTRY_REGISTRATION_SET_H
 #define OURO_REGISTRY_REGISTRATION_SET_H
@@ -62,7 +62,7 @@ OURO__DRIVER_THREAD uint32_t ouro__registration_set_release(
 OURO__DRIVER_THREAD struct ouro__scheduled_io *
 ouro__registration_set_find(struct ouro__registration_set *set, uint64_t token);
 
-/* Asks for what @token names to be brought into the cache.  Driver's thread. */
+/* Prefetches the slot that @token names.  Driver's thread. */
 OURO__DRIVER_THREAD void ouro__registration_set_prefetch(struct ouro__registration_set *set,
                                                          uint64_t token);
 

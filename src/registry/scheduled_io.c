@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ScheduledIo: what one registered descriptor's owner and the driver share.
+ * ScheduledIo: the state that the owner of a registered descriptor and its driver share.
  *
  * Readiness is one atomic word (registry/readiness.h).  The waiters are kept under a lock: two
  * places for poll-style callers, one for each direction, and a list whose nodes lie in the waiters'
@@ -9,12 +9,13 @@
  * reads what the other has written; at least one sees both, so no wake is lost.
  *
  * Wakers are called, and dropped, after the lock was released: a waker may wait, cancel, drop this
- * very registration or shut the runtime down.  They are carried out of the lock in batches, so a
- * batch's storage is on the stack however many wait.
+ * very registration or shut the runtime down.  They leave the lock in batches of a fixed size on
+ * the stack, so any number of waiters needs no allocation.
  *
  * Owns:    the wakers stored in it.  Freed by its driver's thread (registry/registration_set.h).
  * Threads: set_ready() and hint() the driver's; all others any.
- * Always:  a node is linked, or woken, never both; after SHUTDOWN every look says so at once.
+ * Always:  a node is linked, or woken, never both; after SHUTDOWN every wait returns
+ *          -OURO_ESHUTDOWN at once.
  * Tests:   tests/model/model_waiters.c
  */
 #include "registry/scheduled_io.h"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ScheduledIo: what the owner of a registered descriptor and its driver share.
+ * ScheduledIo: the state that the owner of a registered descriptor and its driver share.
  */
 #ifndef OURO_REGISTRY_SCHEDULED_IO_H
 #define OURO_REGISTRY_SCHEDULED_IO_H
@@ -33,7 +33,7 @@ struct ouro__io_waiter {
 
 struct OURO__ALIGNED(OURO__CACHE_LINE) ouro__scheduled_io {
     /* What every operation touches comes first, in as few cache lines as can be: with many
-     * descriptors each line is one that has to be waited for. */
+     * descriptors each line is a cache miss. */
 
     /* Shared, lock-free. */
     _Atomic uint64_t readiness;
@@ -47,7 +47,7 @@ struct OURO__ALIGNED(OURO__CACHE_LINE) ouro__scheduled_io {
     /* The driver's thread only. */
     uint32_t inflight;        /* occupied lanes, QUIESCE not counted */
     _Atomic uint32_t backend; /* the backend's own flags */
-    uint32_t ready_pending;   /* readiness collected in this turn, not yet told */
+    uint32_t ready_pending;   /* readiness collected in this turn, waiters not yet woken */
     bool closing;             /* a QUIESCE has begun: new operations are refused */
     uint8_t kind;             /* enum ouro__descriptor_kind */
     struct ouro__op *lane[OURO__LANES];
@@ -68,7 +68,7 @@ struct OURO__ALIGNED(OURO__CACHE_LINE) ouro__scheduled_io {
 
     /* Any thread. */
     _Atomic uint32_t messages; /* about it, on their way to the driver: it is not released */
-    _Atomic bool must_check;   /* some readiness came from a state that may have passed */
+    _Atomic bool must_check;   /* some readiness came from a state that may have ended */
 
     /* RegistrationSet's, under its lock. */
     enum ouro__sio_state state;
@@ -93,15 +93,14 @@ void ouro__sio_init(struct ouro__scheduled_io *sio, uint32_t index);
 void ouro__sio_fini(struct ouro__scheduled_io *sio);
 
 /*
- * ORs @ready in and wakes everybody whom it concerns, with no lock held.
- * Driver's thread.
+ * ORs @ready in and wakes the waiters that it concerns, with no lock held.  Driver's thread.
  */
 OURO__DRIVER_THREAD void ouro__sio_set_ready(struct ouro__scheduled_io *sio, uint32_t ready);
 
-/* As set_ready() without waking: for descriptors whose readiness nobody can wait for. */
+/* As set_ready() without waking: for descriptors whose readiness cannot be waited for. */
 OURO__DRIVER_THREAD void ouro__sio_hint(struct ouro__scheduled_io *sio, uint32_t ready);
 
-/* Takes out what was seen in @snapshot unless newer has come.  Any thread. */
+/* Clears the bits seen in @snapshot unless newer readiness was set.  Any thread. */
 OURO__ANY_THREAD void ouro__sio_clear(struct ouro__scheduled_io *sio, uint64_t snapshot,
                                       uint32_t ready);
 
@@ -112,18 +111,17 @@ OURO__ANY_THREAD void ouro__sio_shut_down(struct ouro__scheduled_io *sio);
 OURO__ANY_THREAD void ouro__sio_wake_all(struct ouro__scheduled_io *sio);
 
 /*
- * Looks; if nothing of @interest is ready, stores a clone of @waker in the reader's or the writer's
- * place and looks again.  1: ready, *out_word is what was seen.  0: stored.  -OURO_ESHUTDOWN.
- * Any thread.
+ * Reads the word; if nothing of @interest is ready, stores a clone of @waker in the reader's or the
+ * writer's place and reads the word again.  1: ready, *out_word is what was seen.  0: stored.
+ * -OURO_ESHUTDOWN.  Any thread.
  */
 OURO__ANY_THREAD int ouro__sio_poll(struct ouro__scheduled_io *sio, uint32_t interest,
                                     const struct ouro_waker *waker, uint64_t *out_word);
 
 /*
- * Looks; if nothing of @interest is ready, links @node (whose waker it takes) and looks again.
- * 1: ready, not linked.  0: linked; remove it with ouro__sio_unlink().  -OURO_ESHUTDOWN.
- * After 1 or an error the waker is still the caller's.
- * Any thread.
+ * Reads the word; if nothing of @interest is ready, links @node (whose waker it takes) and reads
+ * the word again.  1: ready, not linked.  0: linked; remove it with ouro__sio_unlink().
+ * -OURO_ESHUTDOWN.  After 1 or an error the waker is still the caller's.  Any thread.
  */
 OURO__ANY_THREAD int ouro__sio_link(struct ouro__scheduled_io *sio, struct ouro__io_waiter *node,
                                     uint64_t *out_word);

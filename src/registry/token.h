@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Token: the 64 bits by which the kernel names what it is talking about, io_uring's user_data and
- * epoll's data alike.  Never a pointer: {generation, slab index, lane}.
+ * Token: the 64 bits that the kernel returns with each event, io_uring's user_data or epoll's data.
+ * A token is never a pointer but {generation, slab index, lane}.
  *
  *     63            32 31         8 7      0
  *     +---------------+------------+--------+
@@ -27,8 +27,8 @@ enum ouro__lane {
         3, /* the backend's: one poll for all interests, as long as it is registered */
     OURO__LANE_QUIESCE = 4, /* never the kernel's: waits for the others to end */
     OURO__LANES = 5,
-    /* With the operation's code in the lower bits: the index is that of an op slot.  A result whose
-     * operation has gone still tells what is to be disposed of. */
+    /* With the operation's code in the lower bits: the index is that of an op slot.  So a result
+     * that comes after its operation has ended still tells what must be disposed of. */
     OURO__LANE_SLOT = 0x80,
     /* Tokens of the driver itself have index and generation 0. */
     OURO__LANE_WAKE = 0xf0,   /* the wake descriptor */

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Trace points: stamped with the time and handed to whoever listens.
+ * Trace points: each event gets the time and is passed to the runtime's trace function.
  *
  * Owns:    nothing.
  * Threads: any.
- * Always:  without a listener nothing of this runs.
+ * Always:  without a trace function this code does not run.
  * Tests:   tests/registry/test_trace.c
  */
 #include "base/clock.h"

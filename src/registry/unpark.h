@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Unpark: a wake that is never lost and seldom a system call.
+ * Unpark: a wake that is never lost and seldom needs a system call.
  *
  * The sleeper marks that it is going to sleep, and reads its inbox after it has woken.  A waker
  * puts its message into the inbox first and then notifies.  Each side changes the state in one step

@@ -103,7 +103,8 @@ int ouro__choose_driver(const struct ouro_runtime_config *config, struct ouro__c
         choice.ops = &ouro__uring_ops;
         choice.kind = OURO_DRIVER_URING;
         choice.features = report.present & ~config->feature_mask;
-        /* What could not be tested is believed: the second path is right everywhere. */
+        /* A quirk that could not be tested counts as present: the second path is right on every
+         * kernel. */
         choice.quirks = (report.quirks | report.quirks_untested | config->quirk_mask) &
                         ouro__uring_quirk_paths();
     } else if (config->driver == OURO_DRIVER_URING) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The probe: what the kernel offers, for people and for programs that want to decide themselves.
+ * The probe: reports what the kernel offers, for users and for programs that choose themselves.
  *
  * It reads the same tables, and runs the same detection and self-tests, as the runtime's own choice
  * and as ouro-ktest.  A runtime's start runs the part of them that it needs; the probe runs all.

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Context: a caller that can wait: which one the calling thread runs as, and what interrupts it.
+ * Context: a caller that can wait.  This file finds the calling thread's context, and tells what
+ * interrupts a context.
  *
  * Owns:    nothing.
  * Threads: the context's own, and its worker's.

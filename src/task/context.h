@@ -8,8 +8,8 @@
  *   own thread
  *   any other thread             waits on a futex (`worker` NULL)
  *
- * This file has the data, and what can be told from the data alone.  What acts on a context stands
- * in the files above this one, which may include it and must not be included by it:
+ * This file has the data, and functions that need only the data.  The functions that act on a
+ * context are in the files above this one.  Those include this file; it must not include them:
  *
  *   worker.h     switch to it, wake it on its worker's thread, interrupt it
  *   wake_ref.h   wake it from any thread
@@ -38,20 +38,19 @@ enum ouro__park_state { OURO__PARK_RUNNING = 0, OURO__PARK_PARKED = 1, OURO__PAR
  * cancellation, then timeout. */
 #define OURO__INTERRUPT_TIMEOUT (1u << 0)
 #define OURO__INTERRUPT_CANCEL (1u << 1)
-/* Not reasons, but why a wait must look closer: there is a deadline, which may have passed without
- * its timer having fired yet; cancellation and shutdown are held off. */
+/* These bits end no wait, but make it check more: there is a deadline, which may have passed before
+ * its timer has fired; cancellation and shutdown are held off. */
 #define OURO__INTERRUPT_CLOCK (1u << 3)
 #define OURO__SHIELDED (1u << 4)
 
-/* Of so many scopes, the outermost, the context keeps the numbers (task/scope.c). */
+/* The context keeps the numbers of this many scopes, the outermost ones (task/scope.c). */
 enum { OURO__SCOPES_KEPT = 3 };
 
 /* How many calls in a row may return without waiting before the caller yields. */
 enum { OURO__BUDGET = 128 };
 
 struct ouro__context {
-    /* The first cache line: what a switch touches.  With many tasks each line is one that has to be
-     * waited for. */
+    /* The first cache line: what a switch touches.  With many tasks each line is a cache miss. */
     struct ouro__switch fiber;     /* a task's only */
     struct ouro__queue_node ready; /* in the worker's run queue; a task's only */
     struct ouro_handle *handle;
@@ -76,7 +75,7 @@ struct ouro__context {
     struct ouro__exceptions exceptions; /* of a suspended task, where there is a C++ runtime */
 };
 
-/* The last words for a context that ends with one. */
+/* The message when a context ends with an open group. */
 #define OURO__GROUP_NOT_ENDED                                                                      \
     "a task or thread left with a group open: ouro_group_end() is missing before its return"
 

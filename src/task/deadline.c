@@ -66,7 +66,7 @@ int ouro_deadline_begin(struct ouro_deadline *deadline, int64_t timeout_ns)
 void ouro_deadline_end(struct ouro_deadline *deadline)
 {
     struct ouro__scope *scope = scope_in(deadline);
-    /* A scope of somebody else may be left over from a task that has ended. */
+    /* A scope of another context may be left over from a task that has ended. */
     if (scope != NULL && scope->context != NULL && scope->context == ouro__context_current())
         ouro__scope_end(scope);
 }

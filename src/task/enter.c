@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Enter and leave: how a plain thread comes into a runtime.
+ * Enter and leave: how a plain thread enters a runtime.
  *
  * Owns:    the thread's context, from enter to leave.
  * Threads: each for itself.

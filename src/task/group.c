@@ -3,8 +3,8 @@
  * Group: tasks whose ends are awaited by the context that began them.
  *
  * A group lies in its caller's storage and links its tasks, which lie on their own stacks; so a
- * task of a group costs no memory beyond itself.  Its joiner word says OURO__JOINER_GROUP: nobody
- * holds the task, and at its end it reports to the group and then goes the way of a detached one.
+ * task of a group costs no memory beyond itself.  Its joiner word is OURO__JOINER_GROUP: the task
+ * has no holder.  At its end it reports to the group, and is then released as a detached task is.
  *
  * Tasks end on any worker, so a lock guards the list.  The lock also makes a cancel safe: a task
  * leaves the list under it before its memory can be released, so every task in the list may be sent
@@ -77,7 +77,7 @@ static void cancel_locked(struct group *group)
         (void)ouro_task_cancel(OURO__CONTAINER_OF(at, struct ouro_task, group_link));
 }
 
-/* On the task's own stack, when it can no longer be told from a released one but by its memory. */
+/* Called on the task's own stack.  The task has ended; only its memory is still in use. */
 static void task_ended(struct ouro_task *task)
 {
     struct group *group = task->group;

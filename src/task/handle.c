@@ -103,7 +103,7 @@ void ouro__handle_close_worker(struct ouro__worker *worker)
 {
     ouro__worker_close(worker);
     ouro__context_fini(&worker->main);
-    worker->main.interrupts = 0; /* a shield: the own thread can wait no more */
+    worker->main.interrupts = 0; /* ends a shield: the own thread cannot wait any more */
 }
 
 int ouro__handle_new(const struct ouro_runtime_config *config, const struct ouro__driver_ops *ops,
@@ -195,7 +195,7 @@ int ouro__handle_driver_for(struct ouro__context *context, struct ouro__driver_h
     struct ouro_handle *handle = context->handle;
     struct ouro__worker *worker = context->worker;
     if (OURO__UNLIKELY(ouro__handle_is_shutdown(handle)))
-        return -OURO_ESHUTDOWN; /* the drivers learn of it later than the callers */
+        return -OURO_ESHUTDOWN; /* callers see the flag before the drivers are told */
     if (worker == NULL) {
         uint32_t dedicated = handle->worker_count - handle->task_workers;
         uint32_t first = dedicated > 0 ? handle->task_workers : 0;

@@ -300,7 +300,8 @@ static void release_here(struct ouro_task *task)
         return;
     }
     task->message.run = put_stack_message;
-    (void)ouro__driver_send(&owner->io.handle, &task->message); /* gone: so are its pools soon */
+    /* This fails when the owner has ended.  Its pools, and with them the stack, are freed then. */
+    (void)ouro__driver_send(&owner->io.handle, &task->message);
 }
 
 static void release_message(struct ouro__inbox_node *node)

@@ -19,7 +19,7 @@ enum { OURO__TASK_NAME_MAX = 32 };
 enum ouro__task_cancel {
     OURO__TASK_NOT_CANCELLED = 0,
     OURO__TASK_CANCEL_SENT = 1,    /* the message may be on its way: the memory must stay */
-    OURO__TASK_CANCEL_ARRIVED = 2, /* or never will */
+    OURO__TASK_CANCEL_ARRIVED = 2, /* or will never be sent */
 };
 
 struct ouro_task {

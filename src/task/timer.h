@@ -61,7 +61,7 @@ static inline bool ouro__timer_is_set(const struct ouro__timer *timer)
 /* Sets a timer that is not set. */
 void ouro__timer_set(struct ouro__timer_wheel *wheel, struct ouro__timer *timer, int64_t when_ns);
 
-/* Unsets it; harmless when it is not set. */
+/* Unsets it; does nothing when it is not set. */
 void ouro__timer_unset(struct ouro__timer_wheel *wheel, struct ouro__timer *timer);
 
 /* Fires what is due at @now_ns.  Returns how many. */

@@ -11,8 +11,8 @@
  *
  * A job of the pool lies on the caller's stack too, as does what its argument points to.  An
  * interrupted caller may leave only if the pool gives the job back untouched.  A function that has
- * begun is waited for to its end, and its result is reported.  Whoever ends the call takes the
- * waker out first: with the state stored, the waiter's frame may be gone.
+ * begun is waited for to its end, and its result is reported.  The thread that ends the call takes
+ * the waker out before it stores the state, because after that the waiter's frame may be gone.
  *
  * Owns:    nothing; the op is the caller's.
  * Threads: the context's own.

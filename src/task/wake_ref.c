@@ -98,7 +98,8 @@ void ouro__wake_ref_wake(struct ouro__wake_ref *ref)
 
 void ouro__wake_ref_take(struct ouro__wake_ref *ref)
 {
-    /* An exchange, so that whoever looks next sees what was done before the wake. */
+    /* An exchange, so that the waiter's next check sees everything that was done before the
+     * wake. */
     (void)ouro__exchange(&ref->word, 0, memory_order_acq_rel);
 }
 

@@ -9,12 +9,12 @@
  * last turn has woken, and OURO__SLICE more.  A context left for a later slice would be brought
  * into the cache twice: when it is woken and when it runs, with the kernel's work in between.
  *
- * A context cannot release the stack it stands on.  One that ends without a holder is left in
+ * A context cannot release the stack that it runs on.  One that ends without a holder is left in
  * `ended`, and the context that runs next, or the loop, releases it.
  *
- * Where there is a C++ runtime, whoever runs next also finds its own exceptions in the place of its
- * predecessor's (fiber/exceptions.h).  `ended` is never NULL then, so that a switch needs no other
- * comparison than the one it has, and programs of C pay nothing.
+ * Where there is a C++ runtime, the context that runs next also puts its own exceptions in the
+ * place of its predecessor's (fiber/exceptions.h).  `ended` is never NULL then, so that a switch
+ * needs no other comparison than the one it has, and programs of C pay nothing.
  *
  * Parking and waking a worker's context happen on that worker's thread, so they are plain stores; a
  * wake from another thread is a message to the worker (task/wake_ref.c).
@@ -111,7 +111,7 @@ static OURO__ALWAYS_INLINE void leave_for(struct ouro__worker *worker,
                                           struct ouro__context *context, struct ouro__context *next)
 {
     if (next == context)
-        return; /* woken before it had left, or the only one to yield to */
+        return; /* woken before it was left, or no other is ready */
     struct ouro__switch *to = enter(worker, next);
     ouro__switch_to(&context->fiber, to);
     ouro__worker_arrived(worker);
@@ -147,7 +147,7 @@ void ouro__worker_arrived_slowly(struct ouro__worker *worker)
         if (mine != worker->exceptions_of)
             ouro__exceptions_exchange(worker->exceptions, worker->exceptions_of, mine);
         worker->exceptions_of = mine;
-        worker->ended = &worker->main; /* so that the next to arrive comes here, too */
+        worker->ended = &worker->main; /* so that the context that runs next comes here, too */
     }
     if (ended != &worker->main)
         worker->kind->release(ended);

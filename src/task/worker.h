@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Worker: a thread's run queue, timer wheel and driver.  It runs contexts.  What it must know of
- * tasks it learns from a table, its kind.
+ * Worker: a thread's run queue, timer wheel and driver.  It runs contexts.  A table of functions,
+ * its kind, tells it what it must know of tasks.
  */
 #ifndef OURO_TASK_WORKER_H
 #define OURO_TASK_WORKER_H
@@ -28,7 +28,7 @@ enum { OURO__SLICE = 61, OURO__SLICE_WOKEN_MAX = 1024 };
 /* What the worker must know of the things that lie at the top of the stacks it runs. */
 struct ouro__worker_kind {
     size_t header_bytes;                          /* to be reserved at the top of each stack */
-    ouro__overflow_name_fn *name_of;              /* the name of a header, for people */
+    ouro__overflow_name_fn *name_of;              /* the name of a header, for messages */
     void (*release)(struct ouro__context *ended); /* has returned, has no holder */
     /* Gives back some of what idle stacks hold that are no worker's; returns when there is more to
      * do, or OURO__NEVER. */
@@ -172,12 +172,13 @@ void ouro__context_spend(struct ouro__context *context);
 /* Lets others run once: a worker's tasks, driver and timers; the system's threads otherwise. */
 void ouro__context_yield(struct ouro__context *context);
 
-/* As ouro__context_interrupted(), for a context that has something to tell, or no worker. */
+/* As ouro__context_interrupted(), for a context with an interrupt bit set, or without a worker. */
 OURO__COLD int ouro__context_tell_interruption(struct ouro__context *context);
 
 /*
- * Asked by the context itself: why a wait of its must not begin, or go on; 0, -OURO_ESHUTDOWN,
- * -ECANCELED or -ETIMEDOUT.  A task that ignores the answer and calls again yields now and then.
+ * Called by the context itself: why a wait must not begin, or go on; 0, -OURO_ESHUTDOWN, -ECANCELED
+ * or -ETIMEDOUT.  A task that ignores the error and calls again yields now and then, so that the
+ * other tasks run.
  */
 static inline int ouro__context_interrupted(struct ouro__context *context)
 {

@@ -45,19 +45,19 @@ static bool take_own(struct ouro__uring *uring, uint64_t token, int32_t result)
     return true;
 }
 
-/* What a result is called, whatever the kernel calls it. */
+/* The result to report for what the kernel returned. */
 static int32_t named(const struct ouro__op *op, int32_t result)
 {
     if (result <= RESTART_FIRST && result >= RESTART_LAST)
         result = -EINTR;
-    /* A request that a kernel worker was busy with is interrupted, and says so. */
+    /* The kernel returns -EINTR for a cancelled request that one of its workers was running. */
     bool cancelled = (op->backend & OURO__URING_CANCELLED) != 0;
     if (cancelled && (result == -EINTR || result == -EAGAIN))
         result = -ECANCELED;
     return result;
 }
 
-/* The one place that decides what is not the end. */
+/* The only place that decides whether a result ends the operation. */
 static enum ouro__uring_next judge(const struct ouro__uring *uring, struct ouro__op *op,
                                    int32_t *result)
 {
@@ -78,12 +78,13 @@ static enum ouro__uring_next judge(const struct ouro__uring *uring, struct ouro_
 static void end(struct ouro__uring *uring, struct ouro__op *op, int32_t result)
 {
     const struct ouro__uring_row *row = ouro__uring_row_of(op);
-    /* Of a transfer that goes on until all is done, what was done counts. */
+    /* A transfer that fails after a part was done reports the count. */
     if (OURO__UNLIKELY(result < 0 && op->result > 0))
         result = op->result;
     ouro__sanitize_complete(op, row->memory, result);
     ouro__driver_complete(&uring->driver, op, result);
-    /* After it, as a trace shows the two; its done() runs later, so @op is still there. */
+    /* After the completion, so that a trace shows both in this order.  @op is still valid, because
+     * its done() runs later. */
     uint32_t ready = row->tells_on_success;
     if (OURO__UNLIKELY(result <= 0))
         ready = row->tells == NULL ? 0 : row->tells(op, result);
@@ -162,11 +163,12 @@ int ouro__uring_reap(struct ouro__uring *uring)
     if (OURO__LIKELY((IO_URING_READ_ONCE(*uring->ring.sq.kflags) & IORING_SQ_CQ_OVERFLOW) == 0))
         return uring->broken;
 
-    /* More had come than the queue holds.  The kernel kept the rest; it hands it over on demand. */
+    /* More completions came than the queue holds.  The kernel keeps the rest until it is entered
+     * with GETEVENTS. */
     ouro__counter_add(&uring->driver.handle->counters.overflowed, 1);
     while ((IO_URING_READ_ONCE(*uring->ring.sq.kflags) & IORING_SQ_CQ_OVERFLOW) != 0) {
         if (ouro__uring_collect(uring, 0, 0) < 0)
-            break; /* the flag is still there for the next turn, which will judge */
+            break; /* the flag stays set, so the next turn tries again */
         take_all(uring);
     }
     return uring->broken;

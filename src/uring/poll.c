@@ -14,7 +14,7 @@
  * POLLPRI needs help.  io_uring leaves it out when it compares a wake-up with what a poll is armed
  * for, so a poll for POLLPRI alone sleeps on when urgent data arrives; and it reports what the
  * wake-up was for, which for a socket is POLLPRI with any data.  So a poll for PRIORITY is armed
- * for POLLIN as well, and POLLPRI is believed when poll(2) says so too.
+ * for POLLIN as well, and POLLPRI is reported only if poll(2) reports it too.
  *
  * Only the owner's thread may use the ring.  attach() on another thread sends a message; the slot
  * is not released while the message is on its way.  The registration may end before the message
@@ -56,7 +56,7 @@ static uint32_t events_of(uint32_t interest)
     return events;
 }
 
-/* What of @events the poll was armed for, and is so. */
+/* The part of @events that the poll was armed for and that is true now. */
 static uint32_t true_events(const struct ouro__scheduled_io *sio, uint32_t events)
 {
     struct pollfd look = {.fd = sio->fd, .events = POLLPRI};
@@ -67,14 +67,14 @@ static uint32_t true_events(const struct ouro__scheduled_io *sio, uint32_t event
     return events;
 }
 
-/* Nobody waits for it any more. */
+/* No task can wait for it any more: it was detached, or the driver shut down. */
 static bool is_over(const struct ouro__scheduled_io *sio)
 {
     return (ouro__load(&sio->backend, memory_order_acquire) & SIO_DETACHED) != 0 ||
            ouro__readiness_is_shutdown(ouro__load(&sio->readiness, memory_order_acquire));
 }
 
-/* One that is over just after this look is cancelled by its release, or by the shutdown. */
+/* If the registration ends right after this check, its release or the shutdown cancels the poll. */
 static void arm(struct ouro__op *op)
 {
     if (is_over(op->sio))
@@ -102,7 +102,7 @@ int ouro__uring_attach(struct ouro__driver_handle *handle, struct ouro__schedule
 {
     if ((sio->flags & OURO__SIO_READINESS) == 0)
         return 0; /* the kernel takes the descriptor with each operation */
-    /* A pipe always is, and to find out takes a descriptor. */
+    /* A pipe can always be waited for, and the check would need a descriptor. */
     int rc = sio->kind == OURO__KIND_PIPE ? 0 : ouro__pollable(sio->fd);
     if (rc < 0)
         return rc;

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Pollable: whether a descriptor can be waited for is what epoll_ctl(2) says, so that both backends
+ * Pollable: whether a descriptor can be waited for.  epoll_ctl(2) decides, so that both backends
  * agree.
  *
- * Nothing else tells.  POLL_ADD and poll(2) accept regular files and report them ready, and the
- * type of a file does not say either: /proc/self/mounts can be waited for and /dev/null can not.
- * So the descriptor is added to an epoll set of a moment.
+ * Other calls do not tell.  POLL_ADD and poll(2) accept regular files and report them ready.  The
+ * type of a file does not tell either: /proc/self/mounts can be waited for and /dev/null cannot.
+ * So the descriptor is added to a temporary epoll set.
  *
- * (By the kernel's header: <sys/epoll.h> is for the epoll backend.  It is a file of its own because
- * that header and <fcntl.h> exclude each other.)
+ * (This file uses the kernel's <linux/eventpoll.h>, because <sys/epoll.h> is for the epoll backend.
+ * It is a file of its own because the kernel's header and <fcntl.h> exclude each other.)
  *
  * Owns:    nothing.
  * Threads: any.

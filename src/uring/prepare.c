@@ -30,7 +30,7 @@ struct io_uring_sqe *ouro__uring_sqe(struct ouro__uring *uring)
         sqe = io_uring_get_sqe(&uring->ring);
     if (OURO__LIKELY(sqe != NULL))
         return sqe;
-    if (ouro__uring_submit(uring, 0, 0, 0) < 0) /* turn() will try again, and judge */
+    if (ouro__uring_submit(uring, 0, 0, 0) < 0) /* turn() tries again, and handles the error */
         return NULL;
     return ouro__fault(OURO__FAULT_RING_SQE) == 0 ? io_uring_get_sqe(&uring->ring) : NULL;
 }
@@ -63,8 +63,9 @@ void ouro__uring_queue_cancel(struct ouro__uring *uring, struct ouro__op *op)
 
 void ouro__uring_prepare_cancel(struct io_uring_sqe *sqe, const struct ouro__op *op)
 {
-    /* By user_data, of which there is one: cancelling by descriptor and user_data cancels the wrong
-     * request on some kernels.  Its own success is not worth a CQE; the operation's end is. */
+    /* Cancels by user_data, which is unique.  Cancelling by descriptor and user_data cancels the
+     * wrong request on some kernels.  A successful cancellation posts no CQE of its own; the
+     * operation's CQE tells enough. */
     io_uring_prep_cancel64(sqe, op->token, 0);
     sqe->user_data = OURO__URING_IGNORE;
     sqe->flags = IOSQE_CQE_SKIP_SUCCESS;

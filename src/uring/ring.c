@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The ring itself: how it is made, how it ends, and the one place that enters the kernel.
+ * Ring: opens and closes the ring, and makes every io_uring_enter(2).
  *
- * Made for one thread that waits in it: SINGLE_ISSUER and DEFER_TASKRUN (completions are worked out
- * when their owner asks, not by interrupting it), TASKRUN_FLAG (so that the owner sees in memory
- * that asking is worth a call), SUBMIT_ALL (a bad SQE does not hold up those behind it).  The
- * descriptor is close-on-exec by nature, and the mappings are kept out of forked children: a
- * child's SQEs would run in the parent's ring.
+ * The ring is made for one thread that waits in it.  Its flags are SINGLE_ISSUER and DEFER_TASKRUN
+ * (the kernel produces completions when their owner enters, and does not interrupt it),
+ * TASKRUN_FLAG (a flag in memory tells the owner that an enter will produce completions), and
+ * SUBMIT_ALL (a bad SQE does not stop those behind it).  The descriptor is always close-on-exec,
+ * and the mappings are kept out of forked children, because a child's SQEs would run in the
+ * parent's ring.
  *
  * A ring that another event loop polls is made with COOP_TASKRUN instead of DEFER_TASKRUN: on many
  * kernels a poll of a deferring ring is not woken by completions that nobody has asked for.

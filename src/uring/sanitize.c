@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Telling ASan, TSan and Valgrind what the kernel does behind their backs.
+ * Sanitize: tells ASan, TSan and Valgrind which memory the kernel reads and writes.
  *
  *   ASan      at submit and at the CQE every byte that the operation names is looked up; a poisoned
  *             one is touched, so that the report is ASan's own, with who freed it and where.
@@ -11,7 +11,7 @@
  *
  * Owns:    nothing.
  * Threads: the driver's.
- * Always:  without a checker nothing happens and nothing is paid but one untaken branch.
+ * Always:  without a checker each call costs one untaken branch.
  * Tests:   tests/uring/test_ring_life.c
  */
 #include "uring/sanitize.h"

@@ -44,14 +44,15 @@ OURO__COLD void ouro__sanitize_submit_slow(const struct ouro__op *op, unsigned m
 OURO__COLD void ouro__sanitize_complete_slow(const struct ouro__op *op, unsigned memory,
                                              int32_t result);
 
-/* The kernel is about to get what @op names: it must all be addressable. */
+/* To be called before the kernel gets the memory that @op names: all of it must be addressable. */
 static inline void ouro__sanitize_submit(const struct ouro__op *op, unsigned memory)
 {
     if (OURO__UNLIKELY(ouro__load(&ouro__sanitize_on, memory_order_relaxed)))
         ouro__sanitize_submit_slow(op, memory);
 }
 
-/* It has ended: it must all still be addressable, and what the kernel wrote is defined. */
+/* To be called when @op has ended: all its memory must still be addressable, and what the kernel
+ * wrote becomes defined. */
 static inline void ouro__sanitize_complete(const struct ouro__op *op, unsigned memory,
                                            int32_t result)
 {

@@ -14,8 +14,8 @@
  *                              loop;
  *   anything else              the ring is broken (-EBADR: the kernel had to drop a completion;
  *                              -EEXIST: not the thread that opened it; -EBADF, -EFAULT, -EINVAL,
- *                              -EOPNOTSUPP, -ENXIO: no usable ring), which turn() returns, for the
- *                              rule that every operation completes can not be kept any more.
+ *                              -EOPNOTSUPP, -ENXIO: no usable ring).  turn() returns the error,
+ *                              because some operation may never complete.
  *
  * Owns:    nothing.
  * Threads: the owner's.
@@ -30,7 +30,7 @@
 #include <errno.h>
 #include <poll.h>
 
-/* How long it waits at a time where it can not wait for what it wants. */
+/* How long one pause is where the turn cannot wait for the event itself. */
 #define NAP_NS OURO__NS_PER_MS
 
 static bool is_strained(int rc)
@@ -38,7 +38,7 @@ static bool is_strained(int rc)
     return rc == -EAGAIN || rc == -EBUSY || rc == -ENOMEM;
 }
 
-/* 0 for what turn() lives with, else @rc. */
+/* 0 for an error that turn() tolerates, else @rc. */
 static int judge(int rc)
 {
     return rc >= 0 || rc == -EINTR || rc == -ETIME || is_strained(rc) ? 0 : rc;
@@ -77,7 +77,7 @@ static void place_waiting(struct ouro__uring *uring)
     }
 }
 
-/* Sees to it that an unpark ends the wait.  False: there was no SQE for it. */
+/* Makes sure that an unpark ends the wait.  False: there was no SQE for it. */
 static bool arm_wake(struct ouro__uring *uring)
 {
     if (OURO__LIKELY(uring->wake_armed))
@@ -90,7 +90,7 @@ static bool arm_wake(struct ouro__uring *uring)
     return true;
 }
 
-/* Submits and collects without waiting, where there is anything to do that for. */
+/* Submits and collects without waiting, if there is anything to submit or to collect. */
 static int enter_now(struct ouro__uring *uring)
 {
     if (ouro__uring_unsubmitted(uring) == 0 && !ouro__uring_has_task_work(uring))

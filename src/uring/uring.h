@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The io_uring backend, as the rest of the library sees it: a table.  What is behind it stands in
- * uring/ring.h.
+ * The io_uring backend as the rest of the library sees it: a table.  uring/ring.h describes what is
+ * behind it.
  */
 #ifndef OURO_URING_URING_H
 #define OURO_URING_URING_H

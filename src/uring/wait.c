@@ -7,10 +7,10 @@
  * operation's own token, so the operation has one request in the kernel at any time, and cancelling
  * it is cancelling that.
  *
- * The kernel reports POLLRDHUP whether it was asked for or not.  Where the peer has ended its half,
- * a one-shot poll for room therefore ends at once with nothing learnt.  The wait then goes on as a
- * multishot poll, which reports changes after its first report, until a report is an answer; that
- * poll is taken back, and its last CQE ends the wait.
+ * The kernel reports POLLRDHUP whether it was asked for or not.  So where the peer has ended its
+ * half, a one-shot poll for room ends at once although there is no room.  The wait then goes on as
+ * a multishot poll, which after its first report reports changes only.  When it reports a requested
+ * event, it is cancelled, and its last CQE ends the wait.
  *
  * Owns:    nothing.
  * Threads: the owner's.
