@@ -4,8 +4,8 @@
  * the kernel.
  *
  * A seccomp filter sends the calls of the thread that installs it, and of the threads it makes from
- * then on, to a thread that lets each go on or answers it with an error.  It cannot be taken back,
- * so: in a child (support/child.h).
+ * then on, to a thread that lets each go on or answers it with an error.  It cannot be removed, so
+ * install it in a child (support/child.h).
  */
 #ifndef OURO_TEST_CALLS_H
 #define OURO_TEST_CALLS_H

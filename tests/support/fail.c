@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * How a case ends badly: a failed assertion, or no end at all.
+ * How a case fails: by a failed assertion, or because it does not end.
  *
  * Check has its own time limits, but only where it forks; ctest runs a case unforked, so that
  * sanitizers and debuggers see one process.  Hence the alarm here.

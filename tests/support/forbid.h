@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Seccomp filters that take io_uring away, as containers and sandboxes do.  They hold for the rest
- * of the process and its children, so: in a child (support/child.h) or in a case of their own.
+ * Seccomp filters that take io_uring away, as containers and sandboxes do.  They stay for the rest
+ * of the process and its children, so use them in a child (support/child.h) or in a case of their
+ * own.
  */
 #ifndef OURO_TEST_FORBID_H
 #define OURO_TEST_FORBID_H

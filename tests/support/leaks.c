@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Leak accounting by what the kernel says of us: /proc/self/fd, /task and /maps; and by ouro's own
- * count of heap blocks and of pools of stacks that the fault handler knows.
+ * Counts what the process holds by /proc/self/fd, /task and /maps, and by ouro's own count of heap
+ * blocks and of pools of stacks that the fault handler knows.
  *
  * Descriptors, threads, blocks and ring mappings must come back exactly.  Of anonymous memory
  * MAPS_TOLERANCE_BYTES may remain: libc keeps what it once mapped for itself (the loader's TLS

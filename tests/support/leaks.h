@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a process holds, taken before a case and compared after it.
+ * What a process holds (descriptors, threads, memory), counted before a case and compared after it.
  */
 #ifndef OURO_TEST_LEAKS_H
 #define OURO_TEST_LEAKS_H

@@ -2,8 +2,8 @@
 /*
  * Network namespaces by unshare(2) and two ioctls.
  *
- * The void is a route over loopback to addresses that are not ours: the packet comes back in, is
- * nobody's, is not forwarded, and is dropped without a word.
+ * The void is a route over loopback to addresses that are not ours: the packet comes back in, has
+ * no local address, is not forwarded, and is dropped silently.
  *
  * Owns:    nothing; the namespace ends with its last process.
  * Threads: the only thread of its process.

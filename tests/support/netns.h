@@ -16,7 +16,8 @@
  */
 void ouro_test_netns_enter(void);
 
-/* Routes OURO_TEST_VOID_NETWORK/24 to where nobody answers.  Only in a namespace of our own. */
+/* Routes OURO_TEST_VOID_NETWORK/24 to a place that answers nothing.  Only in a namespace of our
+ * own. */
 void ouro_test_netns_add_void(void);
 
 #endif

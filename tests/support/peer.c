@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The poll-driven peer.  Plain rather than fast: what it must be is obviously right.
+ * The poll-driven peer.  It is simple rather than fast, because a test relies on it.
  *
  * Owns:    its listener, its connections, its thread.
  * Threads: start and stop from the test; the counters are read from anywhere.

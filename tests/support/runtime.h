@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Runtimes for tests: made with this run's driver, and with the features masked and the quirks
- * believed that OURO_TEST_FEATURE_MASK and OURO_TEST_QUIRK_MASK say (numbers, bit by bit as
- * ouro/probe.h counts), so that the whole suite can be run on every fallback; with OURO_TEST_AUTO
- * the runtime chooses, and must come to this run's driver.
+ * Runtimes for tests, made with this run's driver.  OURO_TEST_FEATURE_MASK and OURO_TEST_QUIRK_MASK
+ * (numbers, with the bits of ouro/probe.h) mask features and set quirks, so that the whole suite
+ * can be run on every fallback.  With OURO_TEST_AUTO the runtime chooses, and must choose this
+ * run's driver.
  */
 #ifndef OURO_TEST_RUNTIME_H
 #define OURO_TEST_RUNTIME_H

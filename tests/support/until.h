@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Time for tests: a clock, and the only place where a test may look again later.
+ * Time for tests: a clock, and the only functions that may poll a condition.
  */
 #ifndef OURO_TEST_UNTIL_H
 #define OURO_TEST_UNTIL_H
@@ -15,8 +15,9 @@
 int64_t ouro_test_now_ns(void);
 
 /*
- * How many times slower than usual this place is said to be (OURO_TEST_TIMEOUT_FACTOR: an emulated
- * kernel, Valgrind), 1 or more: time limits are longer by it, and long loops may be shorter.
+ * How many times slower than usual the tests run here, 1 or more (OURO_TEST_TIMEOUT_FACTOR, set for
+ * an emulated kernel or Valgrind).  Time limits are multiplied by it, and long loops may be
+ * shorter.
  */
 unsigned ouro_test_slowness(void);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The independent question "would the kernel give me a ring?".
+ * Asks the kernel for a ring, independently of the library.
  *
  * Owns:    nothing; the ring is closed before it returns.
  * Threads: any.

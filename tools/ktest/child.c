@@ -3,11 +3,11 @@
  * The assertion's side: a forked process that makes the ring, runs the function and says how it
  * ended.
  *
- * All speech goes into struct kt_shared; the first word that ends the assertion wins, and the
- * process ends with it.  Nothing is released: the kernel does that, which is also a test of it.
+ * All results go into struct kt_shared.  The first verdict counts, and the process ends with it.
+ * The process releases nothing: the kernel does, which also tests the kernel.
  *
- * Planting: kt_expect() can be told to lie about the Nth thing it is shown.  Every assertion must
- * then turn red, or it does not depend on what it observes.
+ * Planting: kt_expect() can be told to replace the Nth observed value by a wrong one.  Every
+ * assertion must then fail; one that does not fail does not depend on what it observes.
  *
  * Owns:    the process.
  * Threads: kt_end() and the expectations on the assertion's first thread only.
@@ -111,7 +111,7 @@ static bool holds(enum kt_relation relation, int64_t observed, int64_t documente
     return false;
 }
 
-/* What a planted lie claims to have seen instead: the nearest value that is wrong. */
+/* The value that planting puts in place of the observed one: the nearest wrong value. */
 static int64_t lie(enum kt_relation relation, int64_t documented)
 {
     if (relation == KT_NE)

@@ -6,7 +6,8 @@
  * One static binary; it needs no root, touches loopback only, and runs in an initramfs as well as
  * on a laptop.  Every assertion is a process of its own under a time limit.
  *
- * Exit: 0 nothing unexpected, 1 something is, 2 wrong usage, 77 io_uring is not to be had here.
+ * Exit: 0 nothing unexpected, 1 something unexpected, 2 wrong usage, 77 io_uring is not available
+ * here.
  */
 #define _GNU_SOURCE
 #include "runner.h"

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The runner: a process for each assertion and kind of ring, at most two at a time, those that
- * measure time alone and last.
+ * The runner: starts a process for each assertion and kind of ring.  At most two run at a time;
+ * those that measure time run alone and last.
  *
- * SIGCHLD is blocked and waited for together with the next time limit.  What exceeds its limit is
- * killed with its group; what can then not be reaped (a thread stuck inside the kernel) is left
- * behind, so that one bad assertion does not end the run.
+ * SIGCHLD is blocked and waited for together with the next time limit.  A process that exceeds its
+ * limit is killed with its group.  If it cannot be reaped then (a thread is stuck inside the
+ * kernel), it is left behind, so that one bad assertion does not end the run.
  *
  * Owns:    suite->runs, the children and the memory shared with them.
  * Threads: one.

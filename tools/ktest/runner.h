@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Inside of ouro-ktest: what runner, child side and the outputs share.  Assertions include kt.h
- * only.
+ * Declarations that the runner, the child side and the reports of ouro-ktest share.  Assertions
+ * include kt.h only.
  */
 #ifndef OURO_KTEST_RUNNER_H
 #define OURO_KTEST_RUNNER_H
@@ -22,8 +22,8 @@ struct kt_metric {
 };
 
 /*
- * Written by the assertion's process, read by the runner when that has ended: memory rather than a
- * pipe, so that whatever was said before a crash or a hang is there to read.
+ * Written by the assertion's process, read by the runner when that has ended.  It is shared memory
+ * and not a pipe, so that results from before a crash or a hang can be read.
  */
 struct kt_shared {
     int ended; /* a verdict was written; else the process returned, hung or crashed */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Small words: names of verdicts and rings, comparing versions, matching patterns, naming results.
+ * Texts: names of verdicts and rings, names of results, comparing versions, matching patterns.
  *
  * Owns:    nothing.
  * Threads: any.

@@ -2,8 +2,8 @@
 /*
  * IORING_OP_ACCEPT, one shot and multishot.
  *
- * A multishot accept stays armed until a completion without F_MORE.  Each completion carries a
- * descriptor that nobody else knows of: one that is lost is a connection nobody will ever answer.
+ * A multishot accept stays armed until a completion without F_MORE.  Each completion carries a new
+ * descriptor, so a lost completion leaves a connection that no program answers.
  */
 #define _GNU_SOURCE
 #include "fixture/kt.h"

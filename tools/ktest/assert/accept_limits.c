@@ -2,8 +2,9 @@
 /*
  * Multishot ACCEPT at its limits: the completion queue, the descriptor table, the direct table.
  *
- * At a limit the request ends (a completion without F_MORE) and must be armed again.  What matters
- * is where the connection is then: still in the listener's queue, or in the completion, or lost.
+ * At a limit the request ends (a completion without F_MORE) and must be armed again.  The
+ * assertions check where the connection is then: still in the listener's queue, in the completion,
+ * or lost.
  */
 #define _GNU_SOURCE
 #include "fixture/kt.h"

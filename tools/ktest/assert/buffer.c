@@ -2,9 +2,9 @@
 /*
  * Provided-buffer rings: registering, taking, running out, taking away.
  *
- * A receive that takes its buffer only when data is there is what lets a server hold ten thousand
- * idle connections in a few megabytes.  What matters then is what happens at the edges: no buffer
- * left, no such group, the group gone while a receive waits for data.
+ * A receive that takes its buffer only when data is there lets a server hold ten thousand idle
+ * connections in a few megabytes.  The assertions check the edge cases: no buffer left, no such
+ * group, the group removed while a receive waits for data.
  *
  * Owns:    nothing that outlives the process.
  * Threads: the assertion's.

@@ -3,13 +3,13 @@
  * Incremental buffer rings (IOU_PBUF_RING_INC): one large buffer, consumed bit by bit.
  *
  * The kernel moves the start of a ring entry forward by what each receive took, and says with
- * F_BUF_MORE that the same buffer will be named again.  The program keeps the same account.  Where
- * the two differ by a byte, every later receive from that buffer is read from the wrong place, and
- * where the kernel hands out one part twice, a connection reads another one's data.
+ * F_BUF_MORE that the same buffer will be named again.  The program keeps the same account.  If the
+ * two differ by a byte, the program reads every later receive from the wrong place in the buffer.
+ * If the kernel hands out one part twice, a connection reads another one's data.
  *
  * Owns:    nothing that outlives the process.
  * Threads: the assertion's.
- * Always:  what lies in the buffer is looked at, not only what completions claim.
+ * Always:  the contents of the buffer are checked, not only the completions.
  */
 #define _GNU_SOURCE
 #include "fixture/kt.h"

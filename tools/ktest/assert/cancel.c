@@ -2,9 +2,10 @@
 /*
  * IORING_OP_ASYNC_CANCEL and its keys, and the synchronous form.
  *
- * A cancel that hits another request than the one named ends a healthy connection's receive; one
- * that hits nothing leaves the kernel writing into memory the program believes to be its own again.
- * So the cancel's own result proves nothing here: each request must end, or must go on, as named.
+ * A cancel that hits a request other than the named one ends the receive of a healthy connection.
+ * A cancel that hits nothing leaves the kernel writing into memory that the program reuses.  So the
+ * cancel's own result proves nothing here: each named request must end, and every other one must go
+ * on.
  *
  * Owns:    nothing that outlives the process.
  * Threads: the assertion's.
@@ -157,8 +158,8 @@ static int async_left(struct kt *t)
     for (uint64_t ud = 1; ud <= ASYNC_RECVS; ud++)
         late += !kt_try_wait_for(t, ud, late > 0 ? 1 : (int)kt_slack_ms(t, ASYNC_WAIT_MS), &cqe);
     /*
-     * End of stream ends what is left.  Its result tells it from what was cancelled and is late
-     * only because the machine is busy.
+     * End of stream ends the remaining receives.  Their result differs from that of a receive that
+     * was cancelled but completes late on a busy machine.
      */
     KT_SYS(t, shutdown(fds[1], SHUT_RDWR));
     for (int i = 0; i < late; i++)

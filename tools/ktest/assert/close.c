@@ -2,9 +2,9 @@
 /*
  * Closing a descriptor that requests are waiting on.
  *
- * A request holds the file, not the number.  So close() ends nothing, the peer sees no end, and the
- * number can be given to another connection while the old one is still being received from: who
- * closes without cancelling first has a connection nobody can reach any more.
+ * A request holds the file, not the number.  So close() ends no request, the peer sees no end, and
+ * the number can be given to another connection while a receive on the old one still runs.  A
+ * program that closes without cancelling first leaves a connection that it cannot reach any more.
  */
 #define _GNU_SOURCE
 #include "fixture/kt.h"

@@ -2,9 +2,10 @@
 /*
  * IORING_OP_CONNECT.
  *
- * The kernel always tries without blocking, arms a poll when the connection takes time, and asks
- * again; so one completion carries the final result, whether or not the socket is O_NONBLOCK.  The
- * code that remembers "an attempt is in progress" was wrong in several stable series.
+ * The kernel always tries without blocking, arms a poll when the connection takes time, and then
+ * reads the result; so one completion carries the final result, whether or not the socket is
+ * O_NONBLOCK.  The code that remembers "an attempt is in progress" was wrong in several stable
+ * series.
  */
 #include "fixture/kt.h"
 

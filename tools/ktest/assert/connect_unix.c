@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * CONNECT of AF_UNIX sockets, which know no "in progress".
+ * CONNECT of AF_UNIX sockets, which have no state "in progress".
  *
  * The connection is made at once or, when the listener's queue is full, not at all: an O_NONBLOCK
  * socket gets -EAGAIN, a blocking one waits.  There is nothing to poll for, so the ring can only
@@ -130,8 +130,8 @@ static void connect_unix_cancel(struct kt *t)
     int tries = 0;
     bool ended = false;
     struct kt_cqe cqe = {0};
-    /* 7.2 now and then says -ENOENT of what it did interrupt: the request's own end is the truth.
-     */
+    /* 7.2 sometimes returns -ENOENT for a request that it did interrupt, so the request's own
+     * result decides. */
     while (!ended && tries < CANCEL_TRIES) {
         kt_prep_cancel(t, UD_CONNECT, 0, UD_CANCEL);
         kt_submit(t, 1);

@@ -2,8 +2,8 @@
 /*
  * What operations cost, as a ratio to system calls measured in the same rounds.
  *
- * The bounds are wide: they are meant for a kernel that has become several times slower, which has
- * happened, not for a noisy neighbour.
+ * The bounds are wide: they detect a kernel that has become several times slower, which has
+ * happened, and tolerate a noisy machine.
  */
 #define _GNU_SOURCE
 #include "fixture/kt.h"

@@ -2,13 +2,13 @@
 /*
  * Chains: IOSQE_IO_LINK, IOSQE_IO_HARDLINK, IOSQE_IO_DRAIN, IOSQE_CQE_SKIP_SUCCESS.
  *
- * A chain lets a program say "write this, then read the answer" in one call.  It is only worth
- * having if the order is certain and a failure stops what must not happen after it.
+ * A chain lets a program say "write this, then read the answer" in one call.  That is useful only
+ * if the order is certain and a failure stops the rest of the chain.
  *
  * Owns:    nothing that outlives the process.
  * Threads: the assertion's.
- * Always:  members are told apart by user_data; nothing is read into the order of completions of
- *          unrelated requests.
+ * Always:  members are told apart by user_data; the order of completions of unrelated requests is
+ *          not checked.
  */
 #include "fixture/kt.h"
 

@@ -3,12 +3,11 @@
  * IORING_OP_LINK_TIMEOUT: a deadline for the operation before it.
  *
  * Both requests always complete, and exactly one of them says that it was cancelled by the other.
- * A program that gets a result outside of that table takes a timed-out operation for a finished
- * one.
+ * With any other pair of results a program takes a timed-out operation for a finished one.
  *
  * Owns:    nothing that outlives the process.
  * Threads: the assertion's.
- * Always:  no upper bound is tight: a late timer is a busy machine, an early one is a bug.
+ * Always:  no upper bound is tight: on a busy machine a timer may be late; an early timer is a bug.
  */
 #include "fixture/kt.h"
 

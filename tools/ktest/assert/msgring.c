@@ -2,8 +2,8 @@
 /*
  * IORING_OP_MSG_RING: how one ring's thread wakes another, and hands it connections.
  *
- * A runtime with a ring per thread has no other cheap way to say "there is work for you"; a message
- * that is lost is a thread that sleeps on its queue.
+ * A runtime with a ring per thread has no other cheap way to tell a thread that it has work.  After
+ * a lost message a thread sleeps although its queue is not empty.
  */
 #define _GNU_SOURCE
 #include "fixture/kt.h"

@@ -2,8 +2,8 @@
 /*
  * IORING_OP_POLL_ADD: one shot, multishot, updates, and another epoll set inside the ring.
  *
- * Multishot polls report edges after the first completion, not levels: a loop that reads once per
- * completion and leaves bytes behind waits for bytes that are already there.
+ * After the first completion multishot polls report edges, not levels.  So a loop that reads once
+ * per completion and leaves bytes behind waits for bytes that are already there.
  */
 #define _GNU_SOURCE
 #include "fixture/kt.h"

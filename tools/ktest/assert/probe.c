@@ -56,7 +56,7 @@ static void unlisted_refused(struct kt *t)
 
 static void probe_monotonous(struct kt *t)
 {
-    /* Operations every kernel with multishot receive has: a probe without them lies. */
+    /* Operations that every kernel with multishot receive has: a probe without them is wrong. */
     static const uint8_t certain[] = {
         IORING_OP_NOP,     IORING_OP_POLL_ADD,     IORING_OP_SENDMSG, IORING_OP_RECVMSG,
         IORING_OP_TIMEOUT, IORING_OP_ASYNC_CANCEL, IORING_OP_ACCEPT,  IORING_OP_CONNECT,

@@ -2,8 +2,8 @@
 /*
  * io_uring_register(): descriptors known to the ring, restrictions, credentials, busy polling.
  *
- * What is registered outlives the system call that did it and acts on requests much later, so each
- * check performs a request afterwards: a register call that answers 0 has shown nothing yet.
+ * A registration affects requests that come much later.  So each check performs such a request; a
+ * register call that returns 0 alone proves nothing.
  */
 #define _GNU_SOURCE
 #include "fixture/kt.h"

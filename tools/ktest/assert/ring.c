@@ -2,8 +2,8 @@
 /*
  * The ring itself: order, overflow, batches, who may use it, and what becomes of it.
  *
- * What a ring does when it is full, when its thread ends or when its process forks is met rarely
- * and then all at once: exactly the moments in which a server must not lose a completion.
+ * A ring is rarely full, and its thread rarely ends or forks.  But in these moments, too, a server
+ * must not lose a completion, so they are tested here.
  */
 #define _GNU_SOURCE
 #include "fixture/kt.h"

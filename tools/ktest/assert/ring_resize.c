@@ -2,8 +2,8 @@
 /*
  * Resizing a ring that is in use (6.13).
  *
- * liburing 2.3 has no helper, and that is as well: the new rings are mapped by hand here, from the
- * offsets the kernel writes back, so that what is looked at is the kernel's and nobody else's.
+ * liburing 2.3 has no helper.  The new rings are mapped by hand here, from the offsets that the
+ * kernel writes back, so only the kernel's work is tested.
  */
 #include "fixture/kt.h"
 

@@ -3,8 +3,8 @@
  * IORING_OP_SEND on streams: short sends, sends that wait, and sends that fail half-way.
  *
  * The socket's buffer is smaller than what is sent.  Without MSG_WAITALL a send takes what fits;
- * with it the kernel goes on as room appears.  When that ends early, the count of what has left is
- * the only thing a program can recover from.
+ * with it the kernel goes on as room appears.  When that ends early, a program can recover only if
+ * the count of sent bytes is right.
  */
 #define _GNU_SOURCE
 #include "fixture/kt.h"

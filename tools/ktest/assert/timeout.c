@@ -2,8 +2,8 @@
 /*
  * IORING_OP_TIMEOUT: firing, removing, updating, repeating.
  *
- * Timers must never fire early and never be lost.  Late is the machine's business, so upper bounds
- * are loose.  Repeating timers (6.4) have a count, and the count must survive an update.
+ * Timers must never fire early and never be lost.  A busy machine may make them late, so upper
+ * bounds are loose.  Repeating timers (6.4) have a count, and the count must survive an update.
  *
  * Owns:    nothing that outlives the process.
  * Threads: the assertion's.

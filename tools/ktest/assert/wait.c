@@ -2,9 +2,9 @@
 /*
  * Waiting in io_uring_enter(): time limits, minimum waits, signals.
  *
- * The wait is where a server spends its idle time and where a wrong kernel hurts most quietly: a
- * limit that ends early burns a processor, one that ends late delays every timer, and an event that
- * does not end it stalls a connection until something else happens.
+ * A server spends its idle time in this wait, and errors here give no error code.  A limit that
+ * ends early uses up a processor, one that ends late delays every timer, and an event that does not
+ * end the wait stalls a connection until something else happens.
  */
 #define _GNU_SOURCE
 #include "fixture/kt.h"
@@ -204,7 +204,7 @@ static void on_alarm(int signo)
     (void)signo;
 }
 
-/* A timer that keeps ringing, so that none can be missed by ringing before the wait. */
+/* A timer that fires again and again, so that one which fires before the wait does no harm. */
 static void ring_alarms(struct kt *t, int every_ms)
 {
     const struct sigaction action = {.sa_handler = on_alarm, .sa_flags = SA_RESTART};

@@ -3,8 +3,8 @@
  * Waking a foreign event loop: the ring's descriptor in an epoll set, and a registered eventfd.
  *
  * On a DEFER_TASKRUN ring a completion is only *pending* until the owner enters, yet both ways must
- * tell the loop to do so, every time.  Most current stable kernels get one of the two wrong, and a
- * check that looks once does not notice: it takes a second cycle.
+ * tell the loop to do so, every time.  Most current stable kernels get one of the two wrong, and
+ * only from the second cycle on, so a single check does not find it.
  */
 #include "fixture/kt.h"
 

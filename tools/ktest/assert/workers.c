@@ -2,8 +2,8 @@
 /*
  * Exact counts: worker threads, system calls, sleeps, completions.
  *
- * What takes twice as long on a busy machine says little; a worker thread where there should be
- * none, or a sleep where the answer was ready, is the same on every machine and explains the time.
+ * Times vary with the load of the machine; counts do not.  A worker thread where there should be
+ * none, or a sleep where the result was ready, is the same on every machine and explains the time.
  */
 #define _GNU_SOURCE
 #include "fixture/kt.h"
@@ -134,7 +134,7 @@ static int wait_for_what_is_ready(struct kt *t, const int fds[2])
     return wrong;
 }
 
-/* A busy machine puts a thread to sleep for reasons of its own, but not in each of the passes. */
+/* On a busy machine a thread may sleep for other reasons, but not in each of the passes. */
 static void no_sleep_when_ready(struct kt *t)
 {
     int fds[2];

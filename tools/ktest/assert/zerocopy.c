@@ -2,15 +2,15 @@
 /*
  * SEND_ZC: a send in two completions, the result and the notification.
  *
- * Until the notification the buffer belongs to the kernel.  One that is missing holds the buffer
- * for ever, one too many frees memory in use, and the rule that tells which to expect (F_MORE on
- * the result) must hold for failures too, because there programs forget it.
+ * Until the notification the buffer belongs to the kernel.  If a notification is missing, the
+ * program keeps the buffer for ever.  If there is one too many, the program frees memory in use.
+ * F_MORE on the result tells whether a notification follows; that must hold for failures too.
  *
  * Loopback always copies.  That is fine here: the completions are the same.
  *
  * Owns:    nothing that outlives the process.
  * Threads: the assertion's.
- * Always:  after every request, silence: no completion more than promised.
+ * Always:  after every request no completion comes beyond those that F_MORE announced.
  */
 #define _GNU_SOURCE
 #include "fixture/kt.h"

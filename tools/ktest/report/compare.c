@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Against what was expected, and against another kernel.
+ * Compare: the runs against a list of expected verdicts, and against a baseline of another kernel.
  *
  * A known list has a line per expectation,
  *     ID[/RING] VERDICT[|VERDICT...] reason to the end of the line

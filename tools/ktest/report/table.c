@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The report for people: a table, what went wrong, and what a server should avoid.
+ * The report for users: a table, what went wrong, and what a server should avoid.
  *
  * Owns:    nothing.
  * Threads: the runner's.
