@@ -50,9 +50,9 @@
 #include <sys/types.h>
 
 #define OURO_VERSION_MAJOR 0
-#define OURO_VERSION_MINOR 1
+#define OURO_VERSION_MINOR 2
 #define OURO_VERSION_PATCH 0
-#define OURO_VERSION "0.1.0"
+#define OURO_VERSION "0.2.0"
 
 #define OURO_API __attribute__((visibility("default")))
 #define OURO_MUST_CHECK __attribute__((warn_unused_result))
@@ -62,7 +62,7 @@ extern "C" {
 #endif
 
 /*
- * Returns the version of the library at run time, such as "0.1.0".  OURO_VERSION is the version of
+ * Returns the version of the library at run time, such as "0.2.0".  OURO_VERSION is the version of
  * the header at compile time.
  *
  * Owns:    the text is the library's, constant.
