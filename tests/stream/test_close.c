@@ -181,6 +181,37 @@ static int hand_out(void *arg)
     return 0;
 }
 
+/* A pipe whose reader has waited: on io_uring the driver has a poll of it. */
+static int hand_out_a_pipe(void *arg)
+{
+    struct ouro_stream **out = arg;
+    struct ouro_deadline scope;
+    char byte = 0;
+    ck_assert_int_eq(ouro_pipe(&out[0], &out[1]), 0);
+    ck_assert_int_eq(ouro_deadline_begin(&scope, OURO_TEST_MS), 0);
+    ck_assert_int_eq(ouro_stream_read(out[0], &byte, 1), -ETIMEDOUT);
+    ouro_deadline_end(&scope);
+    return 0;
+}
+
+OURO_TEST(a_pipe_may_outlive_its_runtime)
+{
+    for (int place = 0; place < PLACES; place++) {
+        for (int freed = 0; freed < 2; freed++) {
+            struct ouro_stream *ends[2] = {NULL, NULL};
+            struct ouro_runtime *runtime = open_place((enum place)place, 0);
+            run_in_place((enum place)place, runtime, hand_out_a_pipe, ends);
+            ck_assert_int_eq(ouro_runtime_shutdown(runtime, 5 * OURO_TEST_SECOND), 0);
+            if (freed != 0)
+                ouro_runtime_free(runtime);
+            ck_assert_int_eq(ouro_stream_close(ends[0]), 0);
+            ck_assert_int_eq(ouro_stream_close(ends[1]), 0);
+            if (freed == 0)
+                ouro_runtime_free(runtime);
+        }
+    }
+}
+
 OURO_TEST(a_stream_may_outlive_its_runtime)
 {
     for (int place = 0; place < PLACES; place++) {
