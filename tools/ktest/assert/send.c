@@ -10,6 +10,7 @@
 #include "fixture/kt.h"
 #include "fixture/stream.h"
 
+#include <poll.h>
 #include <signal.h>
 #include <sys/ioctl.h>
 
@@ -17,6 +18,7 @@ enum {
     UD_SEND = 1,
     UD_NEXT = 2,
     UD_CANCEL = 3,
+    UD_POLL = 4,
     UD_CHAIN = 10,
     BIG = 4 << 20,
     SOCKET_BUFFER = 64 << 10,
@@ -233,6 +235,24 @@ static void send_cancel(struct kt *t)
     KT_EXPECT_RES(t, kt_wait_for(t, UD_SEND).res, -ECANCELED, "the SEND that sent nothing");
 }
 
+static void send_half_closed(struct kt *t)
+{
+    int fds[2];
+    full_pair(t, fds);
+    KT_REQUIRE(t, shutdown(fds[1], SHUT_WR) == 0, "shutdown: %d", errno);
+    kt_prep_poll(t, fds[0], POLLOUT, false, UD_POLL);
+    kt_submit(t, 1);
+    kt_expect_silence(t, 10, "a poll for room, with no room and a half-closed peer");
+    kt_prep_send(t, fds[0], "x", 1, 0, UD_SEND);
+    kt_submit(t, 1);
+    kt_expect_silence(t, 10, "SEND with no room to a half-closed peer");
+    static uint8_t data[1 << 20];
+    while (recv(fds[1], data, sizeof(data), MSG_DONTWAIT) > 0)
+        continue;
+    KT_EXPECT_EQ(t, kt_wait_for(t, UD_POLL).res & POLLOUT, POLLOUT, "the poll once there was room");
+    KT_EXPECT_RES(t, kt_wait_for(t, UD_SEND).res, 1, "the SEND once there was room");
+}
+
 static void send_chain(struct kt *t)
 {
     int fds[2];
@@ -364,6 +384,20 @@ static const struct kt_assertion assertions[] = {
         .avoid = "Use sockets without O_NONBLOCK.",
         .rings = KT_ON_BOTH,
         .run = send_nonblocking,
+    },
+    {
+        .id = "send.half-closed-peer",
+        .alias = "K071",
+        .sentence = "A poll for room, and a SEND, wait on a full socket whose peer has ended its "
+                    "half.",
+        .source = "io_uring_prep_poll_add(3), poll(2)",
+        .since = "5.7",
+        .broken = "6.1 to 6.12.117, 6.16 to 7.3.4",
+        .absence = "Both opcodes are older.",
+        .impact = "A stalled SEND to such a peer takes a worker thread for itself.",
+        .avoid = "Send with MSG_DONTWAIT and wait by a multishot poll.",
+        .rings = KT_ON_BOTH,
+        .run = send_half_closed,
     },
     {
         .id = "send.cancel",
