@@ -26,6 +26,7 @@
 #include <ouro/error.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -64,7 +65,8 @@ void ouro__epoll_set_close(struct ouro__epoll_set *set)
     ouro__mutex_unlock(&set->lock);
 }
 
-/* Room for the number @fd.  Errors: -ENOMEM. */
+/* Room for the number @fd.  One that is not open gets none, however large it is.  Errors: -EBADF,
+ * -ENOMEM. */
 static int reserve_locked(struct ouro__epoll_set *set, int fd)
 {
     size_t size = set->size < SIZE_MIN ? SIZE_MIN : set->size;
@@ -72,6 +74,8 @@ static int reserve_locked(struct ouro__epoll_set *set, int fd)
         return -EBADF;
     if ((size_t)fd < set->size)
         return 0;
+    if (fcntl(fd, F_GETFD) < 0)
+        return -errno;
     while (size <= (size_t)fd)
         size *= 2;
     uint64_t *token = ouro__calloc(size, sizeof(*token));

@@ -5,6 +5,7 @@
 #include "epoll/rig.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <ouro/error.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -308,4 +309,17 @@ OURO_TEST_EPOLL(adding_to_a_closed_driver_is_refused_as_a_shutdown)
     ouro__registration_drop(&registration);
     ouro__driver_handle_fini(&rig.handle);
     close(fd);
+}
+
+OURO_TEST_EPOLL(a_number_that_is_not_open_gets_no_room)
+{
+    struct rig rig;
+    struct ouro__registration registration = {.sio = NULL};
+    rig_open(&rig);
+    const struct ouro__epoll_set *set = rig.handle.shared;
+    ck_assert_int_eq(ouro__registration_new(&rig.handle, INT_MAX, OURO_READABLE, &registration),
+                     -EBADF);
+    ck_assert_ptr_null(registration.sio);
+    ck_assert_uint_lt(set->size, 1 << 20);
+    rig_close(&rig);
 }

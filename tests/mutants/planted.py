@@ -12,6 +12,9 @@ time limit; tools/test --mutants runs them.
 SLOW = {
     "close_lingers",
     "copy_of_a_group_is_a_group",
+    "embedded_driver_hears_no_unpark",
+    "embedded_thread_is_never_away",
+    "forked_io_function_waits_on",
     "loop_without_progress_yields_not",
     "poll_join_wakes_nobody",
     "quiesce_does_not_cancel_the_slots",
@@ -268,6 +271,39 @@ MUTANTS = {
         ["src/task/worker.c", "tests/cxx/throws.cpp"]),
 
     # The process.
+    "forked_task_returns_into_the_loop": (
+        "task/task.c", "ouro__fork_check(task->context.fork_generation, task->result);", "",
+        "runtime/test_fork.c", "a_child_that_comes_back_runs_nothing_of_the_parents", "epoll"),
+    "forked_waker_returns_into_the_loop": (
+        "registry/scheduled_io.c", "ouro__fork_check(generation, 0);", "(void)generation;",
+        "runtime/test_fork.c", "a_child_that_comes_back_runs_nothing_of_the_parents", "epoll"),
+    "forked_io_function_waits_on": (
+        "net/poll_evented.c",
+        "return ouro__fork_is_child(context->fork_generation) ? -OURO_EFORKED : result;",
+        "(void)context; return result;",
+        "runtime/test_fork.c", "a_child_made_in_a_poll_function_gets_an_error", "epoll"),
+    "blocking_call_blocks_signals": (
+        "blocking/pool.c", "(void)pthread_sigmask(SIG_SETMASK, &pool->program_mask, NULL);", ";",
+        "runtime/test_signals.c", "programs_that_tasks_start_have_the_programs_mask", "epoll"),
+    "larger_options_are_not_looked_at": (
+        "base/options.c", "theirs > size && !is_zero(", "theirs > size && 0 && is_zero(",
+        "runtime/test_options.c", "task_options_of_other_sizes", "epoll"),
+    "smaller_options_are_read_past_their_end": (
+        "base/options.c", "theirs < size ? theirs : size", "size",
+        "runtime/test_options.c", "task_options_of_other_sizes", "epoll"),
+    "embedded_turn_has_no_bound": (
+        "task/worker.c", "EMBEDDED_ROUNDS_MAX = 8", "EMBEDDED_ROUNDS_MAX = 100000",
+        "runtime/test_embedding.c", "busy_tasks_leave_the_loop_its_turns", "epoll"),
+    "embedded_timer_stays_due": (
+        "registry/embedding.c", "if (due_ns == embedding->armed_ns)",
+        "if (due_ns == embedding->armed_ns || due_ns == OURO__NEVER)",
+        "runtime/test_embedding.c", "timers_wake_a_foreign_loop_and_do_not_spin_it", "epoll"),
+    "embedded_thread_is_never_away": (
+        "registry/embedding.c", "handle->is_away = true;", "handle->is_away = false;",
+        "runtime/test_embedding.c", "what_the_loops_thread_does_between_turns_is_done", "epoll"),
+    "embedded_driver_hears_no_unpark": (
+        "registry/embedding.c", "if (!ouro__unpark_begin_sleep(&handle->unpark))", "if (false)",
+        "runtime/test_embedding.c", "other_threads_wake_a_foreign_loop", "epoll"),
     "worker_takes_the_process_signals": (
         "task/handle.c", "is_programs_thread(worker) ? NULL : ouro__signals_quiet()", "NULL",
         "runtime/test_signals.c", "idle_threads_take_no_signals_of_the_process", "epoll"),
