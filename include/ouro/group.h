@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Groups: tasks that end before the function that began them returns.  Shields: clean-up that is
- *         not interrupted.
+ * not interrupted.
  *
  *     struct ouro_group group;
  *     struct work left = {...}, right = {...};
@@ -123,7 +123,7 @@ struct ouro_shield {
  *
  * Owns:     *shield is the caller's until ouro_shield_end().
  * Errors:   -EINVAL without a shield; -OURO_ENORUNTIME, -OURO_EFORKED.  After an error the shield
- *           needs no end, and ending it is harmless.
+ *           needs no end, and ending it does nothing.
  * Since:    0.2
  */
 OURO_API int ouro_shield_begin(struct ouro_shield *shield);

@@ -22,7 +22,7 @@ struct ouro_probe_item {
     const char *how;   /* how it was established: "setup flag", "performed", "self-test" */
     int present;       /* feature: found.  quirk: this kernel misbehaves */
     int required;      /* io_uring is not used without it */
-    int trusted;       /* feature: no quirk speaks against it */
+    int trusted;       /* feature: no quirk found makes it unreliable */
     int used; /* feature: the runtime uses it here.  quirk: the runtime has a second path, which it
                  takes if the quirk is present or set in quirk_mask */
     const char *why_not; /* feature that is present and not used: why.  quirk that is present: what

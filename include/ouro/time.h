@@ -73,7 +73,7 @@ OURO_API int ouro_sleep(int64_t duration_ns);
  *
  * Owns:     *scope is the caller's until ouro_deadline_end().
  * Errors:   -EINVAL without a scope; -OURO_ENORUNTIME; -OURO_EFORKED; -OURO_ETIMEDISABLED.  After
- *           an error the scope needs no end, and ending it is harmless.
+ *           an error the scope needs no end, and ending it does nothing.
  * Since:    0.1
  */
 OURO_API int ouro_deadline_begin(struct ouro_deadline *scope, int64_t timeout_ns);

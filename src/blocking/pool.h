@@ -93,7 +93,7 @@ OURO__ANY_THREAD int ouro__blocking_submit(struct ouro__blocking_pool *pool,
  * Takes a job back.  The caller must know that its memory is still there.
  *
  * Returns true when neither run() nor refuse() was or will be called; false when one of them was or
- * will be, and the caller must wait until that function has told it.
+ * will be, and the caller must wait until that function has reported it.
  */
 OURO__ANY_THREAD bool ouro__blocking_withdraw(struct ouro__blocking_pool *pool,
                                               struct ouro__blocking_job *job);

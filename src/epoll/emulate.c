@@ -7,9 +7,10 @@
  * readiness word has a bit for the direction.  A try updates the word: EAGAIN clears READABLE or
  * WRITABLE, and so does a read from a TCP connection that brought less than was asked for (the
  * receive queue was empty when it ended, and whatever comes later makes a new edge).  So a
- * request-response exchange costs one receive a message, not two.  Not so for other sockets, whose
- * reads end at message, credential or urgent-data boundaries, and not for short writes: they save
- * next to nothing, and a write cut short by a bad pointer brings no edge.
+ * request-response exchange costs one receive a message, not two.  Reads from other sockets clear
+ * nothing, because they end at message, credential or urgent-data boundaries.  Short writes clear
+ * nothing either: that would save almost nothing, and a write cut short by a bad pointer brings no
+ * edge.
  *
  * A descriptor is added to the epoll at its first EAGAIN, for all directions at once,
  * edge-triggered, and never touched again.  Edges that came before a system call returned EAGAIN
@@ -33,7 +34,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-/* EAGAIN or a short count with one of these says nothing about the data to come. */
+/* With one of these flags EAGAIN or a short count does not mean that the queue is empty. */
 #define ASIDE_FLAGS ((uint32_t)(MSG_PEEK | MSG_OOB | MSG_ERRQUEUE))
 
 #define READ_CHANCE (OURO__READY_READ_SIDE | OURO_ERROR)
@@ -84,7 +85,7 @@ static bool is_stream(struct ouro__scheduled_io *sio)
                            (type == SOCK_STREAM || type == SOCK_SEQPACKET));
 }
 
-/* What a result says about readiness: see the top of the file.  @snapshot is from before the call.
+/* Updates the readiness from a result: see the top of the file.  @snapshot is from before the call.
  */
 static void learn(struct ouro__op *op, ssize_t n, size_t asked, uint64_t snapshot)
 {

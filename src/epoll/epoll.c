@@ -33,7 +33,7 @@ static struct ouro__epoll *epoll_of(struct ouro__driver *driver)
 
 /*
  * The wake descriptor: edge-triggered, so each write is an event and none needs to be read.  It is
- * the handle's from then on: who has seen the owner asleep may write to it after close().
+ * the handle's from then on: a thread that has seen the owner asleep may write to it after close().
  */
 static int open_wake(struct ouro__driver_handle *handle, int epoll_fd)
 {

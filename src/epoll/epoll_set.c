@@ -10,7 +10,7 @@
  *
  * An open file that lives on elsewhere (dup, fork) stays in the set after its number was closed,
  * under the token of a registration that has ended.  Its events are dropped as stale.  If the same
- * file comes back under the same number, adding says EEXIST while no token is stored; then the
+ * file comes back under the same number, adding returns EEXIST while no token is stored; then the
  * entry is taken over.
  *
  * Owns:    the table; the struct around it is the handle's and lives as long.

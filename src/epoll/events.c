@@ -2,9 +2,9 @@
 /*
  * Events: waiting for them, and what they mean.
  *
- * An event does two things.  The driver is told, which turns it into readiness and wakes those who
- * wait for that when the turn has collected everything.  And the operations whose direction it
- * concerns are put on the list of tries; an error or a hang-up concerns both directions.
+ * An event has two effects.  The driver turns it into readiness, and wakes the waiters when the
+ * turn has collected everything.  And the operations of the event's direction are put on the list
+ * of tries; an error or a hang-up concerns both directions.
  *
  * A token that names no live registration is that of a late event: of a registration that ended, or
  * of an open file that outlived its descriptor (epoll_set.c): it is counted and dropped.
@@ -68,7 +68,7 @@ static void take(struct ouro__epoll *epoll, const struct epoll_event *event)
         return;
     }
 #if OURO__TSAN
-    __tsan_acquire(sio); /* from who added it */
+    __tsan_acquire(sio); /* from the thread that added it */
 #endif
     OURO__TRACE(handle, .kind = OURO_TRACE_EVENT, .fd = sio->fd, .token = token, .a = events);
     if ((events & EPOLLPRI) != 0)

@@ -2,7 +2,7 @@
 /*
  * Join: one descriptor that stands for two, for an event loop that polls a runtime.
  *
- * An epoll descriptor is readable while one of its own is ready.  Nobody collects events from this
+ * An epoll descriptor is readable while one of its own is ready.  No events are collected from this
  * one, so the two are level-triggered: the kernel looks at them again at each poll.
  *
  * Owns:    nothing.

@@ -17,8 +17,8 @@ struct ouro__epoll_row {
     bool has_buffer;   /* arg.io */
     bool has_message;  /* arg.message */
     bool reads;        /* an event for reading concerns it; otherwise one for writing */
-    bool zero_is_end;  /* of a stream: a result of 0 says that nothing more will come */
-    bool always_tries; /* whatever the readiness word says */
+    bool zero_is_end;  /* of a stream: a result of 0 is the end */
+    bool always_tries; /* without a look at the readiness word */
 };
 
 extern const struct ouro__epoll_row ouro__epoll_rows[OURO__OP_CODES];

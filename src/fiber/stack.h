@@ -45,7 +45,7 @@ struct ouro__stack_pool {
     size_t idle_count;
     size_t idle_low; /* the fewest there were since stack_trim.c last looked */
     size_t used_count;
-    bool watched; /* ASan or Valgrind wants to know of get and put */
+    bool watched; /* ASan or Valgrind is told of get and put */
 
     /* What growth and trimming touch. */
     size_t idle_capacity;
@@ -87,7 +87,7 @@ int ouro__stack_pool_init(struct ouro__stack_pool *pool,
 /* Unmaps all; every stack must have been put back, or abandoned. */
 void ouro__stack_pool_fini(struct ouro__stack_pool *pool);
 
-/* Gives up all stacks that are handed out: nobody runs on them, and nobody will put them back. */
+/* Gives up all stacks that are handed out: no fiber runs on them, and none will be put back. */
 void ouro__stack_pool_abandon(struct ouro__stack_pool *pool);
 
 /*
@@ -97,7 +97,7 @@ void ouro__stack_pool_abandon(struct ouro__stack_pool *pool);
  */
 void *ouro__stack_get(struct ouro__stack_pool *pool);
 
-/* Takes a stack back, which nobody may be running on. */
+/* Takes a stack back; no fiber may be running on it. */
 void ouro__stack_put(struct ouro__stack_pool *pool, void *header);
 
 /* The lowest address of the stack; it extends up to the header. */

@@ -205,7 +205,7 @@ static int guard_by_mprotect(struct ouro__stack_slab *slab, char *guard, size_t 
     return 0;
 }
 
-/* Whether memory at @address can't be written: asked of the kernel, by letting it write there. */
+/* Whether memory at @address can't be written: the kernel is made to write there, and must fail. */
 static bool traps(char *stack, size_t page_bytes, char *address)
 {
     return mincore(stack, page_bytes, (unsigned char *)address) != 0 && errno == EFAULT;

@@ -26,7 +26,7 @@
  *
  * One rule for callers: no function that calls ouro__switch_to() may have both a variable-length
  * local and one aligned to more than 16 bytes, because clang then keeps a register for itself that
- * we say is lost.  -Wvla sees to it.
+ * we say is lost.  -Wvla finds such functions.
  */
 #ifndef OURO_FIBER_SWITCH_H
 #define OURO_FIBER_SWITCH_H
@@ -107,7 +107,7 @@ OURO__NORETURN OURO__SWITCH_API void ouro__switch_exit_to(struct ouro__switch *f
                                                           struct ouro__switch *to);
 
 /*
- * Asks for the frames that @s will return through, while another context runs.  With many fibers
+ * Prefetches the frames that @s will return through, while another context runs.  With many fibers
  * they have left the cache since it ran last, and its return would wait for one line after the
  * other.
  */
@@ -124,7 +124,8 @@ static inline void ouro__switch_prefetch(const struct ouro__switch *s)
 }
 
 #if !defined(OURO_SWITCH_UCONTEXT)
-/* Where a new context begins: calls what the two words at the stack pointer say (switch_*.S). */
+/* Where a new context begins: the two words at the stack pointer are the function that it calls and
+ * the argument (switch_*.S). */
 void ouro__switch_start(void);
 
 #if defined(__x86_64__)

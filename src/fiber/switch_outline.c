@@ -2,13 +2,13 @@
 /*
  * The context switch as plain functions: for builds with a sanitizer, and for ucontext.
  *
- * A sanitizer keeps a picture of the stack it believes to be running on, and has to be told before
- * each switch and after it.  ASan wants the bounds of the stack to come, and keeps the frames that
- * use-after-return detection moved to the heap; when a context ends it is told so, to free them.
- * TSan has a fiber object for each context, with a clock of its own; the switch orders what was
- * before it in one fiber with what is after it in the other, as one thread's program order would.
- * These functions are not instrumented themselves: an entry seen on one stack whose exit is seen on
- * another would confuse both.
+ * A sanitizer tracks the current stack, so it must be called before each switch and after it.  ASan
+ * needs the bounds of the next stack.  It also keeps the frames that use-after-return detection
+ * moved to the heap, and frees them when it is told that the context has ended.  TSan has a fiber
+ * object for each context, with a clock of its own; the switch orders what was before it in one
+ * fiber with what is after it in the other, as one thread's program order would.  These functions
+ * are not instrumented themselves: an entry seen on one stack whose exit is seen on another would
+ * confuse both.
  *
  * ucontext is for processors without a switch of ours.  It changes the signal mask by a system call
  * each time, so it costs some 100 times as much.

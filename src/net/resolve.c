@@ -69,7 +69,7 @@ static void release(struct lookup *lookup)
 /*
  * Whether the resolver can open what it needs.  glibc opens nsswitch.conf, hosts and resolv.conf, a
  * socket for each of three name servers, one to sort the answers by and one for its modules.  When
- * it can't open a file it does not say so: it reports "name not known", and may keep what it
+ * it can't open a file it gives no such error: it reports "name not known", and may keep what it
  * concluded from the missing file for the life of the process.
  * Errors: -EMFILE, -ENFILE, -ENOMEM.
  */
@@ -86,7 +86,7 @@ static int check_descriptors(void)
     }
     for (int i = 0; i < count; i++)
         ouro__kernel_close(fds[i]);
-    /* Any other error says nothing about descriptors: then the resolver is asked. */
+    /* Other errors do not mean a shortage of descriptors; the look-up goes on. */
     return rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM ? rc : 0;
 }
 
@@ -153,7 +153,7 @@ static void end_lookup(struct lookup *lookup, int error)
     ouro_waker_drop(&waker);
 }
 
-/* Asks the resolver.  0, or the error to report; *out_answer is the caller's to free. */
+/* Calls the resolver.  0, or the error to report; *out_answer is the caller's to free. */
 static int ask_resolver(const struct ouro__name_query *query, struct addrinfo **out_answer)
 {
     const struct addrinfo hints = {.ai_family = query->family, .ai_socktype = SOCK_STREAM};

@@ -164,7 +164,7 @@ _Static_assert(offsetof(struct sockaddr_in, sin_port) == offsetof(struct sockadd
 bool ouro__socket_is_connected_to_itself(int fd, const struct ouro_socket_addr *target)
 {
     /* Any address may be this machine's, and any port may be in the range the kernel chooses from
-     * (ip_local_port_range, ip(7)), so every connect asks for its own name.  It costs 0.1 us.  The
+     * (ip_local_port_range, ip(7)), so every connect reads its own name.  It costs 0.1 us.  The
      * target's own address cannot be compared instead: with "0.0.0.0", a mapped address or a scope
      * the peer's name differs from it. */
     struct sockaddr_storage name;

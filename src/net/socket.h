@@ -28,8 +28,8 @@ int ouro__socket_open_for_connect(const struct ouro_socket_addr *addr,
 int ouro__socket_open_listening(const struct ouro_socket_addr *addr, uint32_t flags, int backlog,
                                 int *out_fd);
 
-/* Whether a socket that was connected to @target is its own peer: nobody listened, and the kernel
- * chose the target's port for this end. */
+/* Whether a socket that was connected to @target is its own peer: no socket listened there, and the
+ * kernel chose the target's port for this end. */
 bool ouro__socket_is_connected_to_itself(int fd, const struct ouro_socket_addr *target);
 
 /* getsockname(2) and getpeername(2).  Errors: theirs. */

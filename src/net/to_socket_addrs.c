@@ -9,7 +9,7 @@
  *
  * Owns:    an addr_vec owns its heap block.
  * Threads: any.
- * Always:  never waits, and never asks the resolver.
+ * Always:  never waits, and never calls the resolver.
  * Tests:   tests/net/test_to_socket_addrs.c
  */
 #include "net/to_socket_addrs.h"

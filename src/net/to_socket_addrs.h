@@ -2,7 +2,7 @@
 /*
  * ToSocketAddrs: turns what a caller named into addresses, or into a question for the resolver.
  *
- * This part never waits and starts no thread; net/resolve.h asks the resolver.
+ * This part never waits and starts no thread; net/resolve.h calls the resolver.
  */
 #ifndef OURO_NET_TO_SOCKET_ADDRS_H
 #define OURO_NET_TO_SOCKET_ADDRS_H

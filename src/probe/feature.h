@@ -5,7 +5,7 @@
  * disagree.  A runtime looks only at the features it uses (probe/uses.h); the other two look at
  * all.
  *
- * Kernel versions are not asked: stable kernels carry back-ports, some of them wrong.  Three words
+ * Kernel versions do not count: stable kernels carry back-ports, some of them wrong.  Three states
  * are kept apart instead:
  *   claimed  the kernel lists it: opcode probe, feature bit, or the set-up call took the flag;
  *   present  an operation that uses it was performed and did what it should (or, where nothing can
@@ -105,7 +105,7 @@ extern const struct ouro__feature_info ouro__feature_table[OURO__FEATURE_COUNT];
 /* Bits of every feature the tier needs. */
 uint64_t ouro__feature_required_bits(void);
 
-/* How far detection came before the kernel, or a filter, said no. */
+/* The stage at which the kernel, or a filter, refused a call. */
 enum ouro__feature_stage {
     OURO__FEATURE_STAGE_SETUP,    /* io_uring_setup() itself refused */
     OURO__FEATURE_STAGE_REGISTER, /* a ring was made, io_uring_register() refused */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Detection: the order in which a kernel is asked for its features.
+ * Detection: the order in which a kernel's features are tested.
  *
  * First come the calls that a kernel or a seccomp filter may refuse as a whole: set-up, register,
  * enter, and one operation on a socket.  A filter can allow any of them and deny the next, so each

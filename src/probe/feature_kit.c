@@ -190,8 +190,8 @@ int ouro__kit_wait_for_nothing(struct ouro__kit_ring *kit, uint32_t flags, const
     return ouro__kit_note(kit, rc);
 }
 
-/* -ETIME for what is certain to come: the process was stopped, or the machine is very busy; the
- * kernel has not said no. */
+/* -ETIME for what is certain to come: the process was stopped, or the machine is very busy; it does
+ * not mean that the kernel lacks the feature. */
 static void note_silence(struct ouro__kit_ring *kit, int rc)
 {
     if (rc == -ETIME && kit->obstacle == 0)

@@ -18,7 +18,7 @@ struct ouro__kit_ring {
     struct io_uring ring;
     struct io_uring_params params;
     struct io_uring_sqe spare; /* handed out when the ring is full: filled, never submitted */
-    int obstacle; /* the first error since this was 0 that says nothing about the kernel */
+    int obstacle;              /* the first error since this was 0 that is due to this process */
 };
 
 struct ouro__kit_cqe {
@@ -29,8 +29,8 @@ struct ouro__kit_cqe {
 
 int64_t ouro__kit_now_ns(void);
 
-/* Whether @rc says nothing about the kernel: this process is out of something (memory,
- * descriptors), or may not do it. */
+/* Whether @rc is due to this process and not to the kernel's features: the process is out of
+ * something (memory, descriptors), or may not do it. */
 bool ouro__kit_is_obstacle(int rc);
 
 /*

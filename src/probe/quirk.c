@@ -107,7 +107,7 @@ static const struct {
     [OURO__QUIRK_SEND_READ_SIDE] = {ouro__quirk_test_send_read_side, 0},
 };
 
-/* 1: the quirk is there; 0: it is not; -errno: the test could not say. */
+/* 1: the quirk is there; 0: it is not; -errno: the test gave no answer. */
 static int run_test(int quirk, struct ouro__kit_ring *kit)
 {
     int injected = ouro__fault(OURO__FAULT_QUIRK_TEST);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Self-tests: does another event loop learn of each completion of a DEFER_TASKRUN ring?
+ * Self-tests: is another event loop woken by each completion of a DEFER_TASKRUN ring?
  *
  * The loop must already be blocked in epoll_wait() when the completion comes, because a broken
  * kernel finds a completion that is there before the call.  A timer descriptor causes the
@@ -29,7 +29,7 @@
 
 enum { UD_RECV = 1, UD_TIMER = 2, EVENTFD_CYCLES = 2, RING_CYCLES = 3, WAKE_NS = 60000 };
 
-/* Arms a receive and makes it complete: from now on the loop must be told. */
+/* Arms a receive and makes it complete: from now on the loop must be woken. */
 static int cause_completion(struct ouro__kit_ring *kit, const int fds[2], char byte[1])
 {
     struct io_uring_sqe *sqe = ouro__kit_sqe(kit, IORING_OP_RECV, fds[1], UD_RECV);

@@ -7,7 +7,7 @@
  * the FIFO, a pty master until somebody opens the terminal again.  A socket reports POLLERR while
  * its error queue holds a time stamp or a zero-copy completion.  READ_CLOSED and WRITE_CLOSED are
  * never cleared, so a bit set from such a state satisfies every later wait, and a caller that
- * repeats a system call until it no longer says EAGAIN never waits again.
+ * repeats a system call as long as it returns EAGAIN never waits again.
  *
  * So the closed bits are set only for two kinds:
  *

@@ -24,7 +24,7 @@ enum ouro__descriptor_kind {
 /* What @fd is now.  An UNCONNECTED socket may become CONNECTED; no other kind changes. */
 enum ouro__descriptor_kind ouro__descriptor_kind_of(int fd);
 
-/* Whether poll(2)'s @events say something about an end. */
+/* Whether poll(2)'s @events report an end (a hang-up or an error). */
 static inline bool ouro__descriptor_tells_end(uint32_t events)
 {
     return (events & (POLLHUP | POLLRDHUP | POLLERR)) != 0;

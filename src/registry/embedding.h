@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Embedding: a driver whose thread waits in somebody else's event loop.
+ * Embedding: a driver whose thread waits in a foreign event loop.
  *
  * The foreign loop polls one descriptor.  It is readable when the driver has something to collect,
  * when another thread has sent a message, and, by a timerfd, when a timer is due or the last turn

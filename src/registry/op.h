@@ -107,13 +107,13 @@ size_t ouro__op_message_size(const struct msghdr *header);
 
 /*
  * The system call of an operation that a backend may lack a row for: a count, or -errno; -EAGAIN
- * when ouro__op_poll_fds() say what to wait for before it is called again.  It may wait for a disk,
- * but not for a peer.
+ * when it must be called again after a wait for what ouro__op_poll_fds() gives.  It may wait for a
+ * disk, but not for a peer.
  */
 int32_t ouro__op_call(const struct ouro__op *op);
 
 /*
- * Which descriptors a SPLICE that said -EAGAIN waits for.  Fills in @fds, returns how many.
+ * Which descriptors a SPLICE that returned -EAGAIN waits for.  Fills in @fds, returns how many.
  */
 unsigned ouro__op_poll_fds(const struct ouro__op *op, struct pollfd fds[2]);
 

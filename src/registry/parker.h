@@ -31,7 +31,7 @@ static inline void ouro__parker_wait(struct ouro__unpark *unpark, int64_t timeou
     ouro__unpark_end_sleep(unpark);
 }
 
-/* Any thread: ends the wait, after ouro__unpark_notify() said that there is one. */
+/* Any thread: ends the wait.  To be called when ouro__unpark_notify() has returned true. */
 static inline void ouro__parker_wake(struct ouro__unpark *unpark)
 {
     ouro__futex_wake(&unpark->state);

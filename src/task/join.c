@@ -3,9 +3,9 @@
  * Join, poll_join and detach: what the holder of a task's handle does with it.
  *
  * A joiner that waits leaves a reference to its wake_ref in task->joiner; poll_join() leaves a
- * waker in task->waker and says so in the word.  The task's end exchanges the word for DONE, so it
- * finds what is there.  The holder can take either out again as long as the word does not say DONE.
- * A holder that finds DONE releases the task.
+ * waker in task->waker and WAKER in the word.  The task's end exchanges the word for DONE, so it
+ * finds what is there.  The holder can take either out again as long as the word is not DONE.  A
+ * holder that finds DONE releases the task.
  *
  * Owns:    in the joiner word, one reference to a wake_ref; with OURO__JOINER_WAKER, task->waker.
  * Threads: any.

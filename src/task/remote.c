@@ -102,7 +102,7 @@ static void cancel_there(struct ouro__inbox_node *node)
         ouro__driver_cancel(remote->driver->driver, remote->op);
 }
 
-/* Waiter's thread; asked once. */
+/* Waiter's thread; called once. */
 static void request_cancel(struct ouro__op *op)
 {
     struct remote *remote = op->waiter;

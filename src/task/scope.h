@@ -23,7 +23,7 @@ void ouro__scope_begin(struct ouro__context *context, struct ouro__scope *scope)
  * ended already, by itself or with one around it.  By the context itself. */
 void ouro__scope_end(struct ouro__scope *scope);
 
-/* Ends all that are open, without their storage: the context goes on for somebody else. */
+/* Ends all open scopes without touching their storage, so that the context can be used again. */
 void ouro__scope_end_all(struct ouro__context *context);
 
 /* Makes @deadline_ns the context's.  @now_ns: a time not long ago; the deadline counts as passed if

@@ -106,7 +106,7 @@ static inline struct ouro__switch *enter(struct ouro__worker *worker, struct our
     return next == NULL ? &worker->loop : &next->fiber;
 }
 
-/* Leaves the running context for @next (NULL: the loop); returns when somebody switches back. */
+/* Leaves the running context for @next (NULL: the loop); returns when it is switched back to. */
 static OURO__ALWAYS_INLINE void leave_for(struct ouro__worker *worker,
                                           struct ouro__context *context, struct ouro__context *next)
 {
@@ -367,7 +367,8 @@ void ouro__worker_shut_down(struct ouro__worker *worker)
     struct ouro__list *next = NULL;
     for (struct ouro__list *at = worker->contexts.next; at != &worker->contexts; at = next) {
         next = at->next;
-        /* One that has ended is told too: it has no operation and never parks again. */
+        /* Contexts that have ended are in the list too.  They have no operation and never park
+         * again. */
         end_wait(OURO__CONTAINER_OF(at, struct ouro__context, link));
     }
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Worker: a thread's run queue, timer wheel and driver.  It runs contexts.  A table of functions,
- * its kind, tells it what it must know of tasks.
+ * Worker: a thread's run queue, timer wheel and driver.  It runs contexts.  What it needs of tasks
+ * is in a table, its kind.
  */
 #ifndef OURO_TASK_WORKER_H
 #define OURO_TASK_WORKER_H
@@ -122,7 +122,8 @@ int ouro__worker_embed(struct ouro__worker *worker, struct ouro__embedding *embe
  */
 bool ouro__worker_run_until_end(struct ouro__worker *worker, int64_t deadline_ns);
 
-/* Its thread: no task of it is alive and nothing is in flight, for good. */
+/* Its thread: the worker has ended; no task of it is alive, nothing is in flight, and that stays
+ * so. */
 static inline bool ouro__worker_has_ended(const struct ouro__worker *worker)
 {
     return ouro__io_handle_is_closed(&worker->io);

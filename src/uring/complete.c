@@ -3,7 +3,7 @@
  * Complete: a CQE becomes an operation's result.
  *
  * The token leads to the operation: by the descriptor's slot and a lane, or by an op slot.  The
- * generation says whether it is still the same.  A CQE that finds none is dropped and counted, and
+ * generation tells whether it is still the same.  A CQE that finds none is dropped and counted, and
  * what it brings is disposed of.  Only polls are multishot (poll.c, wait.c): every other CQE is its
  * request's last.
  *

@@ -5,7 +5,7 @@
  * One multishot POLL_ADD stays in the kernel for as long as the registration lives.  It reports the
  * state when it is armed and then each change, as an edge-triggered epoll set does, so both
  * backends give the same readiness and a wait needs no request of its own.  (A one-shot poll for
- * each wait reports states, not changes: an error queue that nobody reads ends every wait at once.)
+ * each wait reports states, not changes: an unread error queue ends every wait at once.)
  *
  * The kernel ends a multishot poll when the completion queue is full.  The last CQE carries its
  * events and no F_MORE; the poll is then armed again, and what changed meanwhile is reported as the

@@ -65,7 +65,7 @@ void ouro__uring_prepare_cancel(struct io_uring_sqe *sqe, const struct ouro__op 
 {
     /* Cancels by user_data, which is unique.  Cancelling by descriptor and user_data cancels the
      * wrong request on some kernels.  A successful cancellation posts no CQE of its own; the
-     * operation's CQE tells enough. */
+     * operation's own CQE is enough. */
     io_uring_prep_cancel64(sqe, op->token, 0);
     sqe->user_data = OURO__URING_IGNORE;
     sqe->flags = IOSQE_CQE_SKIP_SUCCESS;

@@ -10,7 +10,7 @@
  * parent's ring.
  *
  * A ring that another event loop polls is made with COOP_TASKRUN instead of DEFER_TASKRUN: on many
- * kernels a poll of a deferring ring is not woken by completions that nobody has asked for.
+ * kernels a poll of a ring with DEFER_TASKRUN is not woken by completions before an enter.
  *
  * Memory of rings counts against RLIMIT_MEMLOCK, and that of rings closed a moment ago still does,
  * for the kernel takes them apart in the background.  So -ENOMEM is answered by waiting a little,
@@ -91,8 +91,9 @@ static int make_some_ring(struct ouro__uring *uring, uint32_t wanted)
 int ouro__uring_open(const struct ouro__driver_config *config, struct ouro__driver_handle *handle,
                      struct ouro__driver **out_driver)
 {
-    /* Kept when a handle is opened again.  Blocking mode: the ring's read of it shall wait. Writers
-     * never do, for the unpark word says who writes, so its count stays far from its limit. */
+    /* Kept when a handle is opened again.  Blocking mode: the ring's read of it shall wait.
+     * Writers never do, because the unpark word lets only one of them write, so the count stays far
+     * from its limit. */
     bool reuses = handle->wake_fd >= 0;
     int wake_fd = reuses ? handle->wake_fd : eventfd(0, EFD_CLOEXEC);
     if (wake_fd < 0)

@@ -9,7 +9,7 @@
  * SIGPIPE; IOSQE_ASYNC is never set.
  *
  * Which results mean "not yet" is in the row: -EAGAIN with @waits_for, -EINTR with @restarts, and
- * what finish() says.  The kernel gives -EAGAIN for a request that would have waited when it has
+ * what finish() decides.  The kernel gives -EAGAIN for a request that would have waited when it has
  * tried it too often, and -EINTR, or a code for restarting that no header has, when one of its
  * workers was interrupted.
  *
@@ -76,7 +76,7 @@ static enum ouro__uring_next connect_waited(struct ouro__op *op, int32_t *result
     return ouro__connect_has_ended(op->fd, result) ? OURO__URING_ENDS : OURO__URING_WAITS;
 }
 
-/* Both directions, after an error that says so. */
+/* What an error shows: -ECONNRESET ends both directions, -EPIPE the writing one. */
 static uint32_t tells_error(int32_t result)
 {
     if (result == -ECONNRESET)
@@ -205,7 +205,8 @@ static void begin_splice(const struct ouro__uring *uring, struct io_uring_sqe *s
                          SPLICE_F_NONBLOCK);
 }
 
-/* -EAGAIN does not say which of the two is not ready.  If both are now, the poll ends at once. */
+/* -EAGAIN does not tell which of the two is not ready.  If both are by now, the poll ends at
+ * once. */
 static enum ouro__uring_next finish_splice(const struct ouro__uring *uring, struct ouro__op *op,
                                            int32_t *result)
 {

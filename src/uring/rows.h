@@ -32,7 +32,7 @@ struct ouro__uring_row {
     uint32_t (*tells)(const struct ouro__op *op, int32_t result);
     /* The readiness that a result above 0 says. */
     uint8_t tells_on_success;
-    /* Releases what a result brings that nobody takes.  NULL: it brings nothing. */
+    /* Releases what a result brings if no operation takes it.  NULL: it brings nothing. */
     void (*dispose)(int32_t result);
     uint8_t waits_for; /* POLLIN or POLLOUT: what -EAGAIN means.  0: -EAGAIN is a result */
     bool restarts;     /* -EINTR without a cancellation: make the request again */

@@ -2,8 +2,8 @@
 /*
  * Wait: an operation that waits for its descriptor by a poll of ours, and is then made again.
  *
- * Usually the kernel waits by itself.  It does not where it gives up (-EAGAIN, a CONNECT that says
- * -EINPROGRESS) and where its way of waiting does harm (uring/rows.c).  The poll has the
+ * Usually the kernel waits by itself.  There are two exceptions: it gives up (-EAGAIN, a CONNECT
+ * with the result -EINPROGRESS), or its way of waiting does harm (uring/rows.c).  The poll has the
  * operation's own token, so the operation has one request in the kernel at any time, and cancelling
  * it is cancelling that.
  *

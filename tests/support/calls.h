@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * System calls counted, and one of them made to fail: for sweeps over everything a function asks of
- * the kernel.
+ * Counts system calls and makes one of them fail, for sweeps over all system calls that a function
+ * makes.
  *
  * A seccomp filter sends the calls of the thread that installs it, and of the threads it makes from
  * then on, to a thread that lets each go on or answers it with an error.  It cannot be removed, so
@@ -26,7 +26,7 @@ void ouro_test_calls_watch(void);
  */
 void ouro_test_calls_fail(unsigned nth, int error, int *out_failed);
 
-/* Ends this.  How many calls there were. */
+/* Ends the count; returns how many calls there were. */
 unsigned ouro_test_calls_end(void);
 
 /*

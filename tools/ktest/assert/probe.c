@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Do the kernel's statements about itself agree: probe, query, feature bits, and what happens?
+ * Do the kernel's statements about itself (probe, query, feature bits) agree with its behaviour?
  *
- * Who decides what to use by asking is at the mercy of the answer.  Where it says yes and the
- * operation says no, or the other way round, programs take the wrong path on that kernel only.
+ * Programs choose what to use by these statements.  Where a statement is wrong, they take the wrong
+ * path on that kernel only.
  */
 #define _GNU_SOURCE
 #include "fixture/kt.h"

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Assertions about nothing, one for each verdict: with them the tests see that the runner gives it.
+ * Assertions with a fixed outcome, one for each verdict: the tests check with them that the runner
+ * gives it.
  *
- * They are hidden: `--only 'selftest.*'` chooses them and nothing else does, so no report about a
- * kernel ever has them in it.
+ * They are hidden: only `--only 'selftest.*'` chooses them, so no report about a kernel contains
+ * them.
  */
 #define _GNU_SOURCE
 #include "fixture/kt.h"
