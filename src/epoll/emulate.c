@@ -136,9 +136,8 @@ bool ouro__epoll_transfer(struct ouro__op *op, int32_t *out_result)
 }
 
 /* Whether the system call may succeed; if not, an event will come. */
-static bool has_chance(const struct ouro__op *op)
+static bool has_chance(const struct ouro__epoll_row *row, const struct ouro__op *op)
 {
-    const struct ouro__epoll_row *row = ouro__epoll_row_of(op);
     struct ouro__scheduled_io *sio = op->sio;
     if (row->always_tries || (op->backend & OURO__EPOLL_OP_EVENT) != 0 ||
         (ouro__epoll_sio_flags(sio) & OURO__EPOLL_SIO_ARMED) == 0)
@@ -164,6 +163,7 @@ static int arm(struct ouro__epoll *epoll, struct ouro__op *op)
 
 static void run(struct ouro__epoll *epoll, struct ouro__op *op)
 {
+    const struct ouro__epoll_row *row = ouro__epoll_row_of(op);
     int32_t result = 0;
     bool cancelled = (op->backend & OURO__EPOLL_OP_CANCELLED) != 0 ||
                      (ouro__epoll_sio_flags(op->sio) & OURO__EPOLL_SIO_DETACHED) != 0;
@@ -173,7 +173,7 @@ static void run(struct ouro__epoll *epoll, struct ouro__op *op)
         ouro__driver_complete(&epoll->driver, op, op->result > 0 ? op->result : -ECANCELED);
         return;
     }
-    bool ended = has_chance(op) && ouro__epoll_row_of(op)->begin(op, &result);
+    bool ended = has_chance(row, op) && row->begin(op, &result);
     op->backend &= (uint16_t)~OURO__EPOLL_OP_EVENT;
     if (!ended) {
         int rc = arm(epoll, op);

@@ -124,7 +124,8 @@ static void cancel(struct ouro__driver *driver, struct ouro__op *op)
 static int turn(struct ouro__driver *driver, int64_t timeout_ns)
 {
     struct ouro__epoll *epoll = epoll_of(driver);
-    ouro__epoll_run_tries(epoll);
+    if (!ouro__queue_is_empty(&epoll->tries))
+        ouro__epoll_run_tries(epoll);
     if (!ouro__queue_is_empty(&driver->completed)) {
         timeout_ns = 0;
         if (epoll->unwatched_turns++ < UNWATCHED_TURNS_MAX)
@@ -134,7 +135,7 @@ static int turn(struct ouro__driver *driver, int64_t timeout_ns)
         timeout_ns = 0;
     epoll->unwatched_turns = 0;
     int rc = ouro__epoll_collect(epoll, timeout_ns);
-    if (rc == 0)
+    if (rc == 0 && !ouro__queue_is_empty(&epoll->tries))
         ouro__epoll_run_tries(epoll);
     return rc;
 }
