@@ -12,7 +12,8 @@
  *   while it runs a task or a blocking call    the mask of the thread that made the runtime
  *   while it waits, or works for the library   everything but the signals of faults
  *
- * A worker changes its mask at no cost: the system calls in which it waits take a mask.
+ * A worker makes no call to change its mask: the system calls in which it waits take one, for about
+ * 60 ns a wait.
  */
 #ifndef OURO_BASE_SIGNALS_H
 #define OURO_BASE_SIGNALS_H
