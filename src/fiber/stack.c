@@ -119,8 +119,7 @@ static char *stack_of(const struct ouro__stack_pool *pool, const void *header)
 {
     /* The header ends less than a page below the stack's end, and that is the end of a page. */
     const struct ouro__stack_shape *shape = &pool->shape;
-    uintptr_t in_page =
-        shape->page_bytes - 1; /* a mask, since each spawn comes here and a division is slow */
+    uintptr_t in_page = shape->page_bytes - 1; /* a mask: a division would slow each spawn down */
     uintptr_t end = ((uintptr_t)header + shape->header_bytes + in_page) & ~in_page;
     return (char *)(end - shape->stack_bytes);
 }

@@ -9,8 +9,7 @@
  * - rbp is stored and not in the list of lost registers: as a frame pointer it cannot be listed.
  * - Nothing is pushed, so the 128 bytes below rsp that a leaf function may use stay as they are.
  * - The label is a local number, so the code may be inlined or unrolled any number of times.
- * - With indirect branch tracking (-fcf-protection=branch) the place we land on must say so:
- * endbr64.
+ * - With indirect branch tracking (-fcf-protection=branch) the label needs an endbr64.
  * - Vector registers are lost whole, x87 and MMX too.  The control words are not touched.
  */
 #ifndef OURO_FIBER_SWITCH_X86_64_H

@@ -313,8 +313,7 @@ int ouro_runtime_turn(struct ouro_runtime *runtime, int64_t timeout_ns)
  * The order matters (docs/ARCHITECTURE.md, "Shutdown"):
  *   1. the flag is set: from here on every call that would wait, register or spawn fails;
  *   2. plain threads are woken: they read the flag and end their waits;
- *   3. each worker, on its own thread, ends what its driver has in flight and what its contexts
- * wait for.
+ *   3. each worker, on its own thread, ends its driver's operations and its contexts' waits.
  */
 static void begin_shutdown(struct ouro_handle *handle)
 {

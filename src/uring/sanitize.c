@@ -6,8 +6,8 @@
  *             one is touched, so that the report is ASan's own, with who freed it and where.
  *   Valgrind  the same check; then what the kernel filled is declared defined.
  *   TSan      the hand-over of the operation to the kernel and back; and, as TSan itself does for
- *             send(2) and recv(2), one common order for all sockets and files: who has received may
- * look at what was written before the sending.
+ *             send(2) and recv(2), one common order for all sockets and files: a receiver may read
+ *             what was written before the sending.
  *
  * Owns:    nothing.
  * Threads: the driver's.

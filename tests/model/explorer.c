@@ -386,7 +386,7 @@ int model_main(int argc, char **argv, const struct model *models, size_t count)
     bool good = true;
     size_t explored = 0;
     (void)setvbuf(stdout, NULL, _IOLBF,
-                  0); /* who is stopped by a time limit has said how far he came */
+                  0); /* a time limit may stop the run: its progress is printed */
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "--must-fail") == 0)
             must_fail = true;

@@ -111,8 +111,8 @@ static void burst(void)
     model_note("%u more edges, the last with data", size);
 }
 
-/* An event of the other direction must not keep who saw this one from forgetting it, or he spins.
- */
+/* A later event of the other direction must not keep this one from being cleared; otherwise the
+ * waiter spins. */
 static void begin_ready(void)
 {
     begin_anywhere();
@@ -149,7 +149,7 @@ static void begin_at_wrap(void)
                                                                        << OURO__WRITE_TICK_SHIFT);
 }
 
-/* What is final stays, whoever clears what and when. */
+/* Final bits stay, whatever is cleared and when. */
 static void close_both(void)
 {
     (void)ouro__readiness_set(&word, OURO_READABLE | OURO_READ_CLOSED);

@@ -394,7 +394,7 @@ OURO_TEST(a_runtime_without_time_goes_on_after_failures)
     release(&race);
 }
 
-/* No stack for a racer: the caller goes the way by itself. */
+/* No stack for a racer: the caller makes the attempts itself. */
 static int without_stacks(void *arg)
 {
     struct race *race = arg;
@@ -499,7 +499,7 @@ static int connect_both(void *arg)
 
 /*
  * Both attempts wait for room in a backlog.  It is made while this task keeps the worker from its
- * driver, until both connections stand: the driver then hears of both in one turn.
+ * driver, until both connections stand: the driver then gets both completions in one turn.
  */
 static int photo_finish(void *arg)
 {

@@ -223,7 +223,7 @@ static void *write_bytes(void *arg)
     return NULL;
 }
 
-/* Whoever wins, no byte is lost and none comes twice. */
+/* Whichever ends first, no byte is lost and none comes twice. */
 OURO_TEST(cancel_races_with_data)
 {
     enum { BYTES = 20000 };

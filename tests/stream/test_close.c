@@ -30,7 +30,7 @@ static struct ouro_stream *connected(int *out_peer)
     return stream;
 }
 
-/* Whoever is in a call on the stream shows here. */
+/* The calls that are in progress on the stream. */
 static bool is_used(struct ouro_stream *stream, unsigned calls)
 {
     return (unsigned)__builtin_popcount(atomic_load(&stream->descriptor.calls)) == calls;

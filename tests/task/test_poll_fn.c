@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * poll_fn and wakers: whoever wakes, from wherever, however often and however late.
+ * poll_fn and wakers: wakes from any thread, repeated wakes, and wakes that come too late.
  *
  * Owns:    nothing.
  * Threads: the runtime's, and some that wake.
