@@ -126,8 +126,9 @@ OURO_API int ouro_runtime_block_on(struct ouro_runtime *runtime, ouro_task_funct
                                    void *arg, int *out_result) OURO_MUST_CHECK;
 
 /*
- * The descriptor by which another event loop (libuv, GLib, an epoll of one's own) waits for a
- * current-thread runtime made with OURO_RUNTIME_F_EMBEDDED:
+ * Returns the descriptor by which another event loop waits for an embedded runtime.  The loop may
+ * be libuv, GLib or an epoll of one's own; the runtime is a current-thread one made with
+ * OURO_RUNTIME_F_EMBEDDED:
  *
  *     poll ouro_runtime_fd() for reading, level-triggered;
  *     whenever it is readable: ouro_runtime_turn(runtime, 0).

@@ -65,8 +65,8 @@ OURO_API int ouro_task_spawn(ouro_task_function *function, void *arg,
                              struct ouro_task **out_task) OURO_MUST_CHECK;
 
 /*
- * As ouro_task_spawn(), with options (NULL: the defaults), and into the runtime of @handle (NULL:
- * the caller's).  OURO_WORKER_CURRENT outside of tasks is the next worker in turn.
+ * Spawns as ouro_task_spawn(), with options (NULL: the defaults), and into the runtime of @handle
+ * (NULL: the caller's).  OURO_WORKER_CURRENT outside of tasks is the next worker in turn.
  *
  * Owns:     as ouro_task_spawn(); @options is borrowed.
  * Errors:   as ouro_task_spawn(); -EINVAL for a worker that does not exist or unknown options.
@@ -79,8 +79,8 @@ OURO_API int ouro_task_spawn_with(struct ouro_handle *handle,
                                   struct ouro_task **out_task) OURO_MUST_CHECK;
 
 /*
- * As ouro_task_spawn(), on the caller's own worker: the task and the caller never run at the same
- * time, so they need no locks between them.  A thread that is no worker gets the next in turn.
+ * Spawns as ouro_task_spawn(), on the caller's own worker: the task and the caller never run at the
+ * same time, so they need no locks between them.  A thread that is no worker gets the next in turn.
  *
  * Owns:     as ouro_task_spawn().
  * Errors:   as ouro_task_spawn().
@@ -106,7 +106,7 @@ OURO_API int ouro_task_spawn_here(ouro_task_function *function, void *arg,
 OURO_API int ouro_task_join(struct ouro_task *task, int *out_result);
 
 /*
- * Looks whether a task has ended.  If it has, releases it; if not, stores a clone of @waker, which
+ * Checks whether a task has ended.  If it has, releases it; if not, stores a clone of @waker, which
  * is woken once when the task ends.  A task keeps one waker: a newer one replaces an older one.
  * ouro_task_join() and ouro_task_detach() may be called afterwards and drop it.
  *

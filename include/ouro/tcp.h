@@ -68,8 +68,8 @@ OURO_API int ouro_tcp_stream_connect(const struct ouro_to_socket_addrs *addrs,
                                      struct ouro_stream **out_stream) OURO_MUST_CHECK;
 
 /*
- * As ouro_tcp_stream_connect(), with options (NULL: the defaults).  The report of the attempts is
- * written whenever addresses were tried, also when the call fails.
+ * Connects as ouro_tcp_stream_connect(), with options (NULL: the defaults).  The report of the
+ * attempts is written whenever addresses were tried, also when the call fails.
  *
  * Suspends: as ouro_tcp_stream_connect().
  * Owns:     as ouro_tcp_stream_connect(); @options and what it points to are borrowed.
@@ -82,7 +82,7 @@ OURO_API int ouro_tcp_stream_connect_with(const struct ouro_to_socket_addrs *add
                                           struct ouro_stream **out_stream) OURO_MUST_CHECK;
 
 /*
- * The address of this end.
+ * Returns the address of this end.
  *
  * Errors:   -EINVAL; -EOPNOTSUPP for a stream of another kind; those of getsockname(2).
  * Since:    0.1
@@ -91,7 +91,7 @@ OURO_API int ouro_tcp_stream_local_addr(const struct ouro_stream *stream,
                                         struct ouro_socket_addr *out_addr);
 
 /*
- * The address of the other end.
+ * Returns the address of the other end.
  *
  * Errors:   -EINVAL; -EOPNOTSUPP for a stream of another kind; those of getpeername(2), -ENOTCONN
  *           after a reset.

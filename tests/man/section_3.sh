@@ -31,5 +31,8 @@ for name in $(sed -n 's/^    \(ouro_[a-z_0-9]*\);$/\1/p' "$map"); do
     done
     echo "$text" | grep -q "$name(" || say "$name(3): does not show the declaration"
     echo "$text" | grep -q "$name . [a-zA-Z0-9\"'(*_]" || say "$name(3): its NAME says nothing"
+    sed -n '/^\.SH NAME/,/^\.SH SYN/p' "$page" | grep -q '[A-Za-z0-9")]\.\\&  *[A-Z*]' &&
+        say "$name(3): its NAME is more than a sentence"
 done
+grep -q '"unix:@NAME"' "$pages/ouro_connect.3" || say "ouro_connect(3): \"unix:@NAME\" is changed"
 exit $fail
