@@ -11,14 +11,16 @@
  *   Errors:    what a negative return means.  `int` is 0 or a negative code, `ssize_t` a count or
  *              a negative code.  Outputs come last and are untouched on failure.  errno is not
  *              used.
- *   Threads:   who may call.  Without this label: any fiber or thread, but one at a time per
- *   object.  Since:     the first version of ouro that has the call.
+ *   Threads:   who may call.  Without it: any fiber or thread, but one at a time per object.
+ *   Since:     the first version of ouro that has the call.
  *
- * Besides its own errors, every suspending call may return -ETIMEDOUT         the innermost
- *   deadline scope has ended (ouro/time.h) -ECANCELED         the task was cancelled (ouro/task.h)
- *   -OURO_ESHUTDOWN    the runtime is shutting down -OURO_ENORUNTIME   the caller is neither a
- *   fiber nor a thread that has entered a runtime -OURO_EFORKED      the caller is a forked child
- *   of the process that made the runtime
+ * Besides its own errors, every suspending call may return
+ *   -ETIMEDOUT         the innermost deadline scope has ended (ouro/time.h)
+ *   -ECANCELED         the task was cancelled (ouro/task.h)
+ *   -OURO_ESHUTDOWN    the runtime is shutting down
+ *   -OURO_ENORUNTIME   the caller is neither a fiber nor a thread that has entered a runtime
+ *   -OURO_EFORKED      the caller is a forked child of the process that made the runtime
+ *
  * A suspending call returns only when none of its operations is in flight any more.  So buffers,
  * addresses and vectors may lie on the caller's stack: nothing is written to them after the return.
  *
@@ -29,8 +31,9 @@
  * to what has been released, or to something else, are beyond this.
  *
  * A child of fork(2) has none of the runtime's threads, and its descriptors are shared with the
- * parent.  In the child, every call on an object that the parent made returns -OURO_EFORKED; join,
- * cancel and wake are no exceptions.  Calls that release an object release nothing that the
+ * parent.  In the child, every call on an object that the parent made returns -OURO_EFORKED, also
+ * join and cancel, unless it only tells something that does not change (a name, an address, a
+ * descriptor).  A wake does nothing.  Calls that release an object release nothing that the
  * processes share.  A child may make runtimes of its own.  A child that returns from a function
  * which the library called (a task's function, one of ouro_blocking(), a waker's, a trace function)
  * ends, as by _exit(2): with status 0 when the function returned 0 or nothing, else 1.  The

@@ -170,7 +170,7 @@ enum ouro_shutdown { OURO_SHUTDOWN_READ = 0, OURO_SHUTDOWN_WRITE = 1, OURO_SHUTD
  * Shuts down one or both halves, as shutdown(2).  After WRITE the peer reads the end of the stream,
  * and this side can still read.  A second call, or a call after the peer has gone, is no error.
  *
- * Errors:   -EINVAL; -EOPNOTSUPP for a pipe: close the end instead.
+ * Errors:   -EINVAL; -EOPNOTSUPP for a pipe: close the end instead; -OURO_EFORKED.
  * Since:    0.2
  */
 OURO_API int ouro_stream_shutdown(struct ouro_stream *stream, enum ouro_shutdown how);

@@ -104,7 +104,8 @@ OURO_API int ouro_tcp_stream_peer_addr(const struct ouro_stream *stream,
  * Turns TCP_NODELAY on or off.  When it is on, small writes are sent at once; when it is off, they
  * may wait for the acknowledgement of earlier writes, to share a packet.
  *
- * Errors:   -EINVAL; -EOPNOTSUPP for a stream of another kind; those of setsockopt(2).
+ * Errors:   -EINVAL; -EOPNOTSUPP for a stream of another kind; those of setsockopt(2);
+ *           -OURO_EFORKED.
  * Since:    0.1
  */
 OURO_API int ouro_tcp_stream_set_nodelay(struct ouro_stream *stream, int on);

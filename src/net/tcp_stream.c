@@ -13,13 +13,16 @@
  */
 #include <ouro/tcp.h>
 
+#include "base/fork.h"
 #include "base/options.h"
 #include "net/connect.h"
 #include "net/resolve.h"
 #include "net/socket.h"
 #include "net/socket_addr.h"
 #include "stream/stream.h"
-#include "task/context.h"
+#include "task/handle.h"
+
+#include <ouro/error.h>
 
 #include <errno.h>
 #include <netinet/in.h>
@@ -149,5 +152,7 @@ int ouro_tcp_stream_peer_addr(const struct ouro_stream *stream, struct ouro_sock
 int ouro_tcp_stream_set_nodelay(struct ouro_stream *stream, int on)
 {
     int fd = tcp_socket(stream);
+    if (fd >= 0 && ouro__fork_is_child(stream->descriptor.handle->fork_generation))
+        return -OURO_EFORKED; /* the parent has the same socket */
     return fd < 0 ? fd : ouro__socket_set(fd, IPPROTO_TCP, TCP_NODELAY, on != 0);
 }

@@ -25,6 +25,8 @@
 #include "base/kernel.h"
 #include "task/handle.h"
 
+#include <ouro/error.h>
+
 #include <errno.h>
 #include <limits.h>
 #include <sys/socket.h>
@@ -169,6 +171,8 @@ int ouro_stream_shutdown(struct ouro_stream *stream, enum ouro_shutdown how)
 {
     if (stream == NULL || (unsigned)how > OURO_SHUTDOWN_BOTH)
         return -EINVAL;
+    if (OURO__UNLIKELY(ouro__fork_is_child(stream->descriptor.handle->fork_generation)))
+        return -OURO_EFORKED; /* the parent has the same socket */
     return stream->kind->shutdown(stream, how);
 }
 

@@ -10,6 +10,7 @@
 #include "support/child.h"
 #include "support/ouro_test.h"
 #include "support/runtime.h"
+#include "support/sockets.h"
 
 #include "base/compiler.h"
 #include "base/fork.h"
@@ -283,6 +284,7 @@ struct belongings {
     struct ouro_task *sleeper;
     struct ouro_poll_evented *io;
     struct ouro_stream *stream;
+    struct ouro_stream *tcp;
     struct ouro_waker waker; /* of a context in another task */
     _Atomic bool has_waker;
     int event_fd;
@@ -324,6 +326,12 @@ static void calls_on_tasks(const struct belongings *ours)
     ck_assert_int_eq(ouro_task_join(ours->sleeper, &result), -OURO_EFORKED);
     ck_assert_int_eq(ouro_task_cancel(ours->sleeper), -OURO_EFORKED);
     ck_assert_int_eq(ouro_group_begin(&group, 0), -OURO_EFORKED);
+    ck_assert_int_eq(ouro_task_spawn_here(never, NULL, &task), -OURO_EFORKED);
+    struct ouro_waker waker = {&noting, NULL};
+    ck_assert_int_eq(ouro_task_poll_join(ours->sleeper, &waker, &result), -OURO_EFORKED);
+    struct ouro_shield shield;
+    ck_assert_int_eq(ouro_shield_begin(&shield), -OURO_EFORKED);
+    ouro_shield_end(&shield);
     ouro_task_detach(ours->sleeper);
     ck_assert_int_eq(ouro_yield(), -OURO_EFORKED);
     ck_assert_int_eq(ouro_sleep(1), -OURO_EFORKED);
@@ -349,7 +357,18 @@ static void calls_on_descriptors(const struct belongings *ours)
     ck_assert_int_eq(ouro_stream_read(ours->stream, &byte, 1), -OURO_EFORKED);
     ck_assert_int_eq(ouro_stream_write(ours->stream, &byte, 1), -OURO_EFORKED);
     ck_assert_int_eq(ouro_tcp_stream_connect(OURO_ADDRS("127.0.0.1:1"), &stream), -OURO_EFORKED);
+    ck_assert_int_eq(ouro_connect("127.0.0.1:1", OURO_SECOND, &stream), -OURO_EFORKED);
+    struct ouro_stream *other = NULL;
+    ck_assert_int_eq(ouro_pipe(&stream, &other), -OURO_EFORKED);
+    struct ouro_tcp_listener *listener = NULL;
+    ck_assert_int_eq(ouro_tcp_listener_bind(OURO_ADDRS("127.0.0.1:0"), NULL, &listener),
+                     -OURO_EFORKED);
+    ck_assert_int_eq(ouro_stream_write_all(ours->stream, &byte, 1, NULL), -OURO_EFORKED);
+    ck_assert_int_eq(ouro_stream_peek(ours->stream, &byte, 1), -OURO_EFORKED);
     ck_assert_int_eq(ouro_stream_into_fd(ours->stream), -OURO_EFORKED);
+    ck_assert_int_eq(ouro_tcp_stream_set_nodelay(ours->tcp, 1), -OURO_EFORKED);
+    ck_assert_int_eq(ouro_stream_shutdown(ours->tcp, OURO_SHUTDOWN_WRITE), -OURO_EFORKED);
+    ck_assert_int_eq(ouro_stream_shutdown(ours->stream, OURO_SHUTDOWN_BOTH), -OURO_EFORKED);
     ck_assert_int_eq(ouro_stream_close(ours->stream), -OURO_EFORKED);
     ouro_poll_evented_free(ours->io);
 }
@@ -418,6 +437,12 @@ static int fork_with_belongings(void *arg)
     while (!atomic_load(&ours->has_waker))
         ck_assert_int_eq(ouro_sleep(OURO_MILLISECOND), 0);
 
+    uint16_t port = 0;
+    char address[OURO_TEST_ADDRESS_SIZE];
+    int listening = ouro_test_listen(AF_INET, 4, &port);
+    ouro_test_address(AF_INET, port, address);
+    ck_assert_int_eq(ouro_tcp_stream_connect(OURO_ADDRS(address), &ours->tcp), 0);
+
     ouro_test_child_must_pass(calls_in_child, ours);
 
     /* Nothing of it has reached the parent. */
@@ -435,6 +460,8 @@ static int fork_with_belongings(void *arg)
     ck_assert_int_eq(ouro_task_join(ours->sleeper, &result), 0);
     ck_assert_int_eq(result, -ECANCELED);
     ouro_waker_drop(&ours->waker);
+    ck_assert_int_eq(ouro_stream_close(ours->tcp), 0);
+    close(listening);
     ouro_poll_evented_free(ours->io);
     close(ours->event_fd);
     close(pair[1]);
