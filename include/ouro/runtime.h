@@ -11,11 +11,11 @@
  *   multi thread     workers of their own, always running.
  *
  * Signals.  Tasks and the functions of ouro_blocking() run with the signal mask of the thread that
- * called ouro_runtime_new(), and the programs they start inherit it.  While a thread of the runtime
- * waits for work, it blocks all signals but those of faults.  So a handler runs on one of the
- * program's own threads as long as the main thread does not block the signal (the kernel prefers
- * the main thread), or while the runtime is idle.  A signal that the program wants to read with
- * sigwait(3) or signalfd(2) has to be blocked before the runtime is made, as before any other
+ * called ouro_runtime_new(), and the programs they start inherit it.  While a thread that the
+ * runtime started waits for work, it blocks all signals but those of faults.  So a handler runs on
+ * one of the program's own threads as long as the main thread does not block the signal (the kernel
+ * prefers the main thread), or while the runtime is idle.  A signal that the program wants to read
+ * with sigwait(3) or signalfd(2) has to be blocked before the runtime is made, as before any other
  * thread is.
  */
 #ifndef OURO_RUNTIME_H

@@ -166,8 +166,9 @@ OURO_API struct ouro_task *ouro_task_current(void);
 OURO_API const char *ouro_task_name(const struct ouro_task *task);
 
 /*
- * Returns the most stack that the calling task has used so far, in bytes, rounded up to pages; 0
- * outside of tasks.
+ * Returns the most stack that the calling task has used so far, in bytes; 0 outside of tasks.  The
+ * result is accurate to a page.  Earlier tasks on the same stack count too, unless its memory has
+ * gone back to the system since.
  *
  * Since:    0.1
  */

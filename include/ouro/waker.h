@@ -27,7 +27,7 @@ enum ouro_poll { OURO_POLL_PENDING = 0, OURO_POLL_READY = 1 };
  */
 struct ouro_waker_vtable {
     void *(*clone)(void *data); /* takes a reference; returns the data of the clone */
-    void (*wake)(void *data);   /* wakes; releases nothing; may be called again, also too late */
+    void (*wake)(void *data);   /* wakes; releases nothing; may be called again, and at any time */
     void (*drop)(void *data);   /* releases a reference */
 };
 
