@@ -18,6 +18,8 @@ CALLS = [  # pattern of names, what to use, files that are the exception
     (r"sleep|usleep", "wait for an event with a deadline", ()),
     (r"signal", "use sigaction", ()),
     (r"alloca", "stacks are small; use a bounded array", ()),
+    (r"atomic_\w+|__atomic_\w+|__sync_\w+", "use the names of base/atomic.h, as models do",
+     ("src/base/atomic.h",)),
 ]
 
 

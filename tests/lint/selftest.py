@@ -45,6 +45,8 @@ CASES = [  # script, file, good text, bad text, part of the finding
     ("banned", "src/net/a.c", ESSAY + 'const char *s = "http://x";\n', ESSAY + "int a; // b\n",
      "comments"),
     ("banned", "src/net/a.c", ESSAY, ESSAY + "#include <assert.h>\n", "OURO__ASSERT"),
+    ("banned", "src/net/a.c", ESSAY + "int x = ouro__load(&a, b);\n",
+     ESSAY + "int x = atomic_load(&a);\n", "base/atomic.h"),
     ("banned", "tools/a.c", SPDX + "/* FIX" + "ME(#3): x */\n", SPDX + "/* FIX" + "ME: x */\n",
      "issue"),
     ("seam", "src/net/a.c", "int f(void)\n{\n    return x->close(1) + x.bind(2);\n}\n",
