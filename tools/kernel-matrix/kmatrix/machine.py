@@ -76,8 +76,11 @@ def qemu(arch):
         arguments = ("-L", str(share / "qemu"), "-L", str(share / "seabios"))
     if not shutil.which(binary):
         raise Problem(f"{binary} is not installed (packages qemu-system-x86, qemu-system-arm)")
-    said = subprocess.run([binary, "--version"], text=True, stdout=subprocess.PIPE,
-                          check=True).stdout
+    done = subprocess.run([binary, "--version"], text=True, capture_output=True, check=False)
+    if done.returncode != 0:
+        raise Problem(f"{binary} does not run: {done.stderr.strip()} (the packages "
+                      "qemu-system-x86 and qemu-system-arm bring the libraries it needs)")
+    said = done.stdout
     return Qemu(binary, re.search(r"version (\d+\.\d+(?:\.\d+)?)", said)[1], arguments)
 
 
