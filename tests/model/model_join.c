@@ -125,7 +125,23 @@ struct polling {
 };
 
 static struct polling polling;
-static const struct ouro_waker_vtable vtable; /* only its address is looked at */
+
+/* The model stands in for ouro_waker_clone(), _wake() and _drop(), so the table is only looked at:
+ * a waker without all three functions is refused. */
+static void *not_cloned(void *data)
+{
+    MODEL_CHECK(false);
+    return data;
+}
+
+static void not_called(void *data)
+{
+    (void)data;
+    MODEL_CHECK(false);
+}
+
+static const struct ouro_waker_vtable vtable = {
+    .clone = not_cloned, .wake = not_called, .drop = not_called};
 static const struct ouro_waker poll_waker = {.vtable = &vtable, .data = &polling};
 
 struct ouro_waker ouro_waker_clone(const struct ouro_waker *waker)
