@@ -27,11 +27,10 @@
 static int connect_registered(struct ouro__descriptor *descriptor, struct ouro__context *context,
                               const struct ouro_socket_addr *addr)
 {
-    struct ouro__op op = {
-        .code = OURO__OP_CONNECT,
-        .lane = OURO__LANE_WRITE,
-        .arg.connect = {.addr = ouro_socket_addr_sockaddr(addr), .length = addr->length},
-    };
+    struct ouro__op op;
+    ouro__op_init(&op, OURO__OP_CONNECT, OURO__LANE_WRITE);
+    op.arg.connect.addr = ouro_socket_addr_sockaddr(addr);
+    op.arg.connect.length = addr->length;
     int rc = ouro__descriptor_await(descriptor, context, &op);
     if (rc == 0 && ouro__socket_is_connected_to_itself(descriptor->fd, addr))
         rc = -ECONNREFUSED;

@@ -124,11 +124,10 @@ static int32_t accept_fd(struct ouro_tcp_listener *listener, struct ouro__contex
     int32_t fd = 0;
     do {
         *length = sizeof(*name);
-        struct ouro__op op = {
-            .code = OURO__OP_ACCEPT,
-            .lane = OURO__LANE_ACCEPT,
-            .arg.accept = {.addr = (struct sockaddr *)name, .length = length},
-        };
+        struct ouro__op op;
+        ouro__op_init(&op, OURO__OP_ACCEPT, OURO__LANE_ACCEPT);
+        op.arg.accept.addr = (struct sockaddr *)name;
+        op.arg.accept.length = length;
         fd = ouro__fault(OURO__FAULT_ACCEPT);
         if (OURO__LIKELY(fd == 0))
             fd = ouro__descriptor_await(&listener->descriptor, context, &op);

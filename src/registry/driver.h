@@ -186,9 +186,10 @@ ouro__driver_is_shut_down(const struct ouro__driver_handle *handle)
  * running on one of its worker threads, such as a connect to a full Unix backlog. */
 OURO__DRIVER_THREAD static inline int32_t ouro__driver_result(const struct ouro__op *op)
 {
+    if (OURO__LIKELY(op->result >= 0))
+        return op->result;
     bool cancelled = op->result == -ECANCELED || op->result == -EINTR;
-    return OURO__UNLIKELY(cancelled) && ouro__driver_is_shut_down(op->handle) ? -OURO_ESHUTDOWN
-                                                                              : op->result;
+    return cancelled && ouro__driver_is_shut_down(op->handle) ? -OURO_ESHUTDOWN : op->result;
 }
 
 /* Backends, inside turn(): @op has ended.  Its done() runs when turn() has collected everything. */

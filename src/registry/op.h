@@ -99,6 +99,26 @@ struct ouro__op {
     } arg;
 };
 
+/*
+ * An operation in a lane, but its arg.  What the waiting layer and the driver store before they
+ * read it is left as it is: clearing the whole op costs more than the rest of a call.
+ */
+static inline void ouro__op_init(struct ouro__op *op, enum ouro__op_code code, unsigned lane)
+{
+    op->code = (uint8_t)code;
+    op->lane = (uint8_t)lane;
+}
+
+/* The same, with arg.io. */
+static inline void ouro__op_init_io(struct ouro__op *op, enum ouro__op_code code, unsigned lane,
+                                    const void *buffer, size_t size, uint32_t flags)
+{
+    ouro__op_init(op, code, lane);
+    op->arg.io.buffer = (void *)(uintptr_t)buffer; /* a send only reads it */
+    op->arg.io.size = size;
+    op->arg.io.flags = flags;
+}
+
 /* The operation's name, "connect". */
 const char *ouro__op_name(unsigned code);
 

@@ -40,7 +40,7 @@
 
 #include <errno.h>
 
-#define CLOSING (UINT32_C(1) << 31)
+#define CLOSING OURO__DESCRIPTOR_CLOSING
 #define REGISTERING (UINT32_C(1) << 30) /* by a call in progress, for readiness */
 #define NO_CALLS UINT32_C(0)
 
@@ -85,12 +85,13 @@ static void tell_closer(struct ouro__descriptor *descriptor)
         ouro_waker_wake(&descriptor->closer);
 }
 
-/* @interest as in ouro__registration_new(). */
-static int attach(struct ouro__descriptor *descriptor, struct ouro__context *context,
-                  uint32_t interest)
+/* Registers it; another call may do so at the same time.  @interest as in ouro__registration_new().
+ */
+static OURO__NOINLINE int attach(struct ouro__descriptor *descriptor, struct ouro__context *context,
+                                 uint32_t interest)
 {
-    if (OURO__LIKELY(ouro__load(&descriptor->sio, memory_order_acquire) != NULL))
-        return 0;
+    if (ouro__load(&descriptor->sio, memory_order_acquire) != NULL)
+        return 0; /* another call was first */
     struct ouro__driver_handle *driver = NULL;
     struct ouro__registration registration = {.sio = NULL};
     int rc = choose_driver(descriptor, context, &driver);
@@ -106,18 +107,7 @@ static int attach(struct ouro__descriptor *descriptor, struct ouro__context *con
     return 0;
 }
 
-int ouro__descriptor_enter(struct ouro__descriptor *descriptor, unsigned lane)
-{
-    uint32_t bit = UINT32_C(1) << lane;
-    uint32_t word = ouro__load(&descriptor->calls, memory_order_relaxed);
-    do {
-        if (OURO__UNLIKELY((word & (CLOSING | bit)) != 0))
-            return (word & CLOSING) != 0 ? -ECANCELED : -EBUSY;
-    } while (!ouro__compare_exchange(&descriptor->calls, &word, word | bit, memory_order_seq_cst));
-    return 0;
-}
-
-void ouro__descriptor_leave(struct ouro__descriptor *descriptor, unsigned lane)
+void ouro__descriptor_leave_slowly(struct ouro__descriptor *descriptor, unsigned lane)
 {
     uint32_t bit = UINT32_C(1) << lane;
     uint32_t word = ouro__load(&descriptor->calls, memory_order_acquire);
@@ -141,10 +131,14 @@ void ouro__descriptor_leave(struct ouro__descriptor *descriptor, unsigned lane)
 int32_t ouro__descriptor_await(struct ouro__descriptor *descriptor, struct ouro__context *context,
                                struct ouro__op *op)
 {
-    int rc = attach(descriptor, context, 0);
-    if (OURO__UNLIKELY(rc < 0))
-        return rc;
-    op->sio = ouro__load(&descriptor->sio, memory_order_acquire);
+    struct ouro__scheduled_io *sio = ouro__load(&descriptor->sio, memory_order_acquire);
+    if (OURO__UNLIKELY(sio == NULL)) {
+        int rc = attach(descriptor, context, 0);
+        if (rc < 0)
+            return rc;
+        sio = ouro__load(&descriptor->sio, memory_order_acquire);
+    }
+    op->sio = sio;
     return ouro__await(context, op, 0);
 }
 

@@ -14,6 +14,8 @@
 
 #include <ouro/runtime.h>
 
+#include <errno.h>
+
 struct ouro__descriptor {
     struct ouro_handle
         *handle; /* one reference: streams may be closed after the runtime has ended */
@@ -26,13 +28,37 @@ struct ouro__descriptor {
 /* Takes @fd over, and a reference to @handle.  Registers nothing. */
 void ouro__descriptor_init(struct ouro__descriptor *descriptor, struct ouro_handle *handle, int fd);
 
+/* In @calls: it is being closed. */
+#define OURO__DESCRIPTOR_CLOSING (UINT32_C(1) << 31)
+
 /*
  * Begins a call on @lane (enum ouro__lane); after 0 the caller must call ouro__descriptor_leave().
  * Errors: -EBUSY when another call is in that lane, -ECANCELED while the descriptor is being
  * closed.
  */
-int ouro__descriptor_enter(struct ouro__descriptor *descriptor, unsigned lane);
-void ouro__descriptor_leave(struct ouro__descriptor *descriptor, unsigned lane);
+static inline int ouro__descriptor_enter(struct ouro__descriptor *descriptor, unsigned lane)
+{
+    uint32_t bit = UINT32_C(1) << lane;
+    uint32_t word = ouro__load(&descriptor->calls, memory_order_relaxed);
+    do {
+        if (OURO__UNLIKELY((word & (OURO__DESCRIPTOR_CLOSING | bit)) != 0))
+            return (word & OURO__DESCRIPTOR_CLOSING) != 0 ? -ECANCELED : -EBUSY;
+    } while (!ouro__compare_exchange(&descriptor->calls, &word, word | bit, memory_order_seq_cst));
+    return 0;
+}
+
+/* The rest of leave(): wakes the closer, or tries again after another call has changed the word. */
+OURO__COLD void ouro__descriptor_leave_slowly(struct ouro__descriptor *descriptor, unsigned lane);
+
+static inline void ouro__descriptor_leave(struct ouro__descriptor *descriptor, unsigned lane)
+{
+    uint32_t bit = UINT32_C(1) << lane;
+    uint32_t word = ouro__load(&descriptor->calls, memory_order_acquire);
+    if (OURO__UNLIKELY(
+            (word & OURO__DESCRIPTOR_CLOSING) != 0 ||
+            !ouro__compare_exchange(&descriptor->calls, &word, word & ~bit, memory_order_acq_rel)))
+        ouro__descriptor_leave_slowly(descriptor, lane);
+}
 
 /*
  * Registers the descriptor with the driver of the calling worker unless it is registered, submits

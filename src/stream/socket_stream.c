@@ -19,22 +19,16 @@
 static ssize_t socket_read(struct ouro_stream *stream, struct ouro__context *context, void *buffer,
                            size_t size, uint32_t flags)
 {
-    struct ouro__op op = {
-        .code = OURO__OP_RECV,
-        .lane = OURO__LANE_READ,
-        .arg.io = {.buffer = buffer, .size = size, .flags = flags},
-    };
+    struct ouro__op op;
+    ouro__op_init_io(&op, OURO__OP_RECV, OURO__LANE_READ, buffer, size, flags);
     return ouro__descriptor_await(&stream->descriptor, context, &op);
 }
 
 static ssize_t socket_write(struct ouro_stream *stream, struct ouro__context *context,
                             const void *buffer, size_t size, uint32_t flags)
 {
-    struct ouro__op op = {
-        .code = OURO__OP_SEND,
-        .lane = OURO__LANE_WRITE,
-        .arg.io = {.buffer = (void *)(uintptr_t)buffer, .size = size, .flags = flags},
-    };
+    struct ouro__op op;
+    ouro__op_init_io(&op, OURO__OP_SEND, OURO__LANE_WRITE, buffer, size, flags);
     return ouro__descriptor_await(&stream->descriptor, context, &op);
 }
 
@@ -45,11 +39,10 @@ static ssize_t transfer_message(struct ouro_stream *stream, struct ouro__context
         .msg_iov = (struct iovec *)(uintptr_t)vectors,
         .msg_iovlen = (size_t)count,
     };
-    struct ouro__op op = {
-        .code = lane == OURO__LANE_READ ? OURO__OP_RECVMSG : OURO__OP_SENDMSG,
-        .lane = (uint8_t)lane,
-        .arg.message = {.header = &header},
-    };
+    struct ouro__op op;
+    ouro__op_init(&op, lane == OURO__LANE_READ ? OURO__OP_RECVMSG : OURO__OP_SENDMSG, lane);
+    op.arg.message.header = &header;
+    op.arg.message.flags = 0;
     return ouro__descriptor_await(&stream->descriptor, context, &op);
 }
 

@@ -39,7 +39,8 @@ static size_t clamp(size_t size)
 }
 
 /* Begins a public call: finds the caller's context and takes the direction. */
-static int enter(struct ouro_stream *stream, unsigned lane, struct ouro__context **out_context)
+static OURO__ALWAYS_INLINE int enter(struct ouro_stream *stream, unsigned lane,
+                                     struct ouro__context **out_context)
 {
     int rc = ouro__context_enter(out_context);
     return rc < 0 ? rc : ouro__descriptor_enter(&stream->descriptor, lane);

@@ -182,13 +182,20 @@ static OURO__COLD int32_t await_on_pool(struct ouro__context *context, struct ou
     return rc < 0 ? rc : result;
 }
 
+/* Not in its caller: the event's place on the stack would cost each call, traced or not. */
+static OURO__COLD void trace_woken(const struct ouro__op *op, const struct ouro__context *context)
+{
+    OURO__TRACE(op->handle, .kind = OURO_TRACE_WOKEN, .fd = op->fd, .token = op->token,
+                .name = ouro__context_name(context));
+}
+
 static void done_here(struct ouro__op *op)
 {
     struct ouro__context *context = op->waiter;
     op->finished = true;
     op->result = ouro__driver_result(op);
-    OURO__TRACE(op->handle, .kind = OURO_TRACE_WOKEN, .fd = op->fd, .token = op->token,
-                .name = ouro__context_name(context));
+    if (OURO__UNLIKELY(op->handle->trace != NULL))
+        trace_woken(op, context);
     ouro__context_wake_here(context);
 }
 
@@ -229,7 +236,9 @@ int32_t ouro__await(struct ouro__context *context, struct ouro__op *op, uint32_t
         await_here(context, op, flags);
     else
         ouro__await_remote(context, op, (flags & OURO__AWAIT_UNINTERRUPTIBLE) != 0);
+    if (OURO__LIKELY(op->result >= 0))
+        return op->result;
     /* -EINTR: see ouro__driver_result(). */
     bool cancelled = op->result == -ECANCELED || op->result == -EINTR;
-    return OURO__UNLIKELY(cancelled) && op->cancel_reason != 0 ? op->cancel_reason : op->result;
+    return cancelled && op->cancel_reason != 0 ? op->cancel_reason : op->result;
 }
