@@ -38,8 +38,10 @@ static bool begin(struct ouro__op *op, int32_t *out_result)
     return rc != -EINPROGRESS && rc != -EINTR;
 }
 
-bool ouro__epoll_connect(struct ouro__op *op, int32_t *out_result)
+bool ouro__epoll_connect(const struct ouro__epoll_row *row, struct ouro__op *op,
+                         int32_t *out_result)
 {
+    (void)row;
     int32_t result = -EINPROGRESS;
     bool begun = (op->backend & OURO__EPOLL_OP_BEGUN) != 0;
     bool ended = begun ? ouro__connect_has_ended(op->fd, &result) : begin(op, &result);

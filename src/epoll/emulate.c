@@ -48,27 +48,21 @@ void ouro__epoll_queue(struct ouro__epoll *epoll, struct ouro__op *op)
     ouro__queue_push(&epoll->tries, &op->node);
 }
 
-/* How many bytes it asks for; 0 for what transfers none. */
-static size_t size_of(const struct ouro__epoll_row *row, const struct ouro__op *op)
+/* What a transfer asks for: MSG_..., and how many bytes; 0 and 0 for what transfers none. */
+static inline uint32_t asked_of(const struct ouro__epoll_row *row, const struct ouro__op *op,
+                                size_t *out_size)
 {
-    if (row->has_message)
-        return ouro__op_message_size(op->arg.message.header);
-    return row->has_buffer ? op->arg.io.size : 0;
+    if (OURO__LIKELY(row->has_buffer)) {
+        *out_size = op->arg.io.size;
+        return op->arg.io.flags;
+    }
+    *out_size = row->has_message ? ouro__op_message_size(op->arg.message.header) : 0;
+    return row->has_message ? op->arg.message.flags : 0;
 }
 
-/* MSG_... */
-static uint32_t flags_of(const struct ouro__epoll_row *row, const struct ouro__op *op)
+/* Asks the kernel, once for a descriptor. */
+static OURO__COLD bool find_protocol(struct ouro__scheduled_io *sio)
 {
-    if (row->has_message)
-        return op->arg.message.flags;
-    return row->has_buffer ? op->arg.io.flags : 0;
-}
-
-static bool is_tcp(struct ouro__scheduled_io *sio)
-{
-    uint32_t flags = ouro__epoll_sio_flags(sio);
-    if ((flags & (OURO__EPOLL_SIO_TCP | OURO__EPOLL_SIO_OTHER)) != 0)
-        return (flags & OURO__EPOLL_SIO_TCP) != 0;
     int protocol = 0;
     socklen_t length = sizeof(protocol);
     bool tcp = getsockopt(sio->fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &length) == 0 &&
@@ -77,7 +71,15 @@ static bool is_tcp(struct ouro__scheduled_io *sio)
     return tcp;
 }
 
-static bool is_stream(struct ouro__scheduled_io *sio)
+static inline bool is_tcp(struct ouro__scheduled_io *sio)
+{
+    uint32_t flags = ouro__epoll_sio_flags(sio);
+    if (OURO__UNLIKELY((flags & (OURO__EPOLL_SIO_TCP | OURO__EPOLL_SIO_OTHER)) == 0))
+        return find_protocol(sio);
+    return (flags & OURO__EPOLL_SIO_TCP) != 0;
+}
+
+static OURO__NOINLINE bool is_stream(struct ouro__scheduled_io *sio)
 {
     int type = 0;
     socklen_t length = sizeof(type);
@@ -87,9 +89,9 @@ static bool is_stream(struct ouro__scheduled_io *sio)
 
 /* Updates the readiness from a result: see the top of the file.  @snapshot is from before the call.
  */
-static void learn(struct ouro__op *op, ssize_t n, size_t asked, uint64_t snapshot)
+static inline void learn(const struct ouro__epoll_row *row, struct ouro__op *op, ssize_t n,
+                         size_t asked, uint64_t snapshot)
 {
-    const struct ouro__epoll_row *row = ouro__epoll_row_of(op);
     struct ouro__scheduled_io *sio = op->sio;
     if (n == -EAGAIN) {
         ouro__sio_clear(sio, snapshot, row->reads ? OURO_READABLE : OURO_WRITABLE);
@@ -107,11 +109,17 @@ static void learn(struct ouro__op *op, ssize_t n, size_t asked, uint64_t snapsho
         ouro__sio_clear(sio, snapshot, OURO_READABLE);
 }
 
-bool ouro__epoll_transfer(struct ouro__op *op, int32_t *out_result)
+static OURO__COLD void trace_tried(const struct ouro__op *op, ssize_t n)
 {
-    const struct ouro__epoll_row *row = ouro__epoll_row_of(op);
-    const uint32_t flags = flags_of(row, op);
-    const size_t size = size_of(row, op);
+    OURO__TRACE(op->handle, .kind = OURO_TRACE_TRIED, .fd = op->fd, .token = op->token, .result = n,
+                .name = ouro__op_name(op->code));
+}
+
+bool ouro__epoll_transfer(const struct ouro__epoll_row *row, struct ouro__op *op,
+                          int32_t *out_result)
+{
+    size_t size = 0;
+    const uint32_t flags = asked_of(row, op, &size);
     const bool is_aside = (flags & ASIDE_FLAGS) != 0;
     const bool wants_all = (flags & MSG_WAITALL) != 0 && !is_aside;
     ssize_t n = 0;
@@ -122,10 +130,10 @@ bool ouro__epoll_transfer(struct ouro__op *op, int32_t *out_result)
             n = row->call(op, done);
             n = n < 0 ? -errno : n;
         } while (n == -EINTR);
-        OURO__TRACE(op->handle, .kind = OURO_TRACE_TRIED, .fd = op->fd, .token = op->token,
-                    .result = n, .name = ouro__op_name(op->code));
+        if (OURO__UNLIKELY(op->handle->trace != NULL))
+            trace_tried(op, n);
         if (!is_aside)
-            learn(op, n, size - done, snapshot);
+            learn(row, op, n, size - done, snapshot);
         if (n == -EAGAIN)
             return false;
         if (n > 0)
@@ -146,12 +154,10 @@ static bool has_chance(const struct ouro__epoll_row *row, const struct ouro__op 
     return (ready & (row->reads ? READ_CHANCE : WRITE_CHANCE)) != 0;
 }
 
-/* Makes sure that the descriptor's next event is reported.  0 or -errno. */
-static int arm(struct ouro__epoll *epoll, struct ouro__op *op)
+/* From here on the descriptor's events are reported.  0 or -errno. */
+static OURO__NOINLINE int arm(struct ouro__epoll *epoll, struct ouro__op *op)
 {
     struct ouro__scheduled_io *sio = op->sio;
-    if ((ouro__epoll_sio_flags(sio) & OURO__EPOLL_SIO_ARMED) != 0)
-        return 0;
     int rc = ouro__epoll_set_add(epoll->set, sio, OURO__EPOLL_EVENTS);
     if (rc != 0)
         return rc;
@@ -173,13 +179,14 @@ static void run(struct ouro__epoll *epoll, struct ouro__op *op)
         ouro__driver_complete(&epoll->driver, op, op->result > 0 ? op->result : -ECANCELED);
         return;
     }
-    bool ended = has_chance(row, op) && row->begin(op, &result);
+    bool ended = has_chance(row, op) && row->begin(row, op, &result);
     op->backend &= (uint16_t)~OURO__EPOLL_OP_EVENT;
     if (!ended) {
-        int rc = arm(epoll, op);
+        int rc = 0;
+        if (OURO__UNLIKELY((ouro__epoll_sio_flags(op->sio) & OURO__EPOLL_SIO_ARMED) == 0))
+            rc = arm(epoll, op);
         if (rc == 0) {
-            if (ouro__epoll_row_of(op)->always_tries &&
-                ouro__fault(OURO__FAULT_EPOLL_SPURIOUS) != 0)
+            if (row->always_tries && ouro__fault(OURO__FAULT_EPOLL_SPURIOUS) != 0)
                 ouro__epoll_queue(epoll, op);
             return;
         }

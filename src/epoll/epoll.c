@@ -108,10 +108,16 @@ static void detach(struct ouro__driver_handle *handle, struct ouro__scheduled_io
         ouro__epoll_set_remove(handle->shared, sio);
 }
 
+static OURO__COLD void trace_submitted(const struct ouro__op *op)
+{
+    OURO__TRACE(op->handle, .kind = OURO_TRACE_SUBMITTED, .fd = op->fd, .token = op->token,
+                .a = op->code, .name = ouro__op_name(op->code));
+}
+
 static void submit(struct ouro__driver *driver, struct ouro__op *op)
 {
-    OURO__TRACE(driver->handle, .kind = OURO_TRACE_SUBMITTED, .fd = op->fd, .token = op->token,
-                .a = op->code, .name = ouro__op_name(op->code));
+    if (OURO__UNLIKELY(driver->handle->trace != NULL))
+        trace_submitted(op);
     ouro__epoll_queue(epoll_of(driver), op);
 }
 

@@ -83,7 +83,9 @@ OURO__DRIVER_THREAD void ouro__epoll_run_tries(struct ouro__epoll *epoll);
  * connect.c: makes the call the first time, reads its result the next.  True when the connect has
  * ended, with its result; false when an event must be waited for.
  */
-OURO__DRIVER_THREAD bool ouro__epoll_connect(struct ouro__op *op, int32_t *out_result);
+struct ouro__epoll_row;
+OURO__DRIVER_THREAD bool ouro__epoll_connect(const struct ouro__epoll_row *row, struct ouro__op *op,
+                                             int32_t *out_result);
 
 /* events.c: waits at most @timeout_ns for events and queues the tries they call for.  0 or -errno.
  */

@@ -8,9 +8,9 @@
 #include "epoll/epoll.h"
 
 struct ouro__epoll_row {
-    /* Tries it.  True: it has ended, with *out_result.  False: it waits for an event.  NULL: there
-     * is no row. */
-    bool (*begin)(struct ouro__op *op, int32_t *out_result);
+    /* Tries an operation of this @row.  True: it has ended, with *out_result.  False: it waits for
+     * an event.  NULL: there is no row. */
+    bool (*begin)(const struct ouro__epoll_row *row, struct ouro__op *op, int32_t *out_result);
     /* The system call that ouro__epoll_transfer() makes, once, without waiting; -1 and errno. @done
      * bytes have been transferred. */
     ssize_t (*call)(const struct ouro__op *op, size_t done);
@@ -29,6 +29,7 @@ static inline const struct ouro__epoll_row *ouro__epoll_row_of(const struct ouro
 }
 
 /* emulate.c: the begin() of all that transfer something, as often as it goes on. */
-bool ouro__epoll_transfer(struct ouro__op *op, int32_t *out_result);
+bool ouro__epoll_transfer(const struct ouro__epoll_row *row, struct ouro__op *op,
+                          int32_t *out_result);
 
 #endif

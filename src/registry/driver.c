@@ -126,6 +126,7 @@ static OURO__COLD void submit_special(struct ouro__driver *driver, struct ouro__
     struct ouro__scheduled_io *sio = op->sio;
     bool is_late = ouro__driver_is_shut_down(driver->handle) && op->lane != OURO__LANE_QUIESCE;
     OURO__ASSERT(op->lane < OURO__LANES ? sio != NULL : op->lane == OURO__LANE_SLOT);
+    OURO__ASSERT(sio == NULL || sio->handle == driver->handle);
     if (is_late || (sio != NULL && sio->closing))
         refuse(driver, op, -ECANCELED);
     else if (op->lane == OURO__LANE_SLOT)
@@ -141,7 +142,6 @@ void ouro__driver_submit(struct ouro__driver *driver, struct ouro__op *op)
     struct ouro__driver_handle *handle = driver->handle;
     struct ouro__scheduled_io *sio = op->sio;
     OURO__ASSERT(op->state == OURO__OP_IDLE);
-    OURO__ASSERT(sio == NULL || sio->handle == handle);
 
     op->state = OURO__OP_INFLIGHT;
     op->handle = handle;
@@ -153,6 +153,7 @@ void ouro__driver_submit(struct ouro__driver *driver, struct ouro__op *op)
         submit_special(driver, op);
         return;
     }
+    OURO__ASSERT(sio->handle == handle);
     op->fd = sio->fd;
     op->token = ouro__sio_token(sio, op->lane);
     sio->lane[op->lane] = op;
@@ -169,36 +170,18 @@ void ouro__driver_cancel(struct ouro__driver *driver, struct ouro__op *op)
     driver->handle->ops->cancel(driver, op);
 }
 
-/* Releases the op's lane or slot.  False: the backend did not have this op. */
-static bool leave_place(struct ouro__driver *driver, struct ouro__op *op)
+static inline void leave_lane(struct ouro__op *op)
 {
-    struct ouro__scheduled_io *sio = op->sio;
-    if (OURO__UNLIKELY(op->lane == OURO__LANE_SLOT)) {
-        ouro__op_slots_release(&driver->slots, op);
-        return true;
-    }
-    OURO__ASSERT(sio->lane[op->lane] == op);
-    sio->lane[op->lane] = NULL;
-    return op->lane != OURO__LANE_QUIESCE;
+    OURO__ASSERT(op->sio->lane[op->lane] == op);
+    op->sio->lane[op->lane] = NULL;
 }
 
-void ouro__driver_complete(struct ouro__driver *driver, struct ouro__op *op, int32_t result)
+/* The backend has one operation less, and so has @sio, if there is one. */
+static inline void count_down(struct ouro__driver *driver, struct ouro__scheduled_io *sio)
 {
-    struct ouro__driver_handle *handle = driver->handle;
-    struct ouro__scheduled_io *sio = op->sio;
-    OURO__ASSERT(op->state == OURO__OP_INFLIGHT);
-
-    op->state = OURO__OP_COMPLETED;
-    op->result = result;
-    ouro__counter_add(&handle->counters.completed, 1);
-    ouro__queue_push(&driver->completed, &op->node);
-    if (!leave_place(driver, op))
-        return;
-    OURO__TRACE(handle, .kind = OURO_TRACE_COMPLETED, .fd = op->fd, .token = op->token,
-                .result = result, .name = ouro__op_name(op->code));
     OURO__ASSERT(driver->inflight > 0);
     driver->inflight--;
-    if (OURO__UNLIKELY(sio == NULL))
+    if (sio == NULL)
         return;
     OURO__ASSERT(sio->inflight > 0);
     sio->inflight--;
@@ -206,13 +189,52 @@ void ouro__driver_complete(struct ouro__driver *driver, struct ouro__op *op, int
         ouro__driver_complete(driver, sio->lane[OURO__LANE_QUIESCE], 0);
 }
 
+/* The rest of complete() for an operation in a slot, a QUIESCE, or a driver that is traced. */
+static OURO__NOINLINE void complete_special(struct ouro__driver *driver, struct ouro__op *op)
+{
+    if (op->lane == OURO__LANE_SLOT)
+        ouro__op_slots_release(&driver->slots, op);
+    else
+        leave_lane(op);
+    if (op->lane == OURO__LANE_QUIESCE)
+        return; /* the backend did not have it */
+    OURO__TRACE(driver->handle, .kind = OURO_TRACE_COMPLETED, .fd = op->fd, .token = op->token,
+                .result = op->result, .name = ouro__op_name(op->code));
+    count_down(driver, op->sio);
+}
+
+void ouro__driver_complete(struct ouro__driver *driver, struct ouro__op *op, int32_t result)
+{
+    struct ouro__driver_handle *handle = driver->handle;
+    OURO__ASSERT(op->state == OURO__OP_INFLIGHT);
+
+    op->state = OURO__OP_COMPLETED;
+    op->result = result;
+    ouro__counter_add(&handle->counters.completed, 1);
+    ouro__queue_push(&driver->completed, &op->node);
+    if (OURO__UNLIKELY(op->lane >= OURO__LANE_QUIESCE || handle->trace != NULL)) {
+        complete_special(driver, op);
+        return;
+    }
+    leave_lane(op);
+    count_down(driver, op->sio);
+}
+
+/* The readiness was @before and has become @ready too. */
+static OURO__COLD void trace_readiness(const struct ouro__scheduled_io *sio, uint64_t token,
+                                       uint64_t before, uint32_t ready)
+{
+    OURO__TRACE(sio->handle, .kind = OURO_TRACE_READINESS, .fd = sio->fd, .token = token,
+                .a = before, .b = ouro__readiness_after(before, ready));
+}
+
 void ouro__driver_hint(struct ouro__driver *driver, struct ouro__op *op, uint32_t ready)
 {
     struct ouro__scheduled_io *sio = op->sio;
     uint64_t before = ouro__load(&sio->readiness, memory_order_relaxed);
     ouro__sio_hint(sio, ready);
-    OURO__TRACE(driver->handle, .kind = OURO_TRACE_READINESS, .fd = op->fd, .token = op->token,
-                .a = before, .b = ouro__readiness_after(before, ready));
+    if (OURO__UNLIKELY(driver->handle->trace != NULL))
+        trace_readiness(sio, op->token, before, ready);
 }
 
 static void release_one(void *arg, struct ouro__scheduled_io *sio, bool freed)
@@ -268,9 +290,8 @@ void ouro__driver_event(struct ouro__driver *driver, struct ouro__scheduled_io *
         ouro__driver_ready(driver, sio, ready);
     else
         ouro__sio_hint(sio, ready);
-    OURO__TRACE(driver->handle, .kind = OURO_TRACE_READINESS, .fd = sio->fd,
-                .token = ouro__sio_token(sio, 0), .a = before,
-                .b = ouro__readiness_after(before, ready));
+    if (OURO__UNLIKELY(driver->handle->trace != NULL))
+        trace_readiness(sio, ouro__sio_token(sio, 0), before, ready);
 }
 
 /* Wakes the waiters for the readiness collected so far. */

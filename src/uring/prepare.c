@@ -35,6 +35,12 @@ struct io_uring_sqe *ouro__uring_sqe(struct ouro__uring *uring)
     return ouro__fault(OURO__FAULT_RING_SQE) == 0 ? io_uring_get_sqe(&uring->ring) : NULL;
 }
 
+static OURO__COLD void trace_submitted(const struct ouro__op *op, unsigned opcode)
+{
+    OURO__TRACE(op->handle, .kind = OURO_TRACE_SUBMITTED, .fd = op->fd, .token = op->token,
+                .a = opcode, .name = ouro__op_name(op->code));
+}
+
 void ouro__uring_prepare(struct ouro__uring *uring, struct io_uring_sqe *sqe, struct ouro__op *op)
 {
     const struct ouro__uring_row *row = ouro__uring_row_of(op);
@@ -45,8 +51,8 @@ void ouro__uring_prepare(struct ouro__uring *uring, struct io_uring_sqe *sqe, st
         row->begin(uring, sqe, op);
     }
     sqe->user_data = op->token;
-    OURO__TRACE(uring->driver.handle, .kind = OURO_TRACE_SUBMITTED, .fd = op->fd,
-                .token = op->token, .a = sqe->opcode, .name = ouro__op_name(op->code));
+    if (OURO__UNLIKELY(uring->driver.handle->trace != NULL))
+        trace_submitted(op, sqe->opcode);
 }
 
 void ouro__uring_queue(struct ouro__uring *uring, struct ouro__op *op)
