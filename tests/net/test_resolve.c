@@ -4,6 +4,7 @@
  * that answers what it is told, fails, or hangs until it is let go.
  */
 #include "support/ouro_test.h"
+#include "support/sockets.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -181,6 +182,7 @@ static int localhost_body(void *arg)
 
 OURO_TEST(names_of_the_hosts_file_resolve)
 {
+    ouro_test_need_localhost();
     run(localhost_body);
 }
 

@@ -14,6 +14,7 @@
 #include "ouro/addr.h"
 #include "ouro/error.h"
 #include "support/child.h"
+#include "support/sockets.h"
 
 static int resolve(const char *text)
 {
@@ -82,6 +83,7 @@ static int in_a_small_process(void *arg)
 
 OURO_TEST(without_descriptors_a_name_is_not_unknown)
 {
+    ouro_test_need_localhost();
     ouro_test_child_must_pass(in_a_small_process, NULL);
 }
 

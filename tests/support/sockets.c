@@ -10,6 +10,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
@@ -165,4 +166,13 @@ void ouro_test_need_family(int family)
         (void)close(fd);
     if (!works)
         ouro_test_skip("no loopback for address family %d: %s", family, strerror(error));
+}
+
+void ouro_test_need_localhost(void)
+{
+    const struct addrinfo hints = {.ai_family = AF_INET, .ai_socktype = SOCK_STREAM};
+    struct addrinfo *found = NULL;
+    if (getaddrinfo("localhost", NULL, &hints, &found) != 0)
+        ouro_test_skip("this system resolves no \"localhost\" (/etc/hosts?)");
+    freeaddrinfo(found);
 }

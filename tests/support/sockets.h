@@ -44,4 +44,7 @@ uint16_t ouro_test_peer_port(int fd);
 /* Skips the case where the machine has no IPv6 loopback and @family asks for it. */
 void ouro_test_need_family(int family);
 
+/* Skips the case where the system resolves no "localhost": one without /etc/hosts. */
+void ouro_test_need_localhost(void);
+
 #endif

@@ -30,6 +30,14 @@ class Skip(Exception):
     pass
 
 
+def needs_localhost():
+    """A system without /etc/hosts resolves no "localhost"."""
+    try:
+        socket.getaddrinfo("localhost", None, socket.AF_INET)
+    except OSError as error:
+        raise Skip(f"this system resolves no localhost: {error}") from error
+
+
 class Ouro:
     """The command, on one driver."""
 

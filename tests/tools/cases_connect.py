@@ -9,8 +9,8 @@ import subprocess
 import tempfile
 import time
 
-from blackbox import (FACTOR, LIMIT, Peer, Skip, contains, equal, failed_with, read_all,
-                      refusing_address, unanswered_address, until, without_uring)
+from blackbox import (FACTOR, LIMIT, Peer, Skip, contains, equal, failed_with, needs_localhost,
+                      read_all, refusing_address, unanswered_address, until, without_uring)
 
 
 def connected(done):
@@ -54,6 +54,7 @@ def test_ipv6(ouro):
 
 
 def test_a_name(ouro):
+    needs_localhost()
     with Peer() as peer:
         connected(ouro.run("connect", "localhost:%d" % peer.port))
 
@@ -73,6 +74,7 @@ def test_refused(ouro):
 
 
 def test_each_address_tried_has_a_line(ouro):
+    needs_localhost()
     with refusing_address() as address:
         port = address.rsplit(":", 1)[1]
         found = {info[4][0] for info in socket.getaddrinfo("localhost", port,
@@ -154,6 +156,7 @@ def test_a_timeout_that_is_not_reached(ouro):
 
 
 def test_only_ipv4_and_only_ipv6(ouro):
+    needs_localhost()
     with Peer() as peer:
         done, result = ouro.json("connect", "-4", "--json", "localhost:%d" % peer.port)
         equal((done.returncode, result["peer"]), (0, peer.address))

@@ -9,7 +9,7 @@ import signal
 import socket
 import tempfile
 
-from blackbox import (LIMIT, Peer, contains, ended, equal, refusing_address, take,
+from blackbox import (LIMIT, Peer, contains, ended, equal, needs_localhost, refusing_address, take,
                       unanswered_address, until)
 
 KEYS = {"target", "driver", "count", "concurrency", "connected", "failed", "interrupted", "rate",
@@ -135,6 +135,7 @@ def test_progress_on_a_terminal(ouro):
 
 
 def test_a_name(ouro):
+    needs_localhost()
     with Peer(serve=take) as peer:
         done, result = ouro.json("connect", "-4", "--count", "30", "--json",
                                  "localhost:%d" % peer.port)
