@@ -40,12 +40,10 @@ static void take_waker_back(struct ouro_task *task)
     ouro_waker_drop(&waker);
 }
 
-/* Changes the word from NONE.  False: *out_before was there, DONE or a waiter. */
-static bool leave(struct ouro_task *task, uintptr_t joiner, uintptr_t *out_before)
+/* The rest of leave(), after a poll_join(). */
+static OURO__COLD bool leave_after_waker(struct ouro_task *task, uintptr_t joiner,
+                                         uintptr_t *out_before)
 {
-    *out_before = OURO__JOINER_NONE;
-    if (ouro__compare_exchange(&task->joiner, out_before, joiner, memory_order_acq_rel))
-        return true;
     if (*out_before != OURO__JOINER_WAKER)
         return false;
     take_waker_back(task);
@@ -53,17 +51,27 @@ static bool leave(struct ouro_task *task, uintptr_t joiner, uintptr_t *out_befor
     return ouro__compare_exchange(&task->joiner, out_before, joiner, memory_order_acq_rel);
 }
 
+/* Changes the word from NONE.  False: *out_before was there, DONE or a waiter. */
+static inline bool leave(struct ouro_task *task, uintptr_t joiner, uintptr_t *out_before)
+{
+    *out_before = OURO__JOINER_NONE;
+    if (OURO__LIKELY(
+            ouro__compare_exchange(&task->joiner, out_before, joiner, memory_order_acq_rel)))
+        return true;
+    return leave_after_waker(task, joiner, out_before);
+}
+
 /* Leaves @context's wake_ref with the task.  1: it has ended already. */
 static int leave_address(struct ouro_task *task, struct ouro__context *context)
 {
-    struct ouro_waker waker;
-    int rc = ouro__context_waker(context, &waker);
+    int rc = ouro__context_prepare(context);
     if (rc < 0)
         return rc;
+    ouro__wake_ref_ref(context->wake_ref);
     uintptr_t before = OURO__JOINER_NONE;
     if (leave(task, (uintptr_t)context->wake_ref, &before))
         return 0;
-    ouro_waker_drop(&waker);
+    ouro__wake_ref_unref(context->wake_ref);
     return before == OURO__JOINER_DONE ? 1 : -EBUSY;
 }
 

@@ -250,16 +250,20 @@ struct ouro__stack_pool *ouro__task_stack_pool(const struct ouro_task *task)
     return task->stack_owner != NULL ? &task->stack_owner->stacks : &task->shared_stacks->pool;
 }
 
-void ouro__task_put_stack(struct ouro_task *task)
+static OURO__NOINLINE void put_shared_stack(struct ouro_task *task)
 {
-    if (task->stack_owner != NULL) {
-        ouro__stack_put(&task->stack_owner->stacks, task);
-        return;
-    }
     struct ouro__shared_stacks *shared = task->shared_stacks;
     ouro__mutex_lock(&shared->lock);
     ouro__stack_put(&shared->pool, task);
     ouro__mutex_unlock(&shared->lock);
+}
+
+void ouro__task_put_stack(struct ouro_task *task)
+{
+    if (OURO__LIKELY(task->stack_owner != NULL))
+        ouro__stack_put(&task->stack_owner->stacks, task);
+    else
+        put_shared_stack(task);
 }
 
 /*
@@ -309,15 +313,18 @@ static void release_message(struct ouro__inbox_node *node)
     release_here(OURO__CONTAINER_OF(node, struct ouro_task, message));
 }
 
+static OURO__NOINLINE void release_elsewhere(struct ouro_task *task)
+{
+    task->message.run = release_message;
+    (void)send_message(task->context.worker, &task->message);
+}
+
 void ouro__task_release(struct ouro_task *task)
 {
-    struct ouro__worker *worker = task->context.worker;
-    if (ouro__worker_is_here(worker)) {
+    if (OURO__LIKELY(ouro__worker_is_here(task->context.worker)))
         release_here(task);
-        return;
-    }
-    task->message.run = release_message;
-    (void)send_message(worker, &task->message);
+    else
+        release_elsewhere(task);
 }
 
 void ouro__task_end(struct ouro_task *task)

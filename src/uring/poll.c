@@ -98,10 +98,9 @@ static void arm_requested(struct ouro__inbox_node *node)
     ouro__store(&sio->messages, 0, memory_order_release);
 }
 
-int ouro__uring_attach(struct ouro__driver_handle *handle, struct ouro__scheduled_io *sio)
+static OURO__NOINLINE int attach_poll(struct ouro__driver_handle *handle,
+                                      struct ouro__scheduled_io *sio)
 {
-    if ((sio->flags & OURO__SIO_READINESS) == 0)
-        return 0; /* the kernel takes the descriptor with each operation */
     /* A pipe can always be waited for, and the check would need a descriptor. */
     int rc = sio->kind == OURO__KIND_PIPE ? 0 : ouro__pollable(sio->fd);
     if (rc < 0)
@@ -127,6 +126,13 @@ int ouro__uring_attach(struct ouro__driver_handle *handle, struct ouro__schedule
         return 0;
     ouro__store(&sio->messages, 0, memory_order_relaxed);
     return -OURO_ESHUTDOWN;
+}
+
+int ouro__uring_attach(struct ouro__driver_handle *handle, struct ouro__scheduled_io *sio)
+{
+    if ((sio->flags & OURO__SIO_READINESS) == 0)
+        return 0; /* the kernel takes the descriptor with each operation */
+    return attach_poll(handle, sio);
 }
 
 void ouro__uring_detach(struct ouro__driver_handle *handle, struct ouro__scheduled_io *sio)

@@ -163,19 +163,21 @@ void ouro_waker_wake(const struct ouro_waker *waker)
 void ouro_waker_drop(struct ouro_waker *waker)
 {
     ouro__model_point();
-    if (waker->data != &polling) {
-        ouro__wake_ref_unref(waker->data);
-        return;
-    }
+    MODEL_CHECK(waker->data == &polling);
     MODEL_CHECK(polling.drops < polling.clones);
     polling.drops++;
 }
 
-int ouro__context_waker(struct ouro__context *context, struct ouro_waker *out_waker)
+int ouro__context_prepare(struct ouro__context *context)
 {
-    context->wake_ref->references++;
-    *out_waker = (struct ouro_waker){.data = context->wake_ref};
+    MODEL_CHECK(context->wake_ref == &wake_ref);
     return 0;
+}
+
+void ouro__wake_ref_ref(struct ouro__wake_ref *ref)
+{
+    MODEL_CHECK(ref == &wake_ref && ref->references > 0);
+    ref->references++;
 }
 
 static bool has_reason_to_go_on(void *arg)
