@@ -71,13 +71,24 @@ static bool length_bounds(int family, size_t *out_min, size_t *out_max)
     }
 }
 
+/* Each connect looks at it several times: no call, unlike the public function. */
+static inline int family_of(const struct ouro_socket_addr *addr)
+{
+    sa_family_t family = AF_UNSPEC;
+    if (addr == NULL || addr->length < sizeof(family))
+        return AF_UNSPEC;
+    memcpy(&family, addr->storage, sizeof(family));
+    return family;
+}
+
 bool ouro__socket_addr_is_valid(const struct ouro_socket_addr *addr)
 {
     size_t length_min = 0;
     size_t length_max = 0;
-    if (ouro_socket_addr_family(addr) == AF_UNSPEC)
+    const int family = family_of(addr);
+    if (family == AF_UNSPEC)
         return false;
-    (void)length_bounds(ouro_socket_addr_family(addr), &length_min, &length_max);
+    (void)length_bounds(family, &length_min, &length_max);
     return addr->length >= length_min && addr->length <= length_max;
 }
 
@@ -154,18 +165,14 @@ const struct sockaddr *ouro_socket_addr_sockaddr(const struct ouro_socket_addr *
 
 int ouro_socket_addr_family(const struct ouro_socket_addr *addr)
 {
-    sa_family_t family = AF_UNSPEC;
-    if (addr == NULL || addr->length < sizeof(family))
-        return AF_UNSPEC;
-    memcpy(&family, addr->storage, sizeof(family));
-    return family;
+    return family_of(addr);
 }
 
 uint16_t ouro_socket_addr_port(const struct ouro_socket_addr *addr)
 {
     if (!ouro__socket_addr_is_valid(addr))
         return 0;
-    switch (ouro_socket_addr_family(addr)) {
+    switch (family_of(addr)) {
     case AF_INET:
         return ntohs(ipv4_of(addr).sin_port);
     case AF_INET6:
@@ -181,7 +188,7 @@ int ouro_socket_addr_set_port(struct ouro_socket_addr *addr, uint16_t port)
         return -EINVAL;
     if (!ouro__socket_addr_is_valid(addr))
         return -EAFNOSUPPORT;
-    switch (ouro_socket_addr_family(addr)) {
+    switch (family_of(addr)) {
     case AF_INET: {
         struct sockaddr_in in = ipv4_of(addr);
         in.sin_port = htons(port);
@@ -216,9 +223,9 @@ int ouro_socket_addr_equal(const struct ouro_socket_addr *left,
 {
     if (!ouro__socket_addr_is_valid(left) || !ouro__socket_addr_is_valid(right))
         return 0;
-    if (ouro_socket_addr_family(left) != ouro_socket_addr_family(right))
+    if (family_of(left) != family_of(right))
         return 0;
-    switch (ouro_socket_addr_family(left)) {
+    switch (family_of(left)) {
     case AF_INET: {
         const struct sockaddr_in a = ipv4_of(left);
         const struct sockaddr_in b = ipv4_of(right);

@@ -160,10 +160,10 @@ OURO__DRIVER_THREAD static inline struct ouro__op *ouro__driver_find(struct ouro
                                                                      uint64_t token)
 {
     unsigned lane = ouro__token_lane(token);
-    if (OURO__UNLIKELY(ouro__lane_is_slot(lane)))
-        return ouro__op_slots_find(&driver->slots, token);
+    if (OURO__UNLIKELY(lane >= OURO__LANE_QUIESCE))
+        return ouro__lane_is_slot(lane) ? ouro__op_slots_find(&driver->slots, token) : NULL;
     struct ouro__scheduled_io *sio = ouro__registration_set_find(&driver->handle->set, token);
-    return sio != NULL && lane < OURO__LANE_QUIESCE ? sio->lane[lane] : NULL;
+    return sio != NULL ? sio->lane[lane] : NULL;
 }
 
 /* For backends that get no events: a result of @op shows that its descriptor is @ready. */
