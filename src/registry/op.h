@@ -119,6 +119,12 @@ static inline void ouro__op_init_io(struct ouro__op *op, enum ouro__op_code code
     op->arg.io.flags = flags;
 }
 
+/* The most of @size bytes that one operation can transfer: its result is an int32_t. */
+static inline size_t ouro__op_clamp(size_t size)
+{
+    return size < INT32_MAX ? size : INT32_MAX;
+}
+
 /* The operation's name, "connect". */
 const char *ouro__op_name(unsigned code);
 

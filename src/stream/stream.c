@@ -32,12 +32,6 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
-/* An operation's result is an int32_t. */
-static size_t clamp(size_t size)
-{
-    return size < INT32_MAX ? size : INT32_MAX;
-}
-
 /* Begins a public call: finds the caller's context and takes the direction. */
 static OURO__ALWAYS_INLINE int enter(struct ouro_stream *stream, unsigned lane,
                                      struct ouro__context **out_context)
@@ -61,7 +55,7 @@ static ssize_t read_with(struct ouro_stream *stream, void *buffer, size_t size, 
         return rc;
     ssize_t n = 0;
     if (size > 0)
-        n = stream->kind->read(stream, context, buffer, clamp(size), flags);
+        n = stream->kind->read(stream, context, buffer, ouro__op_clamp(size), flags);
     leave(stream, OURO__LANE_READ);
     return n;
 }
@@ -86,7 +80,7 @@ ssize_t ouro_stream_write(struct ouro_stream *stream, const void *buffer, size_t
         return rc;
     ssize_t n = 0;
     if (size > 0)
-        n = stream->kind->write(stream, context, buffer, clamp(size), 0);
+        n = stream->kind->write(stream, context, buffer, ouro__op_clamp(size), 0);
     leave(stream, OURO__LANE_WRITE);
     return n;
 }
@@ -98,8 +92,8 @@ static int write_rest(struct ouro_stream *stream, struct ouro__context *context,
     while (*written < size) {
         /* With MSG_WAITALL the driver goes on after a short send by itself.  It still ends short
          * when it was cancelled or met an error on the way; the next write returns that error. */
-        ssize_t n = stream->kind->write(stream, context, buffer + *written, clamp(size - *written),
-                                        MSG_WAITALL);
+        ssize_t n = stream->kind->write(stream, context, buffer + *written,
+                                        ouro__op_clamp(size - *written), MSG_WAITALL);
         if (n < 0)
             return (int)n;
         *written += (size_t)n;

@@ -28,19 +28,13 @@ static int32_t await_in_slot(struct ouro__context *context, struct ouro__op *op)
     return ouro__await(context, op, 0);
 }
 
-/* A result is an int32_t. */
-static size_t clamp(size_t size)
-{
-    return size < INT32_MAX ? size : INT32_MAX;
-}
-
 int32_t ouro__file_read_at(struct ouro__context *context, int fd, void *buffer, size_t size,
                            uint64_t offset)
 {
     struct ouro__op op = {
         .code = OURO__OP_FILE_READ,
         .fd = fd,
-        .arg.file = {.buffer = buffer, .size = clamp(size), .offset = offset},
+        .arg.file = {.buffer = buffer, .size = ouro__op_clamp(size), .offset = offset},
     };
     return await_in_slot(context, &op);
 }
@@ -51,7 +45,9 @@ int32_t ouro__file_write_at(struct ouro__context *context, int fd, const void *b
     struct ouro__op op = {
         .code = OURO__OP_FILE_WRITE,
         .fd = fd,
-        .arg.file = {.buffer = (void *)(uintptr_t)buffer, .size = clamp(size), .offset = offset},
+        .arg.file = {.buffer = (void *)(uintptr_t)buffer,
+                     .size = ouro__op_clamp(size),
+                     .offset = offset},
     };
     return await_in_slot(context, &op);
 }
@@ -62,7 +58,7 @@ int32_t ouro__splice(struct ouro__context *context, int from, int64_t from_offse
     struct ouro__op op = {
         .code = OURO__OP_SPLICE,
         .fd = from,
-        .arg.splice = {.size = clamp(size),
+        .arg.splice = {.size = ouro__op_clamp(size),
                        .offset = from_offset,
                        .out_offset = to_offset,
                        .out_fd = to},
