@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Connect on epoll: connect(2) is called once, and its result is read when the descriptor becomes
+ * Connect on epoll: connect(2) begins it, and its result is read when the descriptor becomes
  * writable.
  *
  * The order is connect(2) first, epoll second: a TCP socket that was never connected reports
@@ -8,7 +8,7 @@
  *
  * What connect(2) returns:
  *   0                    done (Unix sockets, datagram sockets)
- *   EINPROGRESS, EINTR   under way; a second call would not be a retry but EALREADY
+ *   EINPROGRESS, EINTR   under way; a second call begins nothing, it returns the state
  *   EAGAIN               a Unix listener's backlog is full, or no port is left: nothing is under
  *                        way and nothing will ever be signalled, so it is the result
  *
@@ -44,7 +44,9 @@ bool ouro__epoll_connect(const struct ouro__epoll_row *row, struct ouro__op *op,
     (void)row;
     int32_t result = -EINPROGRESS;
     bool begun = (op->backend & OURO__EPOLL_OP_BEGUN) != 0;
-    bool ended = begun ? ouro__connect_has_ended(op->fd, &result) : begin(op, &result);
+    bool ended = begun ? ouro__connect_has_ended(op->fd, op->arg.connect.addr,
+                                                 op->arg.connect.length, &result)
+                       : begin(op, &result);
     OURO__TRACE(op->handle, .kind = OURO_TRACE_TRIED, .fd = op->fd, .token = op->token,
                 .result = result, .name = ouro__op_name(op->code));
     *out_result = result;

@@ -7,10 +7,12 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/socket.h>
 
-/* To be called after an event, for a connect(2) that returned EINPROGRESS.  False: it is still in
- * progress.  True: it has ended, *out_result is 0 or -errno, and the socket's error has been read,
- * which resets it. */
-bool ouro__connect_has_ended(int fd, int32_t *out_result);
+/* To be called after an event, for a connect(2) to @addr that returned EINPROGRESS or EINTR.
+ * False: it is still in progress.  True: it has ended, and *out_result is 0 or -errno.  Not to be
+ * called again after that: the kernel would begin another connect. */
+bool ouro__connect_has_ended(int fd, const struct sockaddr *addr, socklen_t length,
+                             int32_t *out_result);
 
 #endif

@@ -73,7 +73,9 @@ static int connect_wait_for(const struct ouro__op *op, uint32_t *events)
 
 static enum ouro__uring_next connect_waited(struct ouro__op *op, int32_t *result)
 {
-    return ouro__connect_has_ended(op->fd, result) ? OURO__URING_ENDS : OURO__URING_WAITS;
+    bool ended =
+        ouro__connect_has_ended(op->fd, op->arg.connect.addr, op->arg.connect.length, result);
+    return ended ? OURO__URING_ENDS : OURO__URING_WAITS;
 }
 
 /* What an error shows: -ECONNRESET ends both directions, -EPIPE the writing one. */

@@ -157,32 +157,6 @@ OURO_TEST_EPOLL(interrupted_connect_goes_on)
     close(listener);
 }
 
-/* Somebody else has read SO_ERROR: no event will ever say more, so waiting on would be for ever. */
-OURO_TEST_EPOLL(connect_whose_error_was_taken_still_ends)
-{
-    struct rig rig;
-    rig_open(&rig);
-    uint16_t port = 0;
-    int refusing = ouro_test_refusing(AF_INET, &port);
-    int fd = new_socket();
-    struct sockaddr_in addr = rig_loopback(port);
-    ck_assert_int_eq(connect(fd, (const struct sockaddr *)&addr, sizeof(addr)), -1);
-    ck_assert_int_eq(errno, EINPROGRESS);
-    ck_assert_int_ne(ouro_test_poll(fd, POLLOUT, OURO_TEST_SECOND), 0);
-    int error = 0;
-    socklen_t length = sizeof(error);
-    ck_assert_int_eq(getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length), 0);
-    ck_assert_int_eq(error, ECONNREFUSED);
-
-    struct ouro__registration registration = rig_register(&rig, fd, 0);
-    ouro__fault_arm(OURO__FAULT_EPOLL_CONNECT, 1, 1, -EINPROGRESS);
-    ck_assert_int_eq(connect_to(&rig, registration, port), -ECONNABORTED);
-    ouro__registration_drop(&registration);
-    rig_close(&rig);
-    close(fd);
-    close(refusing);
-}
-
 static int unix_listener(struct sockaddr_un *addr, socklen_t *length, int backlog)
 {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);

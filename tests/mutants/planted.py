@@ -171,9 +171,11 @@ MUTANTS = {
         "uring/rows.c", "(uring->waits_to_send ? MSG_DONTWAIT : 0)", "0",
         "uring/test_rows.c", "no_thread_for_a_write_to_a_half_closed_peer", "uring"),
     "connect_ends_before_it_has_an_answer": (
-        "registry/connect_end.c", "        if (!has_hung_up(fd))\n            return false;",
-        "        (void)has_hung_up;",
+        "registry/connect_end.c", "error == EALREADY || ", "",
         "registry/test_connect_end.c", "without_an_answer_it_goes_on", "unit"),
+    "connect_that_has_a_peer_fails": (
+        "registry/connect_end.c", "error == EISCONN ? 0 : -error", "-error",
+        "registry/test_connect_end.c", "zero_means_a_peer", "unit"),
     "hang_up_that_passes_is_final": (
         "registry/descriptor_kind.c",
         "*kind != OURO__KIND_UNCONNECTED && *kind != OURO__KIND_OTHER;", "*kind != 99;",
