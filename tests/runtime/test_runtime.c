@@ -137,6 +137,7 @@ OURO_TEST(every_rung_of_the_start_can_break)
         for (int i = 0; i < 2; i++) {
             struct ouro_runtime_config config = ouro_test_config(flavours[i]);
             struct ouro_runtime *runtime = NULL;
+            config.driver = ouro_test_driver(); /* left to choose, it would go on with epoll */
             config.workers = flavours[i] == OURO_FLAVOUR_MULTI_THREAD ? 4 : 0;
             config.driver_threads = flavours[i] == OURO_FLAVOUR_MULTI_THREAD ? 0 : 3;
             ouro__fault_arm(OURO__FAULT_DRIVER_OPEN, nth, 1, -EMFILE);

@@ -5,7 +5,8 @@
  * ctest runs it once per case and driver, with CK_RUN_CASE, OURO_TEST_DRIVER and CK_FORK=no.  By
  * hand or on another kernel it is run without: then each of its cases runs in a process of its own,
  * on every driver in turn (or on the one in OURO_TEST_DRIVER).  `--list` names the cases;
- * `--descriptors` lists those that the program was started with, for tests that exec it.
+ * `--descriptors` lists those that the program was started with, and `--blocked` the numbers of the
+ * signals it was started with blocked, for tests that exec it.
  *
  * Exit status: 0 passed, 1 failed, 2 nothing of that name, 77 skipped.  io_uring cases are skipped
  * only where the kernel refuses a ring, and not even there under OURO_TEST_REQUIRE_URING=1.
@@ -17,6 +18,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <malloc.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -158,6 +160,18 @@ static int list_descriptors(void)
     return PASSED;
 }
 
+static int list_blocked(void)
+{
+    sigset_t set;
+    if (sigprocmask(SIG_BLOCK, NULL, &set) < 0)
+        return FAILED;
+    for (int number = 1; number <= SIGRTMAX; number++) {
+        if (sigismember(&set, number) == 1)
+            (void)printf("%d ", number);
+    }
+    return PASSED;
+}
+
 /* libc's per-thread heap arenas and stack cache would look like leaks of mappings. */
 static void restrain_libc(char **argv)
 {
@@ -210,5 +224,7 @@ int main(int argc, char **argv)
         return list_cases();
     if (argc > 1 && strcmp(argv[1], "--descriptors") == 0)
         return list_descriptors();
+    if (argc > 1 && strcmp(argv[1], "--blocked") == 0)
+        return list_blocked();
     return run_cases(getenv("OURO_TEST_DRIVER"));
 }
