@@ -53,9 +53,9 @@
 #include <sys/types.h>
 
 #define OURO_VERSION_MAJOR 0
-#define OURO_VERSION_MINOR 2
+#define OURO_VERSION_MINOR 3
 #define OURO_VERSION_PATCH 0
-#define OURO_VERSION "0.2.0"
+#define OURO_VERSION "0.3.0"
 
 #define OURO_API __attribute__((visibility("default")))
 #define OURO_MUST_CHECK __attribute__((warn_unused_result))

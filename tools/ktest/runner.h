@@ -12,7 +12,7 @@
 
 #include <stdio.h>
 
-#define KT_VERSION "0.2.0"
+#define KT_VERSION "0.3.0"
 
 enum { KT_TEXT_MAX = 400, KT_NOTES_MAX = 6, KT_METRICS_MAX = 8, KT_NAME_MAX = 32 };
 
