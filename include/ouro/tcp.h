@@ -121,16 +121,28 @@ OURO_API int ouro_tcp_stream_set_nodelay(struct ouro_stream *stream, int on);
  */
 #define OURO_LISTEN_F_EXCLUSIVE (1u << 3)
 
-/* Start from OURO_TCP_LISTEN_OPTIONS_INIT; fields are only ever appended. */
+#define OURO_LISTEN_F_KEEPALIVE (1u << 4) /* accepted streams have SO_KEEPALIVE; since 0.3 */
+
+/*
+ * Start from OURO_TCP_LISTEN_OPTIONS_INIT; fields are only ever appended.  Buffers and keepalive
+ * times are those of the accepted streams.
+ */
 struct ouro_tcp_listen_options {
     size_t size;    /* sizeof(struct ouro_tcp_listen_options) */
     uint32_t flags; /* OURO_LISTEN_F_... */
     int backlog;    /* of listen(2); 0: 1024 */
+    /* Since 0.3. */
+    int fastopen_queue;       /* TCP_FASTOPEN: handshakes in progress that carry data; 0: off */
+    int send_buffer_bytes;    /* SO_SNDBUF; 0: the system's */
+    int receive_buffer_bytes; /* SO_RCVBUF; 0: the system's */
+    int keepalive_idle_s;     /* TCP_KEEPIDLE, seconds until the first probe; 0: the system's */
+    int keepalive_interval_s; /* TCP_KEEPINTVL, seconds between probes; 0: the system's */
+    int keepalive_count;      /* TCP_KEEPCNT, probes without answer; 0: the system's */
 };
 
 #define OURO_TCP_LISTEN_OPTIONS_INIT                                                               \
     {                                                                                              \
-        sizeof(struct ouro_tcp_listen_options), 0, 0                                               \
+        sizeof(struct ouro_tcp_listen_options), 0, 0, 0, 0, 0, 0, 0, 0                             \
     }
 
 /*
@@ -141,13 +153,36 @@ struct ouro_tcp_listen_options {
  *           the defaults) is borrowed.
  * Errors:   those of socket(2), setsockopt(2), bind(2) and listen(2) for the last address;
  *           -EAFNOSUPPORT for an address that is not IPv4 or IPv6; those of ouro_resolve(); -EINVAL
- *           for unknown flags or a negative backlog; -ENOMEM; -OURO_EIODISABLED; those of every
+ *           for unknown flags or a negative number; -ENOMEM; -OURO_EIODISABLED; those of every
  *           suspending call.
  * Since:    0.1
  */
 OURO_API int ouro_tcp_listener_bind(const struct ouro_to_socket_addrs *addrs,
                                     const struct ouro_tcp_listen_options *options,
                                     struct ouro_tcp_listener **out_listener) OURO_MUST_CHECK;
+
+/*
+ * Makes @count listeners that share one address, one for each worker of a server.  The kernel gives
+ * each of them a part of the connections (SO_REUSEPORT), and each worker accepts from its own.  The
+ * address is the first for which all @count listeners can be made; with port 0 all get the port
+ * that the system chose for the first.
+ *
+ * The address must be free, as with OURO_LISTEN_F_EXCLUSIVE: a second instance of the program gets
+ * -EADDRINUSE.  OURO_LISTEN_F_REUSEPORT without EXCLUSIVE lets other programs share it.
+ *
+ * When one of the listeners is closed, the connections that wait in its own backlog are reset.
+ *
+ * Suspends: only to resolve a name.
+ * Owns:     the entries of @out_listeners, which has room for @count, are the caller's; release
+ *           each with ouro_tcp_listener_close().  @options (NULL: the defaults) is borrowed.
+ * Errors:   as ouro_tcp_listener_bind(); -EINVAL also for a @count of 0.  After an error there is
+ *           no listener.
+ * Since:    0.3
+ */
+OURO_API int ouro_tcp_listener_bind_each(const struct ouro_to_socket_addrs *addrs,
+                                         const struct ouro_tcp_listen_options *options,
+                                         size_t count,
+                                         struct ouro_tcp_listener *out_listeners[]) OURO_MUST_CHECK;
 
 /*
  * Takes the next connection.

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Socket: the system calls around a connect and a listen.
+ * Socket: the system calls around a connect, and those that its users share.
  *
  * Owns:    nothing; a function that fails has closed what it opened.
  * Threads: any.
  * Always:  every socket is close-on-exec and non-blocking from its creation.
- * Tests:   tests/net/test_connect_options.c, tests/net/test_tcp_listener.c
+ * Tests:   tests/net/test_connect_options.c, tests/net/test_tcp_connect.c
  */
 #include "net/socket.h"
 
@@ -100,48 +100,6 @@ int ouro__socket_open_for_connect(const struct ouro_socket_addr *addr,
         if (rc == 0 && options->bind != NULL)
             rc = bind_for_connect(fd, family, options->bind);
     }
-    if (rc < 0) {
-        ouro__kernel_close(fd);
-        return rc;
-    }
-    *out_fd = fd;
-    return 0;
-}
-
-static int make_listening(int fd, const struct ouro_socket_addr *addr, uint32_t flags, int backlog)
-{
-    int family = ouro_socket_addr_family(addr);
-    bool shares = (flags & OURO_LISTEN_F_REUSEPORT) != 0;
-    bool exclusive = (flags & OURO_LISTEN_F_EXCLUSIVE) != 0;
-    int rc = ouro__socket_set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
-    if (rc == 0 && shares && !exclusive)
-        rc = ouro__socket_set(fd, SOL_SOCKET, SO_REUSEPORT, 1);
-    if (rc == 0 && (flags & OURO_LISTEN_F_NODELAY) != 0) /* accepted sockets inherit it */
-        rc = ouro__socket_set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-    if (rc == 0 && family == AF_INET6 && (flags & OURO_LISTEN_F_V6ONLY) != 0)
-        rc = ouro__socket_set(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
-    if (rc == 0)
-        rc = bind_to(fd, addr);
-    if (rc == 0)
-        rc = ouro__kernel_listen(fd, backlog);
-    /* Set only now, it permits later listeners without having permitted this one: bind and listen
-     * refuse when one of the two sockets has no SO_REUSEPORT at that time. */
-    if (rc == 0 && shares && exclusive)
-        rc = ouro__socket_set(fd, SOL_SOCKET, SO_REUSEPORT, 1);
-    return rc;
-}
-
-int ouro__socket_open_listening(const struct ouro_socket_addr *addr, uint32_t flags, int backlog,
-                                int *out_fd)
-{
-    int family = ouro_socket_addr_family(addr);
-    int fd = -1;
-    if (!is_internet(family))
-        return -EAFNOSUPPORT;
-    int rc = ouro__socket_open(family, &fd);
-    if (rc < 0)
-        return rc;
-    rc = make_listening(fd, addr, flags, backlog);
     if (rc < 0) {
         ouro__kernel_close(fd);
         return rc;

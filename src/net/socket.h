@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Socket: makes sockets for connecting and listening, sets their options, reads their names.
+ * Socket: makes sockets, those for connecting with their options, and reads their names.
  */
 #ifndef OURO_NET_SOCKET_H
 #define OURO_NET_SOCKET_H
@@ -22,11 +22,6 @@ int ouro__socket_set(int fd, int level, int name, int value);
  * IPv4 or IPv6, and for binding to an address of another family. */
 int ouro__socket_open_for_connect(const struct ouro_socket_addr *addr,
                                   const struct ouro_tcp_connect_options *options, int *out_fd);
-
-/* A TCP socket that listens on @addr; @flags are OURO_LISTEN_F_.  Errors: those of socket(2),
- * setsockopt(2), bind(2) and listen(2); -EAFNOSUPPORT. */
-int ouro__socket_open_listening(const struct ouro_socket_addr *addr, uint32_t flags, int backlog,
-                                int *out_fd);
 
 /* Whether a socket that was connected to @target is its own peer: no socket listened there, and the
  * kernel chose the target's port for this end. */

@@ -14,6 +14,7 @@
 #include "base/alloc.h"
 #include "base/fault.h"
 #include "base/options.h"
+#include "net/listen.h"
 #include "net/resolve.h"
 #include "net/socket.h"
 #include "stream/stream.h"
@@ -23,76 +24,116 @@
 #include <errno.h>
 #include <sys/socket.h>
 
-enum { BACKLOG_DEFAULT = 1024 };
-
 struct ouro_tcp_listener {
     struct ouro__descriptor descriptor;
 };
 
-static int check_options(const struct ouro_tcp_listen_options *options)
-{
-    const uint32_t known = OURO_LISTEN_F_REUSEPORT | OURO_LISTEN_F_NODELAY | OURO_LISTEN_F_V6ONLY |
-                           OURO_LISTEN_F_EXCLUSIVE;
-    if (options == NULL || (options->flags & ~known) != 0 || options->backlog < 0)
-        return -EINVAL;
-    return 0;
-}
-
-/* The first of the addresses that can be listened on. */
-static int listen_on_first(struct ouro__addr_vec *vec,
-                           const struct ouro_tcp_listen_options *options, int *out_fd)
-{
-    const struct ouro_socket_addr *items = ouro__addr_vec_items(vec);
-    int backlog = options->backlog == 0 ? BACKLOG_DEFAULT : options->backlog;
-    int rc = -EINVAL;
-    for (size_t i = 0; i < vec->count; i++) {
-        rc = ouro__socket_open_listening(&items[i], options->flags, backlog, out_fd);
-        if (rc == 0)
-            break;
-    }
-    return rc;
-}
-
-static int open_listener(struct ouro__context *context, const struct ouro_to_socket_addrs *addrs,
-                         const struct ouro_tcp_listen_options *options,
-                         struct ouro_tcp_listener *listener)
+/* The sockets of @count listeners, in @fds. */
+static int open_sockets(const struct ouro_to_socket_addrs *addrs,
+                        const struct ouro_tcp_listen_options *options, size_t count, int fds[])
 {
     struct ouro__addr_vec vec;
-    int fd = -1;
     ouro__addr_vec_init(&vec);
     int rc = ouro__resolve(addrs, &vec);
     if (rc >= 0)
-        rc = listen_on_first(&vec, options, &fd);
+        rc = ouro__listen(&vec, options, count, fds);
     ouro__addr_vec_fini(&vec);
-    if (rc == 0)
-        ouro__descriptor_init(&listener->descriptor, context->handle, fd);
     return rc;
+}
+
+static void free_listeners(struct ouro_tcp_listener *listeners[], size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        ouro__free(listeners[i]);
+}
+
+/* Memory for @count listeners, all or none. */
+static int allocate_listeners(struct ouro_tcp_listener *listeners[], size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        listeners[i] = ouro__alloc(sizeof(*listeners[i]));
+        if (listeners[i] == NULL) {
+            free_listeners(listeners, i);
+            return -ENOMEM;
+        }
+    }
+    return 0;
+}
+
+/* Makes @count listeners, with room for them and for their descriptors in the two arrays. */
+static int make_listeners(struct ouro__context *context, const struct ouro_to_socket_addrs *addrs,
+                          const struct ouro_tcp_listen_options *options, size_t count,
+                          struct ouro_tcp_listener *listeners[], int fds[])
+{
+    int rc = allocate_listeners(listeners, count);
+    if (rc < 0)
+        return rc;
+    rc = open_sockets(addrs, options, count, fds);
+    if (rc < 0) {
+        free_listeners(listeners, count);
+        return rc;
+    }
+    for (size_t i = 0; i < count; i++)
+        ouro__descriptor_init(&listeners[i]->descriptor, context->handle, fds[i]);
+    return 0;
+}
+
+/* Whether listeners can be made here, with @options. */
+static int begin(const struct ouro_tcp_listen_options *options, struct ouro__context **out_context)
+{
+    int rc = ouro__listen_check_options(options);
+    if (rc == 0)
+        rc = ouro__context_enter(out_context);
+    return rc == 0 ? ouro__descriptor_usable(*out_context) : rc;
 }
 
 int ouro_tcp_listener_bind(const struct ouro_to_socket_addrs *addrs,
                            const struct ouro_tcp_listen_options *options,
                            struct ouro_tcp_listener **out_listener)
 {
-    struct ouro__context *context = NULL;
     struct ouro_tcp_listen_options defaults = OURO_TCP_LISTEN_OPTIONS_INIT;
+    struct ouro__context *context = NULL;
+    struct ouro_tcp_listener *listener = NULL;
+    int fd = -1;
+    if (addrs == NULL || out_listener == NULL)
+        return -EINVAL;
     options = ouro__options_read(options, &defaults, sizeof(defaults));
-    int rc = addrs == NULL || out_listener == NULL ? -EINVAL : check_options(options);
+    int rc = begin(options, &context);
     if (rc == 0)
-        rc = ouro__context_enter(&context);
+        rc = make_listeners(context, addrs, options, 1, &listener, &fd);
     if (rc == 0)
-        rc = ouro__descriptor_usable(context);
-    if (rc < 0)
-        return rc;
-    struct ouro_tcp_listener *listener = ouro__alloc(sizeof(*listener));
-    if (listener == NULL)
-        return -ENOMEM;
-    rc = open_listener(context, addrs, options, listener);
-    if (rc < 0) {
-        ouro__free(listener);
-        return rc;
-    }
-    *out_listener = listener;
-    return 0;
+        *out_listener = listener;
+    return rc;
+}
+
+/* make_listeners(), which writes to @out_listeners only when it succeeds. */
+static int make_each(struct ouro__context *context, const struct ouro_to_socket_addrs *addrs,
+                     const struct ouro_tcp_listen_options *options, size_t count,
+                     struct ouro_tcp_listener *out_listeners[])
+{
+    struct ouro_tcp_listener **listeners = ouro__calloc(count, sizeof(struct ouro_tcp_listener *));
+    int *fds = ouro__calloc(count, sizeof(int));
+    int rc = listeners == NULL || fds == NULL ? -ENOMEM : 0;
+    if (rc == 0)
+        rc = make_listeners(context, addrs, options, count, listeners, fds);
+    for (size_t i = 0; rc == 0 && i < count; i++)
+        out_listeners[i] = listeners[i];
+    ouro__free(fds);
+    ouro__free(listeners);
+    return rc;
+}
+
+int ouro_tcp_listener_bind_each(const struct ouro_to_socket_addrs *addrs,
+                                const struct ouro_tcp_listen_options *options, size_t count,
+                                struct ouro_tcp_listener *out_listeners[])
+{
+    struct ouro_tcp_listen_options defaults = OURO_TCP_LISTEN_OPTIONS_INIT;
+    struct ouro__context *context = NULL;
+    if (addrs == NULL || count == 0 || out_listeners == NULL)
+        return -EINVAL;
+    options = ouro__options_read(options, &defaults, sizeof(defaults));
+    int rc = begin(options, &context);
+    return rc == 0 ? make_each(context, addrs, options, count, out_listeners) : rc;
 }
 
 /*

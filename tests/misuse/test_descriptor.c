@@ -409,6 +409,24 @@ MISUSE(ouro_tcp_listener_bind)
     ck_assert_ptr_null(listener);
 }
 
+MISUSE(ouro_tcp_listener_bind_each)
+{
+    struct ouro_tcp_listener *listeners[2] = {NULL, NULL};
+    struct ouro_tcp_listen_options options = OURO_TCP_LISTEN_OPTIONS_INIT;
+    for (int i = 0; i < DESCRIPTIONS; i++)
+        IS_EINVAL(ouro_tcp_listener_bind_each(descriptions[i], NULL, 2, listeners));
+    IS_EINVAL(ouro_tcp_listener_bind_each(OURO_ADDRS("127.0.0.1:0"), NULL, 2, NULL));
+    IS_EINVAL(ouro_tcp_listener_bind_each(OURO_ADDRS("127.0.0.1:0"), NULL, 0, listeners));
+    ck_assert_int_eq(
+        ouro_tcp_listener_bind_each(OURO_ADDRS("127.0.0.1:0"), NULL, SIZE_MAX, listeners), -ENOMEM);
+    options.size = 4;
+    IS_EINVAL(ouro_tcp_listener_bind_each(OURO_ADDRS("127.0.0.1:0"), &options, 2, listeners));
+    options = (struct ouro_tcp_listen_options)OURO_TCP_LISTEN_OPTIONS_INIT;
+    options.flags = UINT32_MAX;
+    IS_EINVAL(ouro_tcp_listener_bind_each(OURO_ADDRS("127.0.0.1:0"), &options, 2, listeners));
+    ck_assert_ptr_null(listeners[0]);
+}
+
 MISUSE(ouro_tcp_listener_accept)
 {
     struct ouro_tcp_listener *listener = NULL;
