@@ -163,6 +163,24 @@ OURO_API ssize_t ouro_stream_writev(struct ouro_stream *stream, const struct iov
 OURO_API int ouro_stream_write_all(struct ouro_stream *stream, const void *buffer, size_t size,
                                    size_t *out_written) OURO_MUST_CHECK;
 
+/*
+ * Writes all of the bytes of several buffers, in order: a header and a body in one go.  After a
+ * short write it continues where the kernel stopped.  *out_written (NULL: not wanted) receives the
+ * number of bytes that the kernel took: all of them on success, fewer after an error.  It is set
+ * whatever the call returns.
+ *
+ * There may be more than 1024 buffers, empty ones among them, and more bytes than one system call
+ * can carry (2 GiB).  A @count of 0 writes nothing and returns 0.
+ *
+ * Suspends: until there was room for all.
+ * Owns:     @vectors is borrowed for the call and not changed.
+ * Errors:   as ouro_stream_write(); -EINVAL for a @count below 0, for NULL @vectors with a @count
+ *           above 0, and for sizes whose sum is over SIZE_MAX.
+ * Since:    0.3
+ */
+OURO_API int ouro_stream_writev_all(struct ouro_stream *stream, const struct iovec *vectors,
+                                    int count, size_t *out_written) OURO_MUST_CHECK;
+
 /* Which half to shut down. */
 enum ouro_shutdown { OURO_SHUTDOWN_READ = 0, OURO_SHUTDOWN_WRITE = 1, OURO_SHUTDOWN_BOTH = 2 };
 

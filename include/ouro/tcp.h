@@ -110,6 +110,19 @@ OURO_API int ouro_tcp_stream_peer_addr(const struct ouro_stream *stream,
  */
 OURO_API int ouro_tcp_stream_set_nodelay(struct ouro_stream *stream, int on);
 
+/*
+ * Turns TCP_CORK on or off.  While it is on, writes fill whole packets, and what does not fill one
+ * waits; when it is turned off, the rest is sent at once.  So several writes share their packets:
+ * cork, write, write, uncork.  The kernel holds a partial packet for at most 200 milliseconds.
+ * TCP_NODELAY does not change this.  (A header and a body in two buffers need no cork:
+ * ouro_stream_writev_all() sends them in one go.)
+ *
+ * Errors:   -EINVAL; -EOPNOTSUPP for a stream of another kind; those of setsockopt(2);
+ *           -OURO_EFORKED.
+ * Since:    0.3
+ */
+OURO_API int ouro_tcp_stream_set_cork(struct ouro_stream *stream, int on);
+
 #define OURO_LISTEN_F_REUSEPORT (1u << 0) /* SO_REUSEPORT: several listeners on one address */
 #define OURO_LISTEN_F_NODELAY (1u << 1)   /* accepted streams have TCP_NODELAY */
 #define OURO_LISTEN_F_V6ONLY (1u << 2)    /* IPV6_V6ONLY */

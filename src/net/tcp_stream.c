@@ -149,10 +149,20 @@ int ouro_tcp_stream_peer_addr(const struct ouro_stream *stream, struct ouro_sock
     return fd < 0 ? fd : ouro__socket_peer_addr(fd, out_addr);
 }
 
-int ouro_tcp_stream_set_nodelay(struct ouro_stream *stream, int on)
+static int set_option(struct ouro_stream *stream, int option, int on)
 {
     int fd = tcp_socket(stream);
     if (fd >= 0 && ouro__fork_is_child(stream->descriptor.handle->fork_generation))
         return -OURO_EFORKED; /* the parent has the same socket */
-    return fd < 0 ? fd : ouro__socket_set(fd, IPPROTO_TCP, TCP_NODELAY, on != 0);
+    return fd < 0 ? fd : ouro__socket_set(fd, IPPROTO_TCP, option, on != 0);
+}
+
+int ouro_tcp_stream_set_nodelay(struct ouro_stream *stream, int on)
+{
+    return set_option(stream, TCP_NODELAY, on);
+}
+
+int ouro_tcp_stream_set_cork(struct ouro_stream *stream, int on)
+{
+    return set_option(stream, TCP_CORK, on);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Stream: the public calls of ouro/stream.h, for every kind.
+ * Stream: the public calls of ouro/stream.h, for every kind.  (Those that write until all is
+ * written are in write_all.c.)
  *
  * Each call holds its direction from its beginning to its end, so the bytes of two writes are never
  * mixed: the second writer gets -EBUSY.  There is no buffer between the caller's and the kernel's,
@@ -32,31 +33,18 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
-/* Begins a public call: finds the caller's context and takes the direction. */
-static OURO__ALWAYS_INLINE int enter(struct ouro_stream *stream, unsigned lane,
-                                     struct ouro__context **out_context)
-{
-    int rc = ouro__context_enter(out_context);
-    return rc < 0 ? rc : ouro__descriptor_enter(&stream->descriptor, lane);
-}
-
-static void leave(struct ouro_stream *stream, unsigned lane)
-{
-    ouro__descriptor_leave(&stream->descriptor, lane);
-}
-
 static ssize_t read_with(struct ouro_stream *stream, void *buffer, size_t size, uint32_t flags)
 {
     if (stream == NULL || (buffer == NULL && size > 0))
         return -EINVAL;
     struct ouro__context *context = NULL;
-    int rc = enter(stream, OURO__LANE_READ, &context);
+    int rc = ouro__stream_enter(stream, OURO__LANE_READ, &context);
     if (OURO__UNLIKELY(rc < 0))
         return rc;
     ssize_t n = 0;
     if (size > 0)
         n = stream->kind->read(stream, context, buffer, ouro__op_clamp(size), flags);
-    leave(stream, OURO__LANE_READ);
+    ouro__stream_leave(stream, OURO__LANE_READ);
     return n;
 }
 
@@ -75,47 +63,14 @@ ssize_t ouro_stream_write(struct ouro_stream *stream, const void *buffer, size_t
     if (stream == NULL || (buffer == NULL && size > 0))
         return -EINVAL;
     struct ouro__context *context = NULL;
-    int rc = enter(stream, OURO__LANE_WRITE, &context);
+    int rc = ouro__stream_enter(stream, OURO__LANE_WRITE, &context);
     if (OURO__UNLIKELY(rc < 0))
         return rc;
     ssize_t n = 0;
     if (size > 0)
         n = stream->kind->write(stream, context, buffer, ouro__op_clamp(size), 0);
-    leave(stream, OURO__LANE_WRITE);
+    ouro__stream_leave(stream, OURO__LANE_WRITE);
     return n;
-}
-
-/* Writes until all is written or something fails.  Returns 0 or -errno, and counts in *written. */
-static int write_rest(struct ouro_stream *stream, struct ouro__context *context, const char *buffer,
-                      size_t size, size_t *written)
-{
-    while (*written < size) {
-        /* With MSG_WAITALL the driver goes on after a short send by itself.  It still ends short
-         * when it was cancelled or met an error on the way; the next write returns that error. */
-        ssize_t n = stream->kind->write(stream, context, buffer + *written,
-                                        ouro__op_clamp(size - *written), MSG_WAITALL);
-        if (n < 0)
-            return (int)n;
-        *written += (size_t)n;
-    }
-    return 0;
-}
-
-int ouro_stream_write_all(struct ouro_stream *stream, const void *buffer, size_t size,
-                          size_t *out_written)
-{
-    struct ouro__context *context = NULL;
-    size_t written = 0;
-    int rc = stream == NULL || (buffer == NULL && size > 0) ? -EINVAL : 0;
-    if (OURO__LIKELY(rc == 0))
-        rc = enter(stream, OURO__LANE_WRITE, &context);
-    if (OURO__LIKELY(rc == 0)) {
-        rc = write_rest(stream, context, buffer, size, &written);
-        leave(stream, OURO__LANE_WRITE);
-    }
-    if (out_written != NULL)
-        *out_written = written;
-    return rc;
 }
 
 static bool vectors_are_valid(const struct iovec *vectors, int count)
@@ -137,13 +92,13 @@ ssize_t ouro_stream_readv(struct ouro_stream *stream, const struct iovec *vector
     if (stream == NULL || !vectors_are_valid(vectors, count))
         return -EINVAL;
     struct ouro__context *context = NULL;
-    int rc = enter(stream, OURO__LANE_READ, &context);
+    int rc = ouro__stream_enter(stream, OURO__LANE_READ, &context);
     if (OURO__UNLIKELY(rc < 0))
         return rc;
     ssize_t n = 0;
     if (!vectors_are_empty(vectors, count))
         n = stream->kind->readv(stream, context, vectors, count);
-    leave(stream, OURO__LANE_READ);
+    ouro__stream_leave(stream, OURO__LANE_READ);
     return n;
 }
 
@@ -152,13 +107,13 @@ ssize_t ouro_stream_writev(struct ouro_stream *stream, const struct iovec *vecto
     if (stream == NULL || !vectors_are_valid(vectors, count))
         return -EINVAL;
     struct ouro__context *context = NULL;
-    int rc = enter(stream, OURO__LANE_WRITE, &context);
+    int rc = ouro__stream_enter(stream, OURO__LANE_WRITE, &context);
     if (OURO__UNLIKELY(rc < 0))
         return rc;
     ssize_t n = 0;
     if (!vectors_are_empty(vectors, count))
         n = stream->kind->writev(stream, context, vectors, count);
-    leave(stream, OURO__LANE_WRITE);
+    ouro__stream_leave(stream, OURO__LANE_WRITE);
     return n;
 }
 

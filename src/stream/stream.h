@@ -54,4 +54,17 @@ static inline void ouro__stream_init(struct ouro_stream *stream,
     ouro__atomic_init(&stream->is_known_outside, false);
 }
 
+/* Begins a public call: finds the caller's context and takes the direction. */
+static OURO__ALWAYS_INLINE int ouro__stream_enter(struct ouro_stream *stream, unsigned lane,
+                                                  struct ouro__context **out_context)
+{
+    int rc = ouro__context_enter(out_context);
+    return rc < 0 ? rc : ouro__descriptor_enter(&stream->descriptor, lane);
+}
+
+static inline void ouro__stream_leave(struct ouro_stream *stream, unsigned lane)
+{
+    ouro__descriptor_leave(&stream->descriptor, lane);
+}
+
 #endif

@@ -344,6 +344,20 @@ MISUSE(ouro_stream_write_all)
     end_stream(stream, peer);
 }
 
+MISUSE(ouro_stream_writev_all)
+{
+    char byte = 0;
+    int peer = -1;
+    const struct iovec vectors[2] = {{&byte, SIZE_MAX}, {&byte, SIZE_MAX}};
+    struct ouro_stream *stream = stream_and_peer(&peer);
+    IS_EINVAL(ouro_stream_writev_all(NULL, vectors, 1, NULL));
+    IS_EINVAL(ouro_stream_writev_all(stream, NULL, 1, NULL));
+    IS_EINVAL(ouro_stream_writev_all(stream, vectors, -1, NULL));
+    IS_EINVAL(ouro_stream_writev_all(stream, vectors, INT_MIN, NULL));
+    IS_EINVAL(ouro_stream_writev_all(stream, vectors, 2, NULL));
+    end_stream(stream, peer);
+}
+
 MISUSE(ouro_stream_shutdown)
 {
     int peer = -1;
@@ -388,6 +402,15 @@ MISUSE(ouro_tcp_stream_set_nodelay)
     struct ouro_stream *stream = stream_and_peer(&peer);
     IS_EINVAL(ouro_tcp_stream_set_nodelay(NULL, 1));
     ck_assert_int_eq(ouro_tcp_stream_set_nodelay(stream, 1), -EOPNOTSUPP);
+    end_stream(stream, peer);
+}
+
+MISUSE(ouro_tcp_stream_set_cork)
+{
+    int peer = -1;
+    struct ouro_stream *stream = stream_and_peer(&peer);
+    IS_EINVAL(ouro_tcp_stream_set_cork(NULL, 1));
+    ck_assert_int_eq(ouro_tcp_stream_set_cork(stream, 1), -EOPNOTSUPP);
     end_stream(stream, peer);
 }
 

@@ -354,8 +354,11 @@ MUTANTS = {
         "if (n == -EPIPE) {",
         "stream/test_pipe.c", "a_pending_sigpipe_stays_pending", "epoll"),
     "write_all_tells_nothing_on_failure": (
-        "stream/stream.c", "    if (out_written != NULL)\n",
-        "    if (out_written != NULL && rc == 0)\n",
+        "stream/write_all.c",
+        "    if (out_written != NULL)\n        *out_written = written;\n    return rc;\n}\n\n"
+        "/* What is left",
+        "    if (out_written != NULL && rc == 0)\n        *out_written = written;\n"
+        "    return rc;\n}\n\n/* What is left",
         "stream/test_stream_ends.c", "a_write_ends_at_its_deadline_and_tells_how_far_it_came",
         "epoll"),
     "race_reports_the_last_error": (
@@ -372,8 +375,19 @@ MUTANTS = {
         "net/tcp_listener.c", "    case ECONNABORTED:\n", "",
         "net/test_tcp_listener.c", "a_connection_that_fails_in_the_backlog_ends_no_accept",
         "epoll"),
+    "writev_all_begins_a_buffer_again": (
+        "stream/write_all.c", "        rest->done -= rest->vectors->iov_len;\n",
+        "        rest->done = 0;\n",
+        "stream/test_write_all.c", "many_buffers_arrive_once_and_in_order", "epoll"),
+    "writev_all_counts_an_attempt": (
+        "stream/write_all.c",
+        "        if (n < 0)\n            return (int)n;\n        *written += (size_t)n;\n"
+        "        advance",
+        "        *written += n < 0 ? 1 : (size_t)n;\n        if (n < 0)\n"
+        "            return (int)n;\n        advance",
+        "stream/test_write_all.c", "a_failure_tells_how_many_bytes_were_written", "epoll"),
     "short_send_is_sent_again": (
-        "stream/stream.c",
+        "stream/write_all.c",
         "stream->kind->write(stream, context, buffer + *written,",
         "stream->kind->write(stream, context, buffer,",
         "stream/test_stream.c", "more_than_one_call_can_carry_is_sent_once", "epoll"),
