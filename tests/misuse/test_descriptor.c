@@ -226,15 +226,27 @@ static void end_stream(struct ouro_stream *stream, int peer)
 static int reads_one(void *arg)
 {
     char byte = 0;
-    return ouro_stream_read(arg, &byte, 1) == 1 ? 0 : -EIO;
+    ssize_t n = 0;
+    while ((n = ouro_stream_read(arg, &byte, 1)) == -EBUSY) /* start_reader() looks */
+        (void)ouro_sleep(OURO_MILLISECOND);
+    return n == 1 ? 0 : -EIO;
 }
 
-/* A reader waits in the stream. */
+/* Returns when a reader waits in the stream. */
 static struct ouro_task *start_reader(struct ouro_stream *stream)
 {
     struct ouro_task *reader = NULL;
+    ssize_t n = 0;
     ck_assert_int_eq(ouro_task_spawn(reads_one, stream, &reader), 0);
-    ck_assert_int_eq(ouro_sleep(5 * OURO_MILLISECOND), 0);
+    do {
+        char byte = 0;
+        struct ouro_deadline look;
+        ck_assert_int_eq(ouro_deadline_begin(&look, OURO_MILLISECOND), 0);
+        n = ouro_stream_read(stream, &byte, 1);
+        ouro_deadline_end(&look);
+        (void)ouro_sleep(OURO_MILLISECOND);
+    } while (n == -ETIMEDOUT);
+    ck_assert_int_eq(n, -EBUSY);
     return reader;
 }
 
