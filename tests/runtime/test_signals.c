@@ -288,11 +288,26 @@ static bool was_handled(void *arg)
     return atomic_load(&handled) == *(const int *)arg;
 }
 
-/* Busy, so that its thread does not block the signal. */
+static bool sleeps_now(void *arg)
+{
+    char path[64];
+    char state = '?';
+    (void)snprintf(path, sizeof(path), "/proc/self/task/%d/stat", *(const pid_t *)arg);
+    FILE *file = fopen(path, "re");
+    ck_assert_ptr_nonnull(file);
+    ck_assert_int_eq(fscanf(file, "%*d (%*[^)]) %c", &state), 1);
+    (void)fclose(file);
+    return state == 'S';
+}
+
+/* Busy, so that its thread does not block the signal.  The kernel prefers the program's first
+ * thread unless that has not finished with an earlier signal (complete_signal() in
+ * kernel/signal.c), so it is waited for. */
 static int signals_the_process(void *arg)
 {
     const pid_t main_thread = *(const pid_t *)arg;
     for (int i = 1; i <= 50; i++) {
+        ck_assert(ouro_test_until(sleeps_now, arg, 10 * OURO_TEST_SECOND));
         ck_assert_int_eq(kill(getpid(), SIGUSR1), 0);
         ck_assert(ouro_test_until(was_handled, &i, 10 * OURO_TEST_SECOND));
         ck_assert_int_eq(handler_ran_on, main_thread);
