@@ -46,10 +46,11 @@ class Ouro:
         self.driver = driver
 
     def argv(self, *args):
-        """connect and serve run on the case's driver, unless the case names one itself."""
+        """What makes a runtime runs on the case's driver, unless the case names one itself."""
         args = [arg if isinstance(arg, bytes) else str(arg) for arg in args]
         chosen = any(os.fsencode(arg).startswith(b"--driver") for arg in args)
-        if args and args[0] in ("connect", "serve") and self.driver != "unit" and not chosen:
+        takes_one = args and args[0] in ("connect", "serve", "bench")
+        if takes_one and self.driver != "unit" and not chosen:
             args.insert(1, "--driver=" + self.driver)
         return [self.path] + args
 
@@ -308,6 +309,7 @@ def main():
     # A second of sleep at exit while another thread runs, one that asks a resolver: cases measure.
     os.environ["TSAN_OPTIONS"] = os.environ.get("TSAN_OPTIONS", "") + ":atexit_sleep_ms=0"
     sys.modules["blackbox"] = sys.modules["__main__"]
+    sys.path.insert(0, os.path.dirname(os.path.abspath(file)))
     spec = importlib.util.spec_from_file_location("cases", file)
     cases = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(cases)

@@ -7,7 +7,7 @@ import subprocess
 
 from blackbox import Skip, contains, equal, failed_with
 
-COMMANDS = ("connect", "serve", "probe")
+COMMANDS = ("connect", "serve", "bench", "probe")
 
 
 def refuse(ouro, lines):
@@ -34,7 +34,8 @@ NO_HOST_PORT = (
 def test_wrong_addresses(unit):
     """Every command that takes an address refuses the same."""
     for command in (["connect"], ["connect", "--count=2"], ["connect", "--relay"],
-                    ["connect", "--json"], ["serve", "echo"], ["serve", "echo", "--workers=2"]):
+                    ["connect", "--json"], ["serve", "echo"], ["serve", "echo", "--workers=2"],
+                    ["bench", "echo"]):
         for address in NO_HOST_PORT:
             done = unit.run(*command, address)
             try:
@@ -68,6 +69,16 @@ def test_wrong_options_of_connect(unit):
 def test_wrong_options_of_serve(unit):
     refuse(unit, ["serve", "serve discard", "serve echo 127.0.0.1:0 more", "serve echo --workers 0",
                   "serve echo --workers 100000", "serve echo --driver kqueue"])
+
+
+def test_wrong_options_of_bench(unit):
+    refuse(unit, ["bench " + line for line in (
+        "", "nothing", "echo 127.0.0.1:1 more", "echo --connections 0", "echo -c 1e3", "echo -s 0",
+        "echo -s 2000000000", "echo -P 0", "echo -P 100000", "echo -P 65536 -s 1000000",
+        "echo --rate 0", "echo --rate -1", "echo --rate 1.5", "echo --count 0", "echo -d 10",
+        "echo -d 0s", "echo --warm-up 1", "echo --timeout 0s", "echo --pid 0", "echo --pid self",
+        "echo --driver kqueue", "echo -4 unix:/tmp/x", "echo --from nowhere",
+        "storm -s 64", "storm -P 2", "churn -P 2", "churn -s 32769", "churn -s", "echo unix:")])
 
 
 def test_help_and_version(unit):

@@ -22,6 +22,7 @@ enum cli_exit {
 
 /* The subcommands.  argv[0] is the subcommand's name; they return an exit code. */
 int cli_connect(int argc, char **argv);
+int cli_bench(int argc, char **argv);
 int cli_serve(int argc, char **argv);
 int cli_probe(int argc, char **argv);
 

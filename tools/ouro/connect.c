@@ -11,8 +11,6 @@
  */
 #include "connect.h"
 
-#include <string.h>
-
 /* Keys of options without a letter. */
 enum {
     KEY_DRIVER = 256,
@@ -77,25 +75,6 @@ static error_t parse_value(int key, const char *arg, struct argp_state *state)
     }
 }
 
-/* Whether the target is an address, and of which kind. */
-static void check_target(struct argp_state *state)
-{
-    struct target *target = &((struct connect_options *)state->input)->target;
-    const char *text = target->text;
-    target->addrs.kind = OURO_ADDRS_TEXT;
-    target->addrs.text = text;
-    if (strncmp(text, "unix:", 5) == 0) {
-        int rc = ouro_socket_addr_parse(text, &target->unix_addr);
-        if (rc < 0)
-            argp_error(state, "'%s': %s", text, ouro_strerror(rc));
-        if (target->addrs.flags != 0 || target->has_from)
-            argp_error(state, "-4, -6 and --from are for IP addresses");
-        target->is_unix = true;
-    } else if (!cli_is_host_port(text)) {
-        argp_error(state, "'%s' is neither HOST:PORT nor unix:PATH", text);
-    }
-}
-
 static void check(struct argp_state *state)
 {
     struct connect_options *options = state->input;
@@ -105,7 +84,9 @@ static void check(struct argp_state *state)
         argp_error(state, "--count and --relay exclude each other");
     if (options->count != 0 && options->trace)
         argp_error(state, "--trace shows one connection: leave --count out");
-    check_target(state);
+    const char *wrong = target_check(&options->target);
+    if (wrong != NULL)
+        argp_error(state, "'%s': %s", options->target.text, wrong);
     if (options->concurrency == 0)
         options->concurrency = DEFAULT_CONCURRENCY;
     if (options->concurrency > options->count)

@@ -12,7 +12,6 @@
  */
 #include "progress.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -32,12 +31,11 @@ static int columns_to_use(void)
     return (known ? size.ws_col : COLUMNS_UNKNOWN) - 1;
 }
 
-void progress_draw(uint64_t done, uint64_t total, double per_second)
+void progress_draw(double part, const char *text)
 {
-    double part = total > 0 ? (double)done / (double)total : 1;
     char numbers[LINE_MAX_BYTES], bar[BAR_WIDTH_MAX + 1] = "", line[2 * LINE_MAX_BYTES];
-    int length = snprintf(numbers, sizeof(numbers), "%3.0f %%  %" PRIu64 " of %" PRIu64 "  %.0f/s",
-                          part * 100, done, total, per_second);
+    part = part < 0 ? 0 : part > 1 ? 1 : part;
+    int length = snprintf(numbers, sizeof(numbers), "%3.0f %%  %s", part * 100, text);
     int columns = columns_to_use();
     int width = columns - length - 3; /* "[", "] " */
     if (width > BAR_WIDTH_MAX)

@@ -5,9 +5,8 @@
 #ifndef OURO_PROGRESS_H
 #define OURO_PROGRESS_H
 
-#include <stdint.h>
-
-void progress_draw(uint64_t done, uint64_t total, double per_second);
+/* @part of the work is done, 0 to 1; @text says more, in a few words. */
+void progress_draw(double part, const char *text);
 
 /* Takes the bar away, so that what follows begins on an empty line. */
 void progress_clear(void);

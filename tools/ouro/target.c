@@ -7,6 +7,25 @@
  */
 #include "target.h"
 
+#include <string.h>
+
+#include "cli.h"
+
+const char *target_check(struct target *target)
+{
+    target->addrs.kind = OURO_ADDRS_TEXT;
+    target->addrs.text = target->text;
+    if (strncmp(target->text, "unix:", 5) != 0)
+        return cli_is_host_port(target->text) ? NULL : "neither HOST:PORT nor unix:PATH";
+    int rc = ouro_socket_addr_parse(target->text, &target->unix_addr);
+    if (rc < 0)
+        return ouro_strerror(rc);
+    if (target->addrs.flags != 0 || target->has_from)
+        return "-4, -6 and --from are for IP addresses";
+    target->is_unix = true;
+    return NULL;
+}
+
 static int connect_unix(const struct target *target, struct attempts *attempts,
                         struct ouro_stream **out_stream)
 {

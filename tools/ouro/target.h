@@ -27,6 +27,12 @@ struct attempts {
 };
 
 /*
+ * Whether target->text is an address that the other fields allow; sets `addrs` and `unix_addr`.
+ * NULL if it is, else what is wrong with it, for people: constant text to follow "'TEXT': ".
+ */
+const char *target_check(struct target *target);
+
+/*
  * Connects within @timeout_ns (INT64_MAX: no limit).  @flags are OURO_CONNECT_F_...; @attempts may
  * be NULL.  *out_stream is the caller's.
  */

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * `ouro bench`: its command line.
+ *
+ * One table of options serves all kinds of load.  An option that means nothing to the chosen kind
+ * is refused rather than ignored: a figure that was measured with another load than its command
+ * line says is wrong.
+ *
+ * Owns:    the run.
+ * Threads: the main thread's.
+ */
+#include "bench.h"
+
+#include <string.h>
+
+/* Keys of options without a letter. */
+enum { KEY_DRIVER = 256, KEY_FROM, KEY_COUNT, KEY_WARM_UP, KEY_TIMEOUT, KEY_FIN, KEY_JSON };
+
+#define CONNECTIONS_MAX 1000000
+#define DEPTH_MAX 65536
+#define RATE_MAX 100000000
+#define DEFAULT_DURATION_NS (10 * OURO_SECOND)
+#define DEFAULT_WARM_UP_NS (500 * OURO_MILLISECOND)
+#define DEFAULT_TIMEOUT_NS (5 * OURO_SECOND)
+#define DEFAULT_SIZE_BYTES 64
+
+static const struct bench_kind *const kinds[] = {&bench_echo_kind, &bench_storm_kind,
+                                                 &bench_churn_kind};
+/* Connections where none are asked for. */
+static const uint64_t default_connections[] = {50, 64, 64};
+
+#define KIND_COUNT (sizeof(kinds) / sizeof(kinds[0]))
+
+static const struct argp_option options_table[] = {
+    {"connections", 'c', "N", 0, "Connections at a time (echo 50, storm and churn 64)", 0},
+    {"size", 's', "BYTES", 0, "Bytes of a message (64)", 0},
+    {"depth", 'P', "N", 0, "Messages on their way on each connection (1)", 0},
+    {"rate", 'r', "N", 0, "Open loop: N operations per second, each at its time", 0},
+    {"duration", 'd', "DURATION", 0, "Measure for that long: 500ms, 10s (10s)", 1},
+    {"count", KEY_COUNT, "N", 0, "Measure N operations", 1},
+    {"warm-up", KEY_WARM_UP, "DURATION", 0, "Before that, not measured (500ms; 0s with --count)",
+     1},
+    {"timeout", KEY_TIMEOUT, "DURATION", 0, "Give up what takes longer (5s)", 1},
+    {"pid", 'p', "PID", 0, "The server's process: measure its CPU time and memory", 2},
+    {"json", KEY_JSON, NULL, 0, "Print the result as a JSON object", 2},
+    {"fin", KEY_FIN, NULL, 0, "Close by a FIN, not by a reset", 3},
+    {NULL, '4', NULL, 0, "Use IPv4 addresses only", 3},
+    {NULL, '6', NULL, 0, "Use IPv6 addresses only", 3},
+    {"from", KEY_FROM, "ADDR", 0, "Connect from this local address, IP or IP:PORT", 3},
+    {"driver", KEY_DRIVER, "auto|uring|epoll", 0, "Which driver to run on (auto)", 3},
+    {0},
+};
+
+static void parse_number(struct argp_state *state, const char *name, const char *text, uint64_t max,
+                         uint64_t *out_number)
+{
+    if (!cli_parse_count(text, 1, max, out_number))
+        argp_error(state, "--%s takes a number from 1 to %llu", name, (unsigned long long)max);
+}
+
+/* "0s" is a duration here: no warm-up. */
+static void parse_time(struct argp_state *state, const char *name, const char *text,
+                       bool may_be_zero, int64_t *out_ns)
+{
+    if (may_be_zero && strcmp(text, "0s") == 0)
+        *out_ns = 0;
+    else if (!cli_parse_duration(text, out_ns))
+        argp_error(state, "--%s: '%s' is no duration: write 300ms or 5s (units us, ms, s, m, h)",
+                   name, text);
+}
+
+static error_t parse_number_option(int key, const char *arg, struct argp_state *state)
+{
+    struct bench_options *options = state->input;
+    switch (key) {
+    case 'c':
+        parse_number(state, "connections", arg, CONNECTIONS_MAX, &options->connections);
+        return 0;
+    case 's':
+        parse_number(state, "size", arg, BENCH_SIZE_MAX, &options->size_bytes);
+        return 0;
+    case 'P':
+        parse_number(state, "depth", arg, DEPTH_MAX, &options->depth);
+        return 0;
+    case 'r':
+        parse_number(state, "rate", arg, RATE_MAX, &options->rate);
+        return 0;
+    case 'p':
+        parse_number(state, "pid", arg, INT32_MAX, &options->pid);
+        return 0;
+    case KEY_COUNT:
+        parse_number(state, "count", arg, INT64_MAX, &options->count);
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static error_t parse_value(int key, const char *arg, struct argp_state *state)
+{
+    struct bench_options *options = state->input;
+    switch (key) {
+    case 'd':
+        parse_time(state, "duration", arg, false, &options->duration_ns);
+        return 0;
+    case KEY_WARM_UP:
+        parse_time(state, "warm-up", arg, true, &options->warm_up_ns);
+        return 0;
+    case KEY_TIMEOUT:
+        parse_time(state, "timeout", arg, false, &options->timeout_ns);
+        return 0;
+    case KEY_FROM:
+        if (!cli_parse_ip(arg, &options->target.from))
+            argp_error(state, "'%s' is no IP address", arg);
+        options->target.has_from = true;
+        return 0;
+    case KEY_DRIVER:
+        if (!cli_parse_driver(arg, &options->driver))
+            argp_error(state, "no driver '%s': auto, uring or epoll", arg);
+        return 0;
+    default:
+        return parse_number_option(key, arg, state);
+    }
+}
+
+static void set_kind(struct argp_state *state, const char *name)
+{
+    struct bench_options *options = state->input;
+    for (size_t i = 0; i < KIND_COUNT; i++)
+        if (strcmp(kinds[i]->name, name) == 0)
+            options->kind = kinds[i];
+    if (options->kind == NULL)
+        argp_error(state, "no load '%s': echo, storm or churn", name);
+}
+
+/* Options that do not fit the kind. */
+static void check_kind(struct argp_state *state)
+{
+    const struct bench_options *options = state->input;
+    const struct bench_kind *kind = options->kind;
+    if (options->size_bytes != 0 && !kind->has_size)
+        argp_error(state, "%s sends nothing: leave --size out", kind->name);
+    if (kind->size_max != 0 && options->size_bytes > kind->size_max)
+        argp_error(state, "--size of %s: at most %llu", kind->name,
+                   (unsigned long long)kind->size_max);
+    if (options->depth != 0 && !kind->has_depth)
+        argp_error(state, "%s has no --depth", kind->name);
+    if (options->rate != 0 && !kind->has_rate)
+        argp_error(state, "%s has no --rate", kind->name);
+}
+
+static void set_defaults(struct bench_options *options)
+{
+    for (size_t i = 0; i < KIND_COUNT; i++)
+        if (kinds[i] == options->kind && options->connections == 0)
+            options->connections = default_connections[i];
+    if (options->size_bytes == 0)
+        options->size_bytes = DEFAULT_SIZE_BYTES;
+    if (options->depth == 0)
+        options->depth = 1;
+    bool is_counted = options->count != 0;
+    if (!is_counted)
+        options->count = UINT64_MAX;
+    if (options->duration_ns == 0)
+        options->duration_ns = is_counted ? INT64_MAX : DEFAULT_DURATION_NS;
+    if (options->warm_up_ns < 0)
+        options->warm_up_ns = is_counted ? 0 : DEFAULT_WARM_UP_NS;
+    if (options->connections > options->count)
+        options->connections = options->count;
+}
+
+static void check(struct argp_state *state)
+{
+    struct bench_options *options = state->input;
+    if (options->kind == NULL)
+        argp_error(state, "say which load: echo, storm or churn");
+    check_kind(state);
+    const char *wrong = target_check(&options->target);
+    if (wrong != NULL)
+        argp_error(state, "'%s': %s", options->target.text, wrong);
+    set_defaults(options);
+    if (options->depth * options->size_bytes > BENCH_SIZE_MAX)
+        argp_error(state, "--depth messages of --size are more than 1 GiB");
+}
+
+static error_t parse_option(int key, char *arg, struct argp_state *state)
+{
+    struct bench_options *options = state->input;
+    switch (key) {
+    case '4':
+        options->target.addrs.flags |= OURO_ADDRS_F_IPV4;
+        return 0;
+    case '6':
+        options->target.addrs.flags |= OURO_ADDRS_F_IPV6;
+        return 0;
+    case KEY_FIN:
+        options->fin = true;
+        return 0;
+    case KEY_JSON:
+        options->json = true;
+        return 0;
+    case ARGP_KEY_ARG:
+        if (state->arg_num == 0)
+            set_kind(state, arg);
+        else if (state->arg_num == 1)
+            options->target.text = arg;
+        else
+            argp_error(state, "one address only");
+        return 0;
+    case ARGP_KEY_END:
+        check(state);
+        return 0;
+    default:
+        return parse_value(key, arg, state);
+    }
+}
+
+int cli_bench(int argc, char **argv)
+{
+    static const struct argp argp = {
+        .options = options_table,
+        .parser = parse_option,
+        .args_doc = "echo|storm|churn [HOST:PORT | unix:PATH]",
+        .doc = "Puts a load on a server, by default on " CLI_DEFAULT_ADDRESS
+               ", and measures it: rate, latency, the CPU time of the generator and of the "
+               "server.\v"
+               "echo: messages that the server sends back, each byte checked.  storm: connects.  "
+               "churn: connect, one message and its echo, close.\n\n"
+               "Exit status: 0 all that was asked for was done, 1 not, 2 for a command line that "
+               "makes no sense.",
+    };
+    static struct bench bench; /* a part of it is a histogram of 270 KiB */
+    struct bench_options options = {
+        .target.text = CLI_DEFAULT_ADDRESS,
+        .driver = OURO_DRIVER_AUTO,
+        .warm_up_ns = -1,
+        .timeout_ns = DEFAULT_TIMEOUT_NS,
+    };
+    cli_parse(&argp, "bench", argc, argv, &options);
+    bench.options = &options;
+    return bench_run(&bench, bench_print);
+}
