@@ -16,6 +16,7 @@
 #include <ouro/poll_evented.h>
 #include <ouro/probe.h>
 #include <ouro/runtime.h>
+#include <ouro/serve.h>
 #include <ouro/stream.h>
 #include <ouro/task.h>
 #include <ouro/tcp.h>

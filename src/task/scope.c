@@ -45,6 +45,13 @@ void ouro__scope_set_deadline(struct ouro__context *context, int64_t deadline_ns
     ouro__timer_set(timers, &context->timer, deadline_ns);
 }
 
+void ouro__scope_set_deadline_loosely(struct ouro__context *context, int64_t deadline_ns,
+                                      int64_t now_ns)
+{
+    ouro__scope_set_deadline(context, deadline_ns, now_ns);
+    context->interrupts &= (uint8_t)~OURO__INTERRUPT_CLOCK;
+}
+
 void ouro__scope_begin(struct ouro__context *context, struct ouro__scope *scope)
 {
     uint32_t depth = context->scope_depth++;

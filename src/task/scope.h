@@ -30,4 +30,12 @@ void ouro__scope_end_all(struct ouro__context *context);
  * it had passed by then. */
 void ouro__scope_set_deadline(struct ouro__context *context, int64_t deadline_ns, int64_t now_ns);
 
+/*
+ * The same for a context with a worker, without a reading of the clock in each of its calls: after
+ * the deadline, calls that need not wait may still succeed until the worker has looked at its
+ * timers.  For a deadline that is long and holds for many calls.
+ */
+void ouro__scope_set_deadline_loosely(struct ouro__context *context, int64_t deadline_ns,
+                                      int64_t now_ns);
+
 #endif

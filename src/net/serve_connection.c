@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ServeConnection: one connection of a server, from accept to close.
+ *
+ * The limit on all connections is one atomic counter; the limit for each peer is a table with a
+ * lock (net/peer_table.c), which is left alone where it could refuse nobody.
+ *
+ * The idle limit.  A timer that is set anew by every read would cost more than the rest of the
+ * read.  Instead the keeper looks at each connection eight times in the idle time
+ * (net/serve_keeper.c).  If no call is in progress on the stream, the connection is not idle.  If
+ * one is, the kernel's counts of bytes received and bytes acknowledged tell whether something has
+ * moved; they also see the progress inside of one long write.
+ *
+ * The call to be cut is the one operation for which the handler's task waits: it is cancelled as if
+ * its deadline had passed.  Another task that uses the stream may be on another thread; for it the
+ * socket is shut down, which ends its calls in the usual way.
+ *
+ * Owns:    the connection, its stream, its place in the counts.
+ * Threads: the shard's worker's.
+ * Always:  a connection is counted in `live` until everything of it is released; it is in the
+ *          shard's list while its handler runs.
+ * Tests:   tests/net/test_serve.c, tests/net/test_serve_limits.c
+ */
+#include "net/serve_connection.h"
+
+#include "base/alloc.h"
+#include "base/kernel.h"
+#include "stream/stream.h"
+#include "task/handle.h"
+#include "task/scope.h"
+
+#include <errno.h>
+#include <linux/tcp.h>
+#include <string.h>
+
+/* Whether one peer can reach its limit before all together reach theirs. */
+static bool counts_peers(const struct ouro_server *server)
+{
+    return server->options.per_peer_max < server->options.connections_max;
+}
+
+static int enter_table(struct ouro_server *server, struct ouro__connection *connection)
+{
+    uint64_t key = 0;
+    if (!counts_peers(server) || !ouro__peer_key(&connection->name.any, &key))
+        return 0;
+    ouro__mutex_lock(&server->peers_lock);
+    int rc = ouro__peer_table_enter(&server->peers, key, server->options.per_peer_max);
+    ouro__mutex_unlock(&server->peers_lock);
+    connection->is_in_table = rc == 0;
+    return rc;
+}
+
+static void leave_table(struct ouro_server *server, struct ouro__connection *connection)
+{
+    uint64_t key = 0;
+    if (!connection->is_in_table || !ouro__peer_key(&connection->name.any, &key))
+        return;
+    ouro__mutex_lock(&server->peers_lock);
+    ouro__peer_table_leave(&server->peers, key);
+    ouro__mutex_unlock(&server->peers_lock);
+}
+
+/* Closes and releases it.  @counter is what it is counted as. */
+static void release(struct ouro__connection *connection, struct ouro__counter *counter)
+{
+    struct ouro_server *server = connection->shard->server;
+    (void)ouro_stream_close(connection->stream);
+    leave_table(server, connection);
+    ouro__free(connection);
+    (void)ouro__fetch_sub(&server->live, 1, memory_order_relaxed);
+    ouro__counter_add(counter, 1);
+}
+
+static void describe(const struct ouro__connection *connection, struct ouro_serve_peer *out_peer)
+{
+    const struct ouro__shard *shard = connection->shard;
+    size_t length = connection->name.any.sa_family == AF_INET ? sizeof(connection->name.in)
+                                                              : sizeof(connection->name.in6);
+    if (ouro_socket_addr_from_sockaddr(&connection->name.any, length, &out_peer->addr) < 0)
+        out_peer->addr = (struct ouro_socket_addr){.length = 0};
+    out_peer->server = shard->server;
+    out_peer->worker = shard->worker;
+}
+
+/* What the handler's end is counted as, beside closed. */
+static void count(const struct ouro__connection *connection, int rc)
+{
+    struct ouro__shard *shard = connection->shard;
+    unsigned interrupts = connection->context->interrupts;
+    if (rc < 0)
+        ouro__counter_add(&shard->failed, 1);
+    if (connection->is_cut || (interrupts & OURO__INTERRUPT_TIMEOUT) != 0)
+        ouro__counter_add(&shard->timed_out, 1);
+    else if ((interrupts & OURO__INTERRUPT_CANCEL) != 0)
+        ouro__counter_add(&shard->cancelled, 1);
+}
+
+/* Runs the handler within the limit of the whole connection. */
+static int handle(struct ouro__connection *connection)
+{
+    struct ouro__context *context = connection->context;
+    const struct ouro_server *server = connection->shard->server;
+    int64_t now_ns = ouro__clock_now_ns();
+    struct ouro_serve_peer peer;
+    struct ouro__scope scope;
+    describe(connection, &peer);
+    connection->quiet_since_ns = now_ns;
+    ouro__scope_begin(context, &scope);
+    ouro__scope_set_deadline_loosely(
+        context, ouro__clock_add_ns(now_ns, server->options.connection_ns), now_ns);
+    int rc = server->handler(connection->stream, &peer, server->arg);
+    if (OURO__UNLIKELY(ouro__fork_is_child(context->fork_generation)))
+        return rc; /* the task's end ends the process */
+    count(connection, rc);
+    ouro__scope_end(&scope);
+    return 0;
+}
+
+static int connection_task(void *arg)
+{
+    struct ouro__connection *connection = arg;
+    struct ouro__shard *shard = connection->shard;
+    connection->context = ouro__context_current();
+    ouro__list_push_back(&shard->active, &connection->link);
+    int rc = handle(connection);
+    if (OURO__UNLIKELY(ouro__fork_is_child(ouro__context_current()->fork_generation)))
+        return rc;
+    ouro__list_remove(&connection->link);
+    release(connection, &shard->closed);
+    shard->active_count--;
+    if (shard->active_count == 0 && shard->has_closed)
+        ouro__context_wake_here(shard->keeper);
+    return 0;
+}
+
+static int start(struct ouro__connection *connection)
+{
+    struct ouro__shard *shard = connection->shard;
+    struct ouro_task_options options = OURO_TASK_OPTIONS_INIT;
+    options.name = "connection";
+    options.worker = shard->worker;
+    options.stack_size_bytes = shard->server->options.stack_size_bytes;
+    return ouro_group_spawn(&shard->handlers, &options, connection_task, connection);
+}
+
+static struct ouro__connection *make(struct ouro__shard *shard, struct ouro_stream *stream,
+                                     const struct ouro_socket_addr *peer)
+{
+    struct ouro__connection *connection = ouro__alloc(sizeof(*connection));
+    if (connection == NULL)
+        return NULL;
+    *connection = (struct ouro__connection){.shard = shard, .stream = stream};
+    size_t length =
+        peer->length < sizeof(connection->name) ? peer->length : sizeof(connection->name);
+    memcpy(&connection->name, ouro_socket_addr_sockaddr(peer), length);
+    return connection;
+}
+
+/* Without a connection: the stream is closed. */
+static void refuse(struct ouro__shard *shard, struct ouro_stream *stream,
+                   struct ouro__counter *counter)
+{
+    (void)ouro_stream_close(stream);
+    (void)ouro__fetch_sub(&shard->server->live, 1, memory_order_relaxed);
+    ouro__counter_add(counter, 1);
+}
+
+void ouro__connection_accepted(struct ouro__shard *shard, struct ouro_stream *stream,
+                               const struct ouro_socket_addr *peer)
+{
+    struct ouro_server *server = shard->server;
+    ouro__counter_add(&shard->accepted, 1);
+    uint32_t before = ouro__fetch_add(&server->live, 1, memory_order_relaxed);
+    if (OURO__UNLIKELY(before >= server->options.connections_max)) {
+        refuse(shard, stream, &shard->refused);
+        return;
+    }
+    struct ouro__connection *connection = make(shard, stream, peer);
+    if (connection == NULL) {
+        refuse(shard, stream, &shard->shed);
+        return;
+    }
+    int rc = enter_table(server, connection);
+    if (rc < 0) {
+        release(connection, rc == -EDQUOT ? &shard->refused_peer : &shard->shed);
+        return;
+    }
+    shard->active_count++;
+    rc = start(connection);
+    if (rc < 0) {
+        shard->active_count--;
+        release(connection, &shard->shed);
+    }
+}
+
+/* Bytes received, and bytes that the peer has acknowledged. */
+static uint64_t moved(const struct ouro_stream *stream)
+{
+    struct tcp_info info;
+    memset(&info, 0, sizeof(info));
+    (void)ouro__kernel_get_option(stream->descriptor.fd, IPPROTO_TCP, TCP_INFO, &info,
+                                  sizeof(info));
+    return info.tcpi_bytes_received + info.tcpi_bytes_acked;
+}
+
+static void cut(struct ouro__connection *connection)
+{
+    struct ouro__descriptor *descriptor = &connection->stream->descriptor;
+    struct ouro__context *context = connection->context;
+    struct ouro__op *op = context->op;
+    connection->is_cut = true;
+    if (op != NULL && op->sio != NULL &&
+        op->sio == ouro__load(&descriptor->sio, memory_order_acquire)) {
+        if (op->cancel_reason == 0) {
+            op->cancel_reason = -ETIMEDOUT;
+            context->cancel_op(op);
+        }
+    } else {
+        (void)ouro__kernel_shutdown(descriptor->fd, SHUT_RDWR);
+    }
+}
+
+void ouro__connection_look(struct ouro__connection *connection, int64_t now_ns)
+{
+    struct ouro_stream *stream = connection->stream;
+    if (ouro__load(&stream->descriptor.calls, memory_order_relaxed) == 0) {
+        connection->quiet_since_ns = now_ns;
+        return;
+    }
+    uint64_t now_moved = moved(stream);
+    if (now_moved != connection->moved) {
+        connection->moved = now_moved;
+        connection->quiet_since_ns = now_ns;
+    } else if (now_ns - connection->quiet_since_ns >= connection->shard->server->options.idle_ns) {
+        connection->quiet_since_ns = now_ns; /* a handler that goes on has the time again */
+        cut(connection);
+    }
+}
