@@ -49,7 +49,7 @@ class Ouro:
         """What makes a runtime runs on the case's driver, unless the case names one itself."""
         args = [arg if isinstance(arg, bytes) else str(arg) for arg in args]
         chosen = any(os.fsencode(arg).startswith(b"--driver") for arg in args)
-        takes_one = args and args[0] in ("connect", "serve", "bench")
+        takes_one = args and args[0] in ("connect", "serve", "proxy", "bench")
         if takes_one and self.driver != "unit" and not chosen:
             args.insert(1, "--driver=" + self.driver)
         return [self.path] + args

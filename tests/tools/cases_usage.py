@@ -7,7 +7,7 @@ import subprocess
 
 from blackbox import Skip, contains, equal, failed_with
 
-COMMANDS = ("connect", "serve", "bench", "probe")
+COMMANDS = ("connect", "serve", "proxy", "bench", "probe")
 
 
 def refuse(ouro, lines):
@@ -35,7 +35,7 @@ def test_wrong_addresses(unit):
     """Every command that takes an address refuses the same."""
     for command in (["connect"], ["connect", "--count=2"], ["connect", "--relay"],
                     ["connect", "--json"], ["serve", "echo"], ["serve", "echo", "--workers=2"],
-                    ["bench", "echo"]):
+                    ["proxy", "127.0.0.1:0"], ["bench", "echo"]):
         for address in NO_HOST_PORT:
             done = unit.run(*command, address)
             try:
@@ -95,15 +95,19 @@ def test_help_and_version(unit):
         contains(unit.run("--help").out, "  %s " % command)
 
 
-def manual():
+def manual(command=None):
+    """The page of a command that has its own, or the one of all."""
     here = os.path.dirname(os.path.abspath(__file__))
-    return os.path.join(here, "..", "..", "tools", "ouro", "ouro.1")
+    pages = os.path.join(here, "..", "..", "tools", "ouro")
+    own = os.path.join(pages, f"ouro-{command}.1")
+    return own if os.path.exists(own) else os.path.join(pages, "ouro.1")
 
 
 def test_the_manual_is_well_formed(unit):
     if not shutil.which("mandoc"):
         raise Skip("needs mandoc(1)")
-    done = subprocess.run(["mandoc", "-T", "lint", "-W", "style", manual()], capture_output=True,
+    pages = sorted({manual(), *map(manual, COMMANDS)})
+    done = subprocess.run(["mandoc", "-T", "lint", "-W", "style", *pages], capture_output=True,
                           text=True)
     # What mandoc says of other systems' conventions and of pages installed elsewhere is no fault.
     faults = [line for line in done.stdout.splitlines()
@@ -112,9 +116,10 @@ def test_the_manual_is_well_formed(unit):
 
 
 def test_the_manual_knows_every_option(unit):
-    text = open(manual(), encoding="utf-8").read()
     for command in COMMANDS:
+        with open(manual(command), encoding="utf-8") as page:
+            text = page.read()
         # "Fl Fl timeout" in mdoc is --timeout on the screen.
-        for option in re.findall(r"--([a-z]+)", unit.run(command, "--help").out):
-            if option != "usage":
-                contains(text, "Fl Fl " + option, "the manual")
+        for option in re.findall(r"--([a-z-]+)", unit.run(command, "--help").out):
+            if option not in ("usage", "help", "version"):  # of all commands, in ouro(1)
+                contains(text, "Fl Fl " + option, "the manual of " + command)

@@ -24,6 +24,7 @@ enum cli_exit {
 int cli_connect(int argc, char **argv);
 int cli_bench(int argc, char **argv);
 int cli_serve(int argc, char **argv);
+int cli_proxy(int argc, char **argv);
 int cli_probe(int argc, char **argv);
 
 /* argp_parse() with these flags.  Does not return on errors and --help. */

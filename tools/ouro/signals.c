@@ -36,8 +36,15 @@ static void ending_signals(sigset_t *out_set)
 
 int signals_open(void)
 {
+    return signals_open_with(0);
+}
+
+int signals_open_with(int number)
+{
     sigset_t set;
     ending_signals(&set);
+    if (number != 0)
+        sigaddset(&set, number);
     if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
         return -errno;
     int fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
@@ -84,8 +91,14 @@ int signals_wait(int fd)
     int rc = ouro_poll_evented_new(fd, OURO_READABLE, &io);
     if (rc < 0)
         return rc;
+    int number = signals_next(io);
+    ouro_poll_evented_free(io);
+    return number;
+}
+
+int signals_next(struct ouro_poll_evented *io)
+{
     int number = 0;
     ssize_t got = ouro_poll_evented_io(io, OURO_READABLE, read_signal, &number);
-    ouro_poll_evented_free(io);
     return got < 0 ? (int)got : number;
 }
