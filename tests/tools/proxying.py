@@ -9,7 +9,7 @@ import socket
 import tempfile
 import threading
 
-from blackbox import LIMIT, ended, equal, read_line, until
+from blackbox import LIMIT, echo_all, ended, equal, read_line, until
 
 
 @contextlib.contextmanager
@@ -58,6 +58,12 @@ def take(connection, size):
             break
         data += part
     return bytes(data)
+
+
+def echo_until_cut(connection):
+    """An echo whose connections may be reset."""
+    with contextlib.suppress(ConnectionError):
+        echo_all(connection)
 
 
 def ask(connection, data):
