@@ -36,15 +36,42 @@
  *                    waits for something else is not idle.  Only the handler's own task gets
  *                    -ETIMEDOUT; when another task has been given the stream, its read returns 0
  *                    and its write -EPIPE.
+ *                    In request mode a connection without a request is closed after this time.
  *   connection       1 hour from accept to the end, as an OURO_DEADLINE around the handler: every
  *                    suspending call in it returns -ETIMEDOUT afterwards.  It ends a peer that
- *                    sends a byte now and then and so is never idle.
+ *                    sends a byte now and then and so is never idle.  In request mode the request
+ *                    during which the time ends is the last one.
+ *   request          60 s, in request mode only: the same for one request, from its first byte to
+ *                    the handler's return.
  *
  * The end.  SIGINT, SIGTERM, or ouro_server_stop(), begin the drain: the listeners take the
  * connections that the kernel has already completed, and close; new ones are refused.  Handlers go
  * on, and can ask ouro_server_is_draining().  When all have returned, the server ends.  What is
  * left after the grace time is cancelled (ouro_task_cancel()), and the server ends when these
  * handlers have returned.  A second signal, or ouro_server_cancel(), cancels at once.
+ *
+ * Request mode (OURO_SERVE_F_REQUESTS) is for protocols in which connections wait for their next
+ * request most of the time.  The handler is called when the first byte of a request has come; it
+ * reads and answers one request, and returns OURO_SERVE_KEEP to wait for the next one, or
+ * OURO_SERVE_CLOSE.
+ *
+ *     static int answer(struct ouro_stream *stream, const struct ouro_serve_peer *peer, void *arg)
+ *     {
+ *         char request[512];
+ *         int rc = read_request(stream, request, sizeof(request));     to its last byte
+ *         if (rc == 0)
+ *             rc = ouro_stream_write_all(stream, "OK\n", 3, NULL);
+ *         return rc < 0 ? rc : OURO_SERVE_KEEP;
+ *     }
+ *
+ * Between requests the connection has no task and no buffer, about 500 bytes of memory in all.
+ * Bytes that the handler has not read stay in the socket: if a second request is there already,
+ * the handler is called again at once.  Bytes that it has read are its own.  So it reads no further
+ * than to the end of its request (ouro_stream_peek() looks ahead), or handles all requests of which
+ * it has read a part before it returns.
+ *
+ * During the drain a connection is closed as soon as it has no request, whatever its handler
+ * returns.  Bytes that have come by then are a request.
  *
  * ouro_serve() is ouro_server_new(), ouro_server_run() and ouro_server_free() in one.
  */
@@ -67,18 +94,24 @@ struct ouro_server;
 struct ouro_serve_peer {
     struct ouro_socket_addr addr; /* of the other end */
     struct ouro_server *server;
-    uint32_t worker; /* that accepted it, and runs the handler */
+    uint32_t worker;  /* that accepted it, and runs the handler */
+    uint32_t request; /* in request mode: the number of the request on the connection, from 0 */
 };
 
+/* In request mode, what a handler returns: close, or wait for the next request. */
+#define OURO_SERVE_CLOSE 0
+#define OURO_SERVE_KEEP 1
+
 /*
- * Serves one connection, as a task.  A negative result is counted as a failure, and changes nothing
- * else.  The stream is closed afterwards: the handler must not close it, nor leave it to a task
- * that goes on.
+ * Serves one connection, or one request, as a task.  A negative result is counted as a failure, and
+ * changes nothing else; other results matter in request mode only.  Unless it is kept, the stream
+ * is closed afterwards.  The handler must not close it, nor leave it to a task that goes on.
  */
 typedef int ouro_serve_handler(struct ouro_stream *stream, const struct ouro_serve_peer *peer,
                                void *arg);
 
 #define OURO_SERVE_F_NO_SIGNALS (1u << 0) /* signals are the program's */
+#define OURO_SERVE_F_REQUESTS (1u << 1)   /* request mode */
 
 #define OURO_SERVE_NO_LIMIT UINT32_MAX  /* for the limits that are numbers */
 #define OURO_SERVE_NO_TIMEOUT INT64_MAX /* for the times */
@@ -103,11 +136,12 @@ struct ouro_serve_options {
     int64_t grace_ns;                             /* 10 s */
     uint64_t signals;        /* OURO_SERVE_SIGNAL(...) | ...; SIGINT and SIGTERM */
     size_t stack_size_bytes; /* of a handler's task; the runtime's default */
+    int64_t request_ns;      /* 60 s */
 };
 
 #define OURO_SERVE_OPTIONS_INIT                                                                    \
     {                                                                                              \
-        sizeof(struct ouro_serve_options), 0, 0, 0, 0, NULL, NULL, NULL, 0, 0, 0, 0, 0             \
+        sizeof(struct ouro_serve_options), 0, 0, 0, 0, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0          \
     }
 
 /*
@@ -189,25 +223,27 @@ OURO_API int ouro_server_is_draining(const struct ouro_server *server);
 
 /*
  * What a server has done.  Every connection that was accepted is counted once as refused, shed,
- * active or closed.
+ * active, idle or closed.
  */
 struct ouro_serve_stats {
     size_t size;            /* sizeof(struct ouro_serve_stats), filled in by the caller */
     uint64_t accepted;      /* connections taken from the listeners */
     uint64_t active;        /* with a handler now */
-    uint64_t closed;        /* whose handler has returned */
+    uint64_t closed;        /* whose handler has returned; in request mode: that have ended */
     uint64_t refused;       /* closed at once: there were connections_max */
     uint64_t refused_peer;  /* closed at once: there were per_peer_max from this peer */
     uint64_t shed;          /* closed at once: no memory or no task for them */
-    uint64_t timed_out;     /* closed connections that a time limit had ended */
-    uint64_t cancelled;     /* closed ones that were cancelled at the end */
+    uint64_t timed_out;     /* handlers, and idle connections, that a time limit has ended */
+    uint64_t cancelled;     /* handlers that were cancelled at the end */
     uint64_t failed;        /* handlers that returned a negative code, those above included */
+    uint64_t idle;          /* in request mode: that wait for a request now */
+    uint64_t requests;      /* in request mode: handlers that have returned */
     uint64_t accept_pauses; /* times that accepting stopped for want of descriptors or memory */
 };
 
 #define OURO_SERVE_STATS_INIT                                                                      \
     {                                                                                              \
-        sizeof(struct ouro_serve_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                              \
+        sizeof(struct ouro_serve_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                        \
     }
 
 /*

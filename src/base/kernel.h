@@ -19,6 +19,7 @@
 #include <fcntl.h>
 #include <net/if.h>
 #include <stdint.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -103,6 +104,13 @@ static inline int ouro__kernel_local_name(int fd, struct sockaddr *out_name, soc
 static inline int ouro__kernel_peer_name(int fd, struct sockaddr *out_name, socklen_t *length)
 {
     return getpeername(fd, out_name, length) == 0 ? 0 : -errno;
+}
+
+/* How many bytes can be read from a socket or pipe now. */
+static inline int ouro__kernel_unread(int fd)
+{
+    int count = 0;
+    return ioctl(fd, FIONREAD, &count) == 0 ? count : -errno;
 }
 
 /* The O_ flags of an open file. */

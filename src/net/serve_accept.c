@@ -19,6 +19,7 @@
 
 #include "net/serve_connection.h"
 #include "net/serve_end.h"
+#include "net/serve_request.h"
 
 #include <ouro/error.h>
 #include <ouro/task.h>
@@ -52,9 +53,17 @@ static int accept_one(struct ouro__server_listener *from)
     struct ouro_stream *stream = NULL;
     struct ouro_socket_addr peer;
     int rc = ouro_tcp_listener_accept(from->listener, &stream, &peer);
-    if (rc == 0)
-        ouro__connection_accepted(&from->server->shards[from->shard], stream, &peer);
-    return rc;
+    if (rc < 0)
+        return rc;
+    struct ouro__connection *connection =
+        ouro__connection_admit(&from->server->shards[from->shard], stream, &peer);
+    if (connection == NULL)
+        return 0;
+    if ((from->server->options.flags & OURO_SERVE_F_REQUESTS) != 0)
+        ouro__request_await(connection);
+    else
+        ouro__connection_serve(connection);
+    return 0;
 }
 
 /* Accepts until that is interrupted or fails for good.  Returns why. */

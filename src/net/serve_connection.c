@@ -24,6 +24,7 @@
 #include "net/serve_connection.h"
 
 #include "base/alloc.h"
+#include "base/fork.h"
 #include "base/kernel.h"
 #include "stream/stream.h"
 #include "task/handle.h"
@@ -61,8 +62,7 @@ static void leave_table(struct ouro_server *server, struct ouro__connection *con
     ouro__mutex_unlock(&server->peers_lock);
 }
 
-/* Closes and releases it.  @counter is what it is counted as. */
-static void release(struct ouro__connection *connection, struct ouro__counter *counter)
+void ouro__connection_release(struct ouro__connection *connection, struct ouro__counter *counter)
 {
     struct ouro_server *server = connection->shard->server;
     (void)ouro_stream_close(connection->stream);
@@ -81,67 +81,86 @@ static void describe(const struct ouro__connection *connection, struct ouro_serv
         out_peer->addr = (struct ouro_socket_addr){.length = 0};
     out_peer->server = shard->server;
     out_peer->worker = shard->worker;
+    out_peer->request = connection->requests;
 }
 
-/* What the handler's end is counted as, beside closed. */
-static void count(const struct ouro__connection *connection, int rc)
+/* Counts how the handler has ended.  Whether nothing has ended it but itself. */
+static bool count(const struct ouro__connection *connection, int rc)
 {
     struct ouro__shard *shard = connection->shard;
-    unsigned interrupts = connection->context->interrupts;
+    unsigned interrupts = connection->now.handler.context->interrupts;
+    bool is_late = connection->is_cut || (interrupts & OURO__INTERRUPT_TIMEOUT) != 0;
+    bool is_cancelled = (interrupts & OURO__INTERRUPT_CANCEL) != 0;
     if (rc < 0)
         ouro__counter_add(&shard->failed, 1);
-    if (connection->is_cut || (interrupts & OURO__INTERRUPT_TIMEOUT) != 0)
+    if (is_late)
         ouro__counter_add(&shard->timed_out, 1);
-    else if ((interrupts & OURO__INTERRUPT_CANCEL) != 0)
+    else if (is_cancelled)
         ouro__counter_add(&shard->cancelled, 1);
+    return !is_late && !is_cancelled;
 }
 
-/* Runs the handler within the limit of the whole connection. */
-static int handle(struct ouro__connection *connection)
+bool ouro__connection_handle(struct ouro__connection *connection, int64_t now_ns,
+                             int64_t deadline_ns)
 {
-    struct ouro__context *context = connection->context;
-    const struct ouro_server *server = connection->shard->server;
-    int64_t now_ns = ouro__clock_now_ns();
+    struct ouro__shard *shard = connection->shard;
+    struct ouro__context *context = ouro__context_current();
     struct ouro_serve_peer peer;
     struct ouro__scope scope;
     describe(connection, &peer);
+    connection->now.handler.context = context;
+    connection->now.handler.moved = 0;
     connection->quiet_since_ns = now_ns;
+    ouro__list_push_back(&shard->active, &connection->link);
     ouro__scope_begin(context, &scope);
-    ouro__scope_set_deadline_loosely(
-        context, ouro__clock_add_ns(now_ns, server->options.connection_ns), now_ns);
-    int rc = server->handler(connection->stream, &peer, server->arg);
-    if (OURO__UNLIKELY(ouro__fork_is_child(context->fork_generation)))
-        return rc; /* the task's end ends the process */
-    count(connection, rc);
+    ouro__scope_set_deadline_loosely(context, deadline_ns, now_ns);
+    int rc = shard->server->handler(connection->stream, &peer, shard->server->arg);
+    ouro__fork_check(context->fork_generation, rc < 0);
+    bool may_go_on = count(connection, rc) && rc == OURO_SERVE_KEEP;
     ouro__scope_end(&scope);
-    return 0;
+    ouro__list_remove(&connection->link);
+    return may_go_on;
+}
+
+void ouro__connection_ended(struct ouro__shard *shard)
+{
+    if (shard->has_closed && ouro__shard_is_empty(shard))
+        ouro__context_wake_here(shard->keeper);
 }
 
 static int connection_task(void *arg)
 {
     struct ouro__connection *connection = arg;
     struct ouro__shard *shard = connection->shard;
-    connection->context = ouro__context_current();
-    ouro__list_push_back(&shard->active, &connection->link);
-    int rc = handle(connection);
-    if (OURO__UNLIKELY(ouro__fork_is_child(ouro__context_current()->fork_generation)))
-        return rc;
-    ouro__list_remove(&connection->link);
-    release(connection, &shard->closed);
+    int64_t now_ns = connection->accepted_ns;
+    int64_t deadline_ns = ouro__clock_add_ns(now_ns, shard->server->options.connection_ns);
+    (void)ouro__connection_handle(connection, now_ns, deadline_ns);
+    ouro__connection_release(connection, &shard->closed);
     shard->active_count--;
-    if (shard->active_count == 0 && shard->has_closed)
-        ouro__context_wake_here(shard->keeper);
+    ouro__connection_ended(shard);
     return 0;
 }
 
-static int start(struct ouro__connection *connection)
+int ouro__connection_start(struct ouro__connection *connection, const char *name,
+                           ouro_task_function *function)
 {
     struct ouro__shard *shard = connection->shard;
     struct ouro_task_options options = OURO_TASK_OPTIONS_INIT;
-    options.name = "connection";
+    options.name = name;
     options.worker = shard->worker;
     options.stack_size_bytes = shard->server->options.stack_size_bytes;
-    return ouro_group_spawn(&shard->handlers, &options, connection_task, connection);
+    shard->active_count++;
+    int rc = ouro_group_spawn(&shard->handlers, &options, function, connection);
+    if (rc < 0) {
+        shard->active_count--;
+        ouro__connection_release(connection, &shard->shed);
+    }
+    return rc;
+}
+
+void ouro__connection_serve(struct ouro__connection *connection)
+{
+    (void)ouro__connection_start(connection, "connection", connection_task);
 }
 
 static struct ouro__connection *make(struct ouro__shard *shard, struct ouro_stream *stream,
@@ -150,7 +169,13 @@ static struct ouro__connection *make(struct ouro__shard *shard, struct ouro_stre
     struct ouro__connection *connection = ouro__alloc(sizeof(*connection));
     if (connection == NULL)
         return NULL;
-    *connection = (struct ouro__connection){.shard = shard, .stream = stream};
+    connection->shard = shard;
+    connection->stream = stream;
+    connection->is_in_table = false;
+    connection->is_cut = false;
+    connection->requests = 0;
+    connection->accepted_ns = ouro__clock_now_ns();
+    memset(&connection->name, 0, sizeof(connection->name));
     size_t length =
         peer->length < sizeof(connection->name) ? peer->length : sizeof(connection->name);
     memcpy(&connection->name, ouro_socket_addr_sockaddr(peer), length);
@@ -166,32 +191,28 @@ static void refuse(struct ouro__shard *shard, struct ouro_stream *stream,
     ouro__counter_add(counter, 1);
 }
 
-void ouro__connection_accepted(struct ouro__shard *shard, struct ouro_stream *stream,
-                               const struct ouro_socket_addr *peer)
+struct ouro__connection *ouro__connection_admit(struct ouro__shard *shard,
+                                                struct ouro_stream *stream,
+                                                const struct ouro_socket_addr *peer)
 {
     struct ouro_server *server = shard->server;
     ouro__counter_add(&shard->accepted, 1);
     uint32_t before = ouro__fetch_add(&server->live, 1, memory_order_relaxed);
     if (OURO__UNLIKELY(before >= server->options.connections_max)) {
         refuse(shard, stream, &shard->refused);
-        return;
+        return NULL;
     }
     struct ouro__connection *connection = make(shard, stream, peer);
     if (connection == NULL) {
         refuse(shard, stream, &shard->shed);
-        return;
+        return NULL;
     }
     int rc = enter_table(server, connection);
     if (rc < 0) {
-        release(connection, rc == -EDQUOT ? &shard->refused_peer : &shard->shed);
-        return;
+        ouro__connection_release(connection, rc == -EDQUOT ? &shard->refused_peer : &shard->shed);
+        return NULL;
     }
-    shard->active_count++;
-    rc = start(connection);
-    if (rc < 0) {
-        shard->active_count--;
-        release(connection, &shard->shed);
-    }
+    return connection;
 }
 
 /* Bytes received, and bytes that the peer has acknowledged. */
@@ -207,7 +228,7 @@ static uint64_t moved(const struct ouro_stream *stream)
 static void cut(struct ouro__connection *connection)
 {
     struct ouro__descriptor *descriptor = &connection->stream->descriptor;
-    struct ouro__context *context = connection->context;
+    struct ouro__context *context = connection->now.handler.context;
     struct ouro__op *op = context->op;
     connection->is_cut = true;
     if (op != NULL && op->sio != NULL &&
@@ -229,8 +250,8 @@ void ouro__connection_look(struct ouro__connection *connection, int64_t now_ns)
         return;
     }
     uint64_t now_moved = moved(stream);
-    if (now_moved != connection->moved) {
-        connection->moved = now_moved;
+    if (now_moved != connection->now.handler.moved) {
+        connection->now.handler.moved = now_moved;
         connection->quiet_since_ns = now_ns;
     } else if (now_ns - connection->quiet_since_ns >= connection->shard->server->options.idle_ns) {
         connection->quiet_since_ns = now_ns; /* a handler that goes on has the time again */

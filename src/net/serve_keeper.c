@@ -16,6 +16,7 @@
 
 #include "net/serve_connection.h"
 #include "net/serve_end.h"
+#include "net/serve_request.h"
 #include "task/wait.h"
 
 #include <ouro/task.h>
@@ -28,8 +29,7 @@ enum { LOOKS = 8, STEP = 64 };
 
 static bool is_empty(void *arg)
 {
-    const struct ouro__shard *shard = arg;
-    return shard->active_count == 0;
+    return ouro__shard_is_empty(arg);
 }
 
 static bool is_over(void *arg)
@@ -94,10 +94,12 @@ static void keep_until_empty(struct ouro__shard *shard)
         int rc = wait_for_news(shard, next_ns);
         if (rc == 0) {
             shard->has_closed = true;
+            ouro__request_end_all(shard);
             if (is_empty(shard))
                 return;
         } else if (rc == -ETIMEDOUT) {
             look_at_all(shard);
+            ouro__request_expire(shard, ouro__clock_now_ns());
             next_ns = ouro__clock_add_ns(ouro__clock_now_ns(), interval_ns);
         } else {
             break; /* the runtime shuts down, and that ends acceptors and connections */

@@ -30,14 +30,17 @@ enum { ADDRESS_MAX = 320, ADDRESSES_MAX = 64 };
 #define PER_PEER_DEFAULT 4096
 #define IDLE_DEFAULT_NS (60 * OURO_SECOND)
 #define CONNECTION_DEFAULT_NS (3600 * OURO_SECOND)
+#define REQUEST_DEFAULT_NS (60 * OURO_SECOND)
 #define GRACE_DEFAULT_NS (10 * OURO_SECOND)
 
 static int check_options(const struct ouro_serve_options *options)
 {
     const uint64_t uncatchable = OURO_SERVE_SIGNAL(SIGKILL) | OURO_SERVE_SIGNAL(SIGSTOP);
-    if (options == NULL || (options->flags & ~OURO_SERVE_F_NO_SIGNALS) != 0)
+    const uint32_t known = OURO_SERVE_F_NO_SIGNALS | OURO_SERVE_F_REQUESTS;
+    if (options == NULL || (options->flags & ~known) != 0)
         return -EINVAL;
-    if (options->idle_ns < 0 || options->connection_ns < 0 || options->grace_ns < 0)
+    if (options->idle_ns < 0 || options->connection_ns < 0 || options->grace_ns < 0 ||
+        options->request_ns < 0)
         return -EINVAL;
     if ((options->signals & uncatchable) != 0 || options->stack_size_bytes > SIZE_MAX / 4)
         return -EINVAL;
@@ -62,6 +65,8 @@ static void fill_in_defaults(struct ouro_serve_options *options)
         options->idle_ns = IDLE_DEFAULT_NS;
     if (options->connection_ns == 0)
         options->connection_ns = CONNECTION_DEFAULT_NS;
+    if (options->request_ns == 0)
+        options->request_ns = REQUEST_DEFAULT_NS;
     if (options->grace_ns == 0)
         options->grace_ns = GRACE_DEFAULT_NS;
     if (options->signals == 0)
@@ -179,6 +184,8 @@ static struct ouro_server *make(struct ouro__context *context,
         shard->server = server;
         shard->worker = i;
         ouro__list_init(&shard->active);
+        ouro__list_init(&shard->idle);
+        ouro__list_init(&shard->ending);
     }
     return server;
 }
@@ -258,6 +265,8 @@ static void add_up(const struct ouro__shard *shard, struct ouro_serve_stats *sum
     sum->cancelled += ouro__counter_read(&shard->cancelled);
     sum->failed += ouro__counter_read(&shard->failed);
     sum->accept_pauses += ouro__counter_read(&shard->accept_pauses);
+    sum->requests += ouro__counter_read(&shard->requests);
+    sum->idle += ouro__counter_read(&shard->idle_now);
     sum->accepted += ouro__counter_read(&shard->accepted);
 }
 
@@ -269,7 +278,7 @@ int ouro_server_stats(const struct ouro_server *server, struct ouro_serve_stats 
         return -EINVAL;
     for (uint32_t i = 0; i < server->shards_count; i++)
         add_up(&server->shards[i], &sum);
-    uint64_t gone = sum.closed + sum.refused + sum.refused_peer + sum.shed;
+    uint64_t gone = sum.closed + sum.refused + sum.refused_peer + sum.shed + sum.idle;
     sum.active = sum.accepted > gone ? sum.accepted - gone : 0;
     sum.size = stats->size < sizeof(sum) ? stats->size : sizeof(sum);
     memcpy(stats, &sum, sum.size);

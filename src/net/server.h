@@ -40,26 +40,46 @@ struct OURO__ALIGNED(OURO__CACHE_LINE) ouro__shard {
     uint32_t worker;
     struct ouro_group handlers; /* the runner begins and ends it */
     struct ouro__list active;   /* connections with a handler; struct ouro__connection.link */
+    struct ouro__list idle;     /* those that wait for a request, the longest first */
+    struct ouro__list ending;   /* idle ones whose wait was cancelled */
     uint64_t active_count;
+    uint64_t idle_count;          /* with those that are ending */
     struct ouro__context *keeper; /* NULL: it has not begun, or has ended */
     bool has_closed;              /* the keeper has seen that no more connections come */
     struct ouro_waker waker;      /* the keeper's, for other threads; under the server's lock */
     /* Written on the worker's thread, read anywhere. */
     struct ouro__counter accepted, closed, refused, refused_peer, shed, timed_out, cancelled,
-        failed, accept_pauses;
+        failed, accept_pauses, requests, idle_now;
 };
 
+/*
+ * While it waits for a request, this, its stream and its ScheduledIo are all that a connection has.
+ * So what is needed only then, and only in a handler, share their place.
+ */
 struct ouro__connection {
     struct ouro__list link;
     struct ouro__shard *shard;
     struct ouro_stream *stream;
     union ouro__peer_name name;
-    bool is_in_table;              /* counted for its peer */
-    bool is_cut;                   /* by the idle limit */
-    struct ouro__context *context; /* of its handler */
-    int64_t quiet_since_ns;        /* the last look at which it was not idle */
-    uint64_t moved;                /* bytes received and acknowledged until then */
+    bool is_in_table;       /* counted for its peer */
+    bool is_cut;            /* by the idle limit */
+    char first_byte;        /* of a request: it is looked at and not taken */
+    uint32_t requests;      /* that it has made */
+    int64_t accepted_ns;    /* when */
+    int64_t quiet_since_ns; /* the last look at which it was not idle, or when the wait began */
+    union {
+        struct ouro__op op; /* the wait for a request */
+        struct {
+            struct ouro__context *context; /* of its handler */
+            uint64_t moved;                /* bytes received and acknowledged until then */
+        } handler;
+    } now;
 };
+
+static inline bool ouro__shard_is_empty(const struct ouro__shard *shard)
+{
+    return shard->active_count == 0 && shard->idle_count == 0;
+}
 
 /* How a server is to end. */
 enum ouro__server_end {

@@ -107,6 +107,11 @@ static OURO__NOINLINE int attach(struct ouro__descriptor *descriptor, struct our
     return 0;
 }
 
+int ouro__descriptor_attach(struct ouro__descriptor *descriptor, struct ouro__context *context)
+{
+    return attach(descriptor, context, 0);
+}
+
 void ouro__descriptor_leave_slowly(struct ouro__descriptor *descriptor, unsigned lane)
 {
     uint32_t bit = UINT32_C(1) << lane;

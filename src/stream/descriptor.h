@@ -61,6 +61,13 @@ static inline void ouro__descriptor_leave(struct ouro__descriptor *descriptor, u
 }
 
 /*
+ * Registers the descriptor for operations with the driver of the calling worker, unless it is
+ * registered.  The caller is in a call.
+ * Errors: -OURO_EIODISABLED, -OURO_ESHUTDOWN, -ENOMEM.
+ */
+int ouro__descriptor_attach(struct ouro__descriptor *descriptor, struct ouro__context *context);
+
+/*
  * Registers the descriptor with the driver of the calling worker unless it is registered, submits
  * @op (code, lane and arg are set) and awaits its result.
  * Errors: -OURO_EIODISABLED, -OURO_ESHUTDOWN, -ENOMEM; the operation's.

@@ -70,11 +70,22 @@ static void birth_message(struct ouro__inbox_node *node)
     start_here(OURO__CONTAINER_OF(node, struct ouro_task, message));
 }
 
-/* Memory for a task: from the calling worker's own pool if it keeps that size. */
-static struct ouro_task *get_stack(struct ouro_handle *handle, size_t size_bytes)
+/* The worker whose pool the caller may use: its own, also when a completion calls that is handled
+ * in the worker's loop, where there is no context.  NULL: none. */
+static struct ouro__worker *pool_owner(const struct ouro_handle *handle,
+                                       struct ouro__worker *worker)
 {
     struct ouro__context *caller = ouro__context_current();
-    struct ouro__worker *owner = caller != NULL && caller->handle == handle ? caller->worker : NULL;
+    if (OURO__LIKELY(caller != NULL))
+        return caller->handle == handle ? caller->worker : NULL;
+    return ouro__worker_is_here(worker) ? worker : NULL;
+}
+
+/* Memory for a task of @worker: from the calling worker's own pool if it keeps that size. */
+static struct ouro_task *get_stack(struct ouro_handle *handle, struct ouro__worker *worker,
+                                   size_t size_bytes)
+{
+    struct ouro__worker *owner = pool_owner(handle, worker);
     if (ouro__fault(OURO__FAULT_STACK) != 0)
         return NULL;
     struct ouro_task *task = NULL;
@@ -116,7 +127,8 @@ static int make(struct ouro_handle *handle, struct ouro__worker *worker,
     int rc = ouro__handle_count_in(handle);
     if (rc < 0)
         return rc;
-    struct ouro_task *task = get_stack(handle, options == NULL ? 0 : options->stack_size_bytes);
+    struct ouro_task *task =
+        get_stack(handle, worker, options == NULL ? 0 : options->stack_size_bytes);
     if (OURO__UNLIKELY(task == NULL)) {
         ouro__handle_count_out(handle);
         return -ENOMEM;

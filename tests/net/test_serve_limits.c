@@ -189,8 +189,8 @@ static void client_that_reads_slowly(struct rig *rig)
     int fd = rig_connect(rig);
     for (int i = 0; i < 16; i++) {
         ouro_test_read_exactly(fd, part, sizeof(part));
-        if (i < 8) /* a quarter of the idle time each */
-            ck_assert_int_eq(ouro_test_poll(fd, POLLPRI, 40 * OURO_TEST_MS), 0);
+        if (i < 8) /* together longer than the idle time */
+            ck_assert_int_eq(ouro_test_poll(fd, POLLPRI, 70 * OURO_TEST_MS), 0);
     }
     rig_await_end(fd);
     ck_assert_int_eq(ouro_server_stop(rig->server), 0);
@@ -200,7 +200,7 @@ static int keep_who_reads_slowly(void *arg)
 {
     struct rig rig = {.handler = write_much, .client = client_that_reads_slowly};
     (void)arg;
-    rig.options.idle_ns = 160 * OURO_MILLISECOND;
+    rig.options.idle_ns = 400 * OURO_MILLISECOND;
     ck_assert_int_eq(rig_run(&rig), 0);
     ck_assert_int_eq(rig.result, 0);
     ck_assert_uint_eq(rig.stats.timed_out, 0);
