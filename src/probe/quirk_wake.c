@@ -61,8 +61,9 @@ static int arm_timer(struct ouro__kit_ring *kit, int timer_fd, uint64_t *expirat
     return rc < 0 ? rc : 0;
 }
 
-/* True when @epoll_fd reports in time.  EINTR is no report: task work interrupts too. */
-static bool reports(int epoll_fd)
+/* 1 when @epoll_fd reports in time, 0 when it does not, -errno when that cannot be said.  EINTR is
+ * no report: task work interrupts too. */
+static int reports(int epoll_fd)
 {
     struct epoll_event event;
     const int64_t deadline_ns = ouro__kit_now_ns() + OURO__QUIRK_PATIENCE_MS * OURO__KIT_NS_PER_MS;
@@ -70,7 +71,25 @@ static bool reports(int epoll_fd)
     do {
         got = epoll_wait(epoll_fd, &event, 1, OURO__QUIRK_PATIENCE_MS);
     } while (got < 0 && errno == EINTR && ouro__kit_now_ns() < deadline_ns);
-    return got == 1;
+    if (got < 0 && errno == EINTR)
+        return 0;
+    return got < 0 ? -errno : got;
+}
+
+/* The same of an eventfd. */
+static int is_signalled(int event_fd)
+{
+    struct pollfd waiting = {.fd = event_fd, .events = POLLIN};
+    int got = poll(&waiting, 1, OURO__QUIRK_PATIENCE_MS);
+    return got < 0 ? -errno : got;
+}
+
+/* What a test returns: 0 in order, 1 the quirk is there, -errno not known. */
+static int answer(int rc, int woken)
+{
+    if (rc < 0)
+        return rc;
+    return woken < 0 ? woken : !woken;
 }
 
 int ouro__quirk_test_ring_fd(struct ouro__kit_ring *kit)
@@ -83,8 +102,8 @@ int ouro__quirk_test_ring_fd(struct ouro__kit_ring *kit)
     if (timer_fd < 0 || epoll_fd < 0 ||
         epoll_ctl(epoll_fd, EPOLL_CTL_ADD, kit->ring.ring_fd, &event) < 0)
         rc = -errno;
-    bool woken = true;
-    for (int i = 0; rc == 0 && woken && i < RING_CYCLES; i++) {
+    int woken = 1;
+    for (int i = 0; rc == 0 && woken == 1 && i < RING_CYCLES; i++) {
         struct ouro__kit_cqe cqe;
         rc = arm_timer(kit, timer_fd, &expirations);
         if (rc == 0)
@@ -94,9 +113,7 @@ int ouro__quirk_test_ring_fd(struct ouro__kit_ring *kit)
     }
     ouro__kit_shut(&epoll_fd);
     ouro__kit_shut(&timer_fd);
-    if (rc < 0)
-        return rc;
-    return woken ? 0 : 1;
+    return answer(rc, woken);
 }
 
 int ouro__quirk_test_eventfd(struct ouro__kit_ring *kit)
@@ -107,14 +124,13 @@ int ouro__quirk_test_eventfd(struct ouro__kit_ring *kit)
         return rc;
     int event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     rc = event_fd < 0 ? -errno : io_uring_register_eventfd(&kit->ring, event_fd);
-    bool signalled = true;
-    for (int i = 0; rc == 0 && signalled && i < EVENTFD_CYCLES; i++) {
+    int signalled = 1;
+    for (int i = 0; rc == 0 && signalled == 1 && i < EVENTFD_CYCLES; i++) {
         char byte[1];
         uint64_t count = 0;
-        struct pollfd waiting = {.fd = event_fd, .events = POLLIN};
         rc = cause_completion(kit, fds, byte);
         if (rc == 0)
-            signalled = poll(&waiting, 1, OURO__QUIRK_PATIENCE_MS) == 1;
+            signalled = is_signalled(event_fd);
         if (rc == 0)
             rc = reap(kit);
         (void)!read(event_fd, &count, sizeof(count));
@@ -123,7 +139,5 @@ int ouro__quirk_test_eventfd(struct ouro__kit_ring *kit)
     ouro__kit_shut(&event_fd);
     ouro__kit_shut(&fds[0]);
     ouro__kit_shut(&fds[1]);
-    if (rc < 0)
-        return rc;
-    return signalled ? 0 : 1;
+    return answer(rc, signalled);
 }
