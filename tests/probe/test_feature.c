@@ -152,7 +152,7 @@ struct whole {
 /*
  * Each system call of a whole look and of the self-tests fails in turn.  Nothing is then taken for
  * absent, or for a quirk, that is not so without the failure; and nothing is left behind.  An
- * emulated machine tries every fifth of them.
+ * emulated machine tries every fifteenth of them.
  */
 static int look_with_each_failure(void *arg)
 {
@@ -160,7 +160,7 @@ static int look_with_each_failure(void *arg)
     struct ouro_test_holdings before;
     int failed = 0;
     unsigned wrong = 0;
-    const unsigned step = ouro_test_slowness() > 1 ? 5 : 1;
+    const unsigned step = ouro_test_slowness() > 1 ? 15 : 1;
     ouro_test_calls_watch();
     unsigned descriptors = ouro_test_open_descriptors();
     ouro_test_holdings_take(&before);

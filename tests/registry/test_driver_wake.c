@@ -71,7 +71,7 @@ OURO_TEST(unpark_from_a_thread_ends_the_wait)
 {
     struct bench bench;
     bench_open(&bench);
-    wait_for_unparks(&bench, 2000, 0);
+    wait_for_unparks(&bench, 2000 / ouro_test_slowness(), 0);
     ck_assert_uint_le(bench_metrics(&bench).unparks, 2000);
     bench_close(&bench);
 }
@@ -82,7 +82,7 @@ OURO_TEST_URING(unpark_ends_a_spin_too)
     bench_init(&bench);
     bench.config.spin_us = 0;
     ck_assert_int_eq(ouro__driver_open(&bench.handle, &bench.config), 0);
-    wait_for_unparks(&bench, 5000, 0);
+    wait_for_unparks(&bench, 5000 / ouro_test_slowness(), 0);
     bench_close(&bench);
 }
 
@@ -191,7 +191,7 @@ OURO_TEST(signals_do_not_disturb_operations)
     handle_signal(SIGUSR2, ignore_signal, &before);
     timer_t timer = start_storm();
     struct ouro__registration registration = bench_register(&bench, ends[0]);
-    for (unsigned i = 0; i < EXCHANGES; i++) {
+    for (unsigned i = 0; i < EXCHANGES / ouro_test_slowness(); i++) {
         unsigned back = 0;
         trial_send(&trial, &bench, &registration, &i, sizeof(i));
         ck_assert_int_eq(trial_wait(&trial), (int)sizeof(i));

@@ -170,7 +170,7 @@ static void check_result(const struct attempt *attempt)
 }
 
 /* All failures of one kind, until a start has no more places for them.  An emulated machine tries
- * every fifth of them. */
+ * every fifteenth of them. */
 static void sweep(const struct attempt *kind)
 {
     struct attempt *attempt =
@@ -178,7 +178,7 @@ static void sweep(const struct attempt *kind)
     ck_assert_ptr_ne(attempt, MAP_FAILED);
     *attempt = *kind;
     attempt->was_reached = true;
-    const unsigned step = ouro_test_slowness() > 1 ? 5 : 1;
+    const unsigned step = ouro_test_slowness() > 1 ? 15 : 1;
     for (attempt->nth = 1; attempt->was_reached; attempt->nth += step) {
         struct ouro_test_child child;
         ck_assert_uint_lt(attempt->nth, CALLS_MAX);

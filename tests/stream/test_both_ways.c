@@ -15,7 +15,8 @@
 #include "ouro/stream.h"
 #include "support/sockets.h"
 
-enum { TOTAL = 16 << 20, PIECE_MAX = 9000 };
+enum { PIECE_MAX = 9000 };
+#define TOTAL ((size_t)((16 << 20) / ouro_test_slowness()))
 
 struct side {
     struct ouro_stream *stream;

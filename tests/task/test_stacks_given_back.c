@@ -18,7 +18,8 @@
 #include "base/compiler.h"
 #include "fiber/stack_tools.h"
 
-enum { TASKS = 4000, FEW = 16, DEPTH_BYTES = 24 * 1024, SLACK_MIN_BYTES = 256 * 1024 };
+enum { TASKS_MAX = 4000, FEW = 16, DEPTH_BYTES = 24 * 1024, SLACK_MIN_BYTES = 256 * 1024 };
+#define TASKS (TASKS_MAX / (int)(ouro_test_slowness() > 1 ? 4 : 1))
 #define GIVEN_BACK_WITHIN_NS (10 * OURO_TEST_SECOND * ouro_test_slowness())
 
 /* Shadow memory and quarantine grow as they please. */
@@ -50,7 +51,7 @@ static int touches_its_stack(void *arg)
 /* All at once, so that each has a stack of its own. */
 static void run_tasks(int count)
 {
-    static struct ouro_task *task[TASKS];
+    static struct ouro_task *task[TASKS_MAX];
     for (int i = 0; i < count; i++)
         ck_assert_int_eq(ouro_task_spawn(touches_its_stack, NULL, &task[i]), 0);
     for (int i = 0; i < count; i++)
