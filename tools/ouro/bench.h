@@ -32,7 +32,7 @@ struct bench_kind {
     bool has_depth;    /* several operations may be under way in a lane */
     bool has_size;     /* an operation carries bytes */
     uint64_t size_max; /* of them; 0: BENCH_SIZE_MAX */
-    bool has_rate;
+    bool is_idle;      /* one task for all lanes, and no operations that follow each other */
 
     /* Before the clock starts, NULL: nothing to do.  A failure is reported by it, unless the run
      * has been stopped. */
@@ -45,7 +45,7 @@ struct bench_kind {
 
 #define BENCH_SIZE_MAX ((uint64_t)1 << 30)
 
-extern const struct bench_kind bench_echo_kind, bench_storm_kind, bench_churn_kind;
+extern const struct bench_kind bench_echo_kind, bench_storm_kind, bench_churn_kind, bench_idle_kind;
 
 struct bench_options {
     const struct bench_kind *kind;
@@ -60,8 +60,17 @@ struct bench_options {
     int64_t warm_up_ns;
     int64_t timeout_ns; /* of each operation; INT64_MAX: none */
     uint64_t pid;       /* of the server; 0: not known */
+    int64_t settle_ns;  /* of idle: to wait after the connections were closed; 0: not at all */
     bool fin;           /* connections are closed by a FIN, not by a reset */
     bool json;
+};
+
+/* When `idle` looks at the server's memory. */
+enum bench_memory {
+    BENCH_MEMORY_BEFORE,  /* the first connection */
+    BENCH_MEMORY_HELD,    /* at the end of the time for which they are held */
+    BENCH_MEMORY_SETTLED, /* after they were closed */
+    BENCH_MEMORY_COUNT
 };
 
 struct bench {
@@ -90,6 +99,7 @@ struct bench {
     int64_t sampled_ns[2];
     int64_t own_cpu_ns[2];
     struct process_usage usage[2];
+    struct process_usage memory[BENCH_MEMORY_COUNT];
     int usage_rc; /* of the last look at the process */
 
     int signal; /* that ended the run early; 0 */
@@ -130,6 +140,9 @@ void bench_done(struct bench *bench, int64_t due_ns, int64_t now_ns);
 
 /* The same, but it has failed: it has no result. */
 void bench_lose(struct bench *bench, int64_t due_ns);
+
+/* The name of a code of the library or a bench_failure, and what it means, for people. */
+const char *bench_explain(int code, const char **out_name);
 
 /* Counts an error, a code of the library or a bench_failure, unless the run has been stopped. */
 void bench_fail(struct bench *bench, int code);

@@ -6,8 +6,6 @@
  * Between two connections a lane reads the clock and increments a few numbers; it allocates nothing
  * and prints nothing.
  *
- * The message is small enough for the kernel's buffers, so one task can send it and then receive.
- *
  * Owns:    a connection, the buffer: its lane.
  * Threads: the run's worker.
  */
@@ -15,22 +13,8 @@
 #include <stdlib.h>
 
 #include "bench.h"
+#include "bench_message.h"
 #include "pattern.h"
-
-/* Receives and checks the echo of one message. */
-static int receive_echo(struct ouro_stream *stream, uint64_t key, char *buffer, size_t size)
-{
-    size_t received = 0;
-    while (received < size) {
-        ssize_t got = ouro_stream_read(stream, buffer + received, size - received);
-        if (got < 0)
-            return (int)got;
-        if (got == 0)
-            return BENCH_EARLY_END;
-        received += (size_t)got;
-    }
-    return pattern_matches(key, 0, buffer, size) ? 0 : BENCH_WRONG_BYTES;
-}
 
 /* One connection.  *out_end_ns is when it had done its work, before it was closed. */
 static int connect_once(const struct bench_lane *lane, char *buffer, int64_t *out_end_ns)
@@ -40,12 +24,8 @@ static int connect_once(const struct bench_lane *lane, char *buffer, int64_t *ou
     struct ouro_stream *stream = NULL;
     int rc = target_connect(&lane->bench->target, bench_close_flag(lane->bench), INT64_MAX, NULL,
                             &stream);
-    if (rc == 0 && buffer != NULL) {
-        const size_t size = (size_t)options->size_bytes;
-        rc = ouro_stream_write_all(stream, pattern_at(key, 0), size, NULL);
-        if (rc == 0)
-            rc = receive_echo(stream, key, buffer, size);
-    }
+    if (rc == 0 && buffer != NULL)
+        rc = bench_message_echo(stream, key, 0, buffer, (size_t)options->size_bytes);
     *out_end_ns = ouro_now_ns();
     (void)ouro_stream_close(stream); /* NULL when it is not connected */
     return rc;
@@ -122,7 +102,6 @@ static int open_churn(struct bench *bench)
 const struct bench_kind bench_storm_kind = {
     .name = "storm",
     .unit = "connect",
-    .has_rate = true,
     .lane = storm_lane,
 };
 
@@ -130,8 +109,7 @@ const struct bench_kind bench_churn_kind = {
     .name = "churn",
     .unit = "connection",
     .has_size = true,
-    .size_max = 32768,
-    .has_rate = true,
+    .size_max = BENCH_MESSAGE_MAX,
     .open = open_churn,
     .lane = churn_lane,
 };

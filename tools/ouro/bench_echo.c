@@ -96,7 +96,6 @@ const struct bench_kind bench_echo_kind = {
     .unit = "message",
     .has_depth = true,
     .has_size = true,
-    .has_rate = true,
     .open = open_all,
     .lane = echo_lane,
     .close = close_all,

@@ -68,27 +68,54 @@ static int set_load(json_t *object, const struct bench_options *options)
         rc |= json_object_set_new(object, "size", json_integer((json_int_t)options->size_bytes));
     if (kind->has_depth)
         rc |= json_object_set_new(object, "depth", json_integer((json_int_t)options->depth));
-    if (kind->has_rate)
+    if (!kind->is_idle)
         rc |= json_object_set_new(object, "rate_asked",
                                   options->rate != 0 ? json_integer((json_int_t)options->rate)
                                                      : json_null());
     return rc;
 }
 
-static int set_result(json_t *object, const struct bench *bench)
+static int set_rate(json_t *object, const struct bench *bench)
 {
     const struct bench_options *options = bench->options;
     double rate = per_second(bench);
-    int rc = 0;
-    rc |= json_object_set_new(object, "secs", json_real(bench_secs(bench)));
-    rc |= json_object_set_new(object, "done", json_integer((json_int_t)bench->done));
-    rc |= json_object_set_new(object, "lost", json_integer((json_int_t)bench->lost));
-    if (options->kind->has_rate)
-        rc |= json_object_set_new(object, "unsent", json_integer((json_int_t)bench->unsent));
+    int rc = json_object_set_new(object, "unsent", json_integer((json_int_t)bench->unsent));
     rc |= json_object_set_new(object, "rate", json_real(rate));
     if (options->kind->has_size)
         rc |= json_object_set_new(object, "bytes_rate",
                                   json_real(rate * (double)options->size_bytes));
+    return rc;
+}
+
+/* What a connection costs the server, in bytes. */
+static double memory_each(const struct bench *bench)
+{
+    double before = (double)bench->memory[BENCH_MEMORY_BEFORE].rss_bytes;
+    double held = (double)bench->memory[BENCH_MEMORY_HELD].rss_bytes;
+    return (held - before) / bench->lane_count;
+}
+
+static json_t *memory_json(const struct bench *bench)
+{
+    if (!is_server_known(bench))
+        return json_null();
+    const struct process_usage *memory = bench->memory;
+    json_t *settled = bench->options->settle_ns != 0
+                          ? json_integer((json_int_t)memory[BENCH_MEMORY_SETTLED].rss_bytes)
+                          : json_null();
+    return json_pack("{s:I,s:I,s:o,s:f}", "before",
+                     (json_int_t)memory[BENCH_MEMORY_BEFORE].rss_bytes, "held",
+                     (json_int_t)memory[BENCH_MEMORY_HELD].rss_bytes, "settled", settled,
+                     "per_connection", memory_each(bench));
+}
+
+static int set_result(json_t *object, const struct bench *bench)
+{
+    int rc = json_object_set_new(object, "secs", json_real(bench_secs(bench)));
+    rc |= json_object_set_new(object, "done", json_integer((json_int_t)bench->done));
+    rc |= json_object_set_new(object, "lost", json_integer((json_int_t)bench->lost));
+    rc |= bench->options->kind->is_idle ? json_object_set_new(object, "memory", memory_json(bench))
+                                        : set_rate(object, bench);
     rc |= latency_set_json(object, &bench->latency);
     rc |= json_object_set_new(object, "errors", tally_json(&bench->errors));
     return rc;
@@ -164,24 +191,49 @@ static void print_server(const struct bench *bench)
            usage->threads);
 }
 
-bool bench_print(const struct bench *bench)
+static void print_memory(const struct bench *bench)
+{
+    if (!is_server_known(bench))
+        return;
+    const struct process_usage *memory = bench->memory;
+    printf("memory: %.0f bytes for each connection; %.1f MiB before, %.1f MiB with %" PRIu32,
+           memory_each(bench), (double)memory[BENCH_MEMORY_BEFORE].rss_bytes / 1048576,
+           (double)memory[BENCH_MEMORY_HELD].rss_bytes / 1048576, bench->lane_count);
+    if (bench->options->settle_ns != 0)
+        printf(", %.1f MiB after them", (double)memory[BENCH_MEMORY_SETTLED].rss_bytes / 1048576);
+    printf("\n");
+}
+
+static void print_rate(const struct bench *bench)
 {
     const struct bench_options *options = bench->options;
-    if (options->json)
-        return print_json(bench);
-    print_load(bench);
-    printf("%" PRIu64 " %ss in %.3f s%s, %" PRIu64 " lost", bench->done, options->kind->unit,
-           bench_secs(bench), bench->signal != 0 ? " (interrupted)" : "", bench->lost);
-    if (bench->unsent > 0)
-        printf(", %" PRIu64 " due and not sent", bench->unsent);
-    printf("\n%.0f %ss/s", per_second(bench), options->kind->unit);
+    printf("%.0f %ss/s", per_second(bench), options->kind->unit);
     if (options->kind->has_size)
         printf(", %.2f MB/s", per_second(bench) * (double)options->size_bytes / 1e6);
     printf("\n");
+}
+
+bool bench_print(const struct bench *bench)
+{
+    const struct bench_options *options = bench->options;
+    const char *unit = options->kind->unit;
+    if (options->json)
+        return print_json(bench);
+    print_load(bench);
+    printf("%" PRIu64 " %ss%s in %.3f s%s, %" PRIu64 " lost", bench->done, unit,
+           options->kind->is_idle ? " held" : "", bench_secs(bench),
+           bench->signal != 0 ? " (interrupted)" : "", bench->lost);
+    if (bench->unsent > 0)
+        printf(", %" PRIu64 " due and not sent", bench->unsent);
+    printf("\n");
+    if (options->kind->is_idle)
+        print_memory(bench);
+    else
+        print_rate(bench);
     latency_print(&bench->latency);
     print_server(bench);
     printf("generator: %.2f us of CPU per %s, %.2f cores busy%s\n",
-           us_each(bench, own_cpu_ns(bench)), options->kind->unit, cores(bench, own_cpu_ns(bench)),
+           us_each(bench, own_cpu_ns(bench)), unit, cores(bench, own_cpu_ns(bench)),
            is_generator_the_limit(bench) ? ": the generator was the limit, not the server" : "");
     tally_print(&bench->errors);
     return output_flush();

@@ -121,16 +121,27 @@ void bench_lose(struct bench *bench, int64_t due_ns)
         bench->lost++;
 }
 
+const char *bench_explain(int code, const char **out_name)
+{
+    if (code == BENCH_WRONG_BYTES) {
+        *out_name = "WRONG_BYTES";
+        return "not the bytes that were sent";
+    }
+    if (code == BENCH_EARLY_END) {
+        *out_name = "EARLY_END";
+        return "closed by the peer before all had come";
+    }
+    *out_name = ouro_err_name(code);
+    return ouro_strerror(code);
+}
+
 void bench_fail(struct bench *bench, int code)
 {
     if (bench->stopped)
         return;
-    if (code == BENCH_WRONG_BYTES)
-        tally_add(&bench->errors, "WRONG_BYTES", "not the bytes that were sent");
-    else if (code == BENCH_EARLY_END)
-        tally_add(&bench->errors, "EARLY_END", "closed by the peer before all had come");
-    else
-        tally_add_code(&bench->errors, code);
+    const char *name = NULL;
+    const char *text = bench_explain(code, &name);
+    tally_add(&bench->errors, name, text);
 }
 
 /* The last one stops the clock, and the tasks that are no lanes. */
@@ -254,7 +265,8 @@ static int start_lanes(struct bench *bench)
                         : INT64_MAX;
     int rc = 0;
     uint32_t started = 0;
-    while (started < bench->lane_count && rc == 0) {
+    const uint32_t tasks = options->kind->is_idle ? 1 : bench->lane_count;
+    while (started < tasks && rc == 0) {
         rc = spawn(bench, options->kind->name, options->kind->lane, &bench->lanes[started]);
         if (rc == 0) {
             bench->running++;

@@ -23,7 +23,7 @@ static const struct {
     int (*run)(int argc, char **argv);
 } commands[] = {
     {"connect", "connect to an address; relay data; measure connects", cli_connect},
-    {"serve", "run a server: serve echo", cli_serve},
+    {"serve", "run a server: echo, discard, chargen", cli_serve},
     {"proxy", "relay connections to targets that work", cli_proxy},
     {"bench", "put a load on a server and measure it", cli_bench},
     {"probe", "show which driver is chosen here, and what the kernel offers", cli_probe},

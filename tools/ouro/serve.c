@@ -1,60 +1,67 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * `ouro serve echo`: sends back what it receives.
+ * `ouro serve`: a server for what its mode does with a connection (serve_modes.h).
  *
- * One task for each connection, which reads and writes in turn; one task for each worker, which
- * accepts on a listener of its own.  With several workers the listeners share the address by
- * SO_REUSEPORT, so the kernel spreads the connections and none ever changes its worker.
+ * One task for each connection; one task for each address and worker, which accepts on a listener
+ * of its own.  With several workers their listeners share the address by SO_REUSEPORT, so the
+ * kernel spreads the connections and none ever changes its worker.
  *
  *   main task      opens the listeners, says so on stdout, begins a group and waits for its end
  *   signal task    waits for SIGINT or SIGTERM, then cancels the group
  *   accept task    accepts, spawns into a group of its own; waits while descriptors are short
- *   echo task      reads, writes, until the peer ends or the server does
+ *   connection     serves it, until the peer ends or the server does
  *
  * Each task ends before the one that began its group.  An accept that fails for good ends the
  * server with a failure.
  *
- * Owns:    listeners: the main task; a stream: its echo task.
+ * Owns:    listeners: the main task; a stream: its connection's task.
  * Threads: the accept tasks run on their workers and share nothing; the main task on any.
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include "cli.h"
 #include "output.h"
+#include "serve_modes.h"
 #include "signals.h"
 
 #define WORKERS_MAX 256
 #define BACKOFF_MIN_NS (10 * OURO_MILLISECOND)
 #define BACKOFF_MAX_NS OURO_SECOND
-#define ECHO_BUFFER_BYTES ((size_t)16 * 1024)
+#define ADDRESSES_MAX 64
 
 struct serve_options {
-    const char *service;
-    const char *address;
+    const struct serve_mode *mode;
+    const char *addresses[ADDRESSES_MAX];
+    size_t address_count;
     enum ouro_driver_kind driver;
     uint64_t workers;
+};
+
+/* One listener of an address, for one worker. */
+struct place {
+    struct server *server;
+    struct ouro_tcp_listener *listener;
+    uint32_t worker;
 };
 
 struct server {
     const struct serve_options *options;
     int signal_fd;
     struct ouro_group group;
-    struct ouro_tcp_listener *listeners[WORKERS_MAX]; /* one for each worker */
+    struct place *places; /* those of an address follow each other */
+    size_t place_count;   /* for each address one of each worker */
 };
 
-/* What goes wrong with one connection is no failure of the server. */
-static int echo_task(void *arg)
+/* The mode of this process: a connection's task has no room for more than its stream. */
+static const struct serve_mode *mode;
+
+static int connection_task(void *stream)
 {
-    struct ouro_stream *stream = arg;
-    char buffer[ECHO_BUFFER_BYTES];
-    for (;;) {
-        ssize_t got = ouro_stream_read(stream, buffer, sizeof(buffer));
-        if (got <= 0 || ouro_stream_write_all(stream, buffer, (size_t)got, NULL) < 0)
-            break;
-    }
+    mode->serve(stream);
     (void)ouro_stream_close(stream);
     return 0;
 }
@@ -82,9 +89,9 @@ static int accept_one(struct ouro_tcp_listener *listener, struct ouro_group *con
     if (rc < 0)
         return rc;
     struct ouro_task_options options = OURO_TASK_OPTIONS_INIT;
-    options.name = "echo";
+    options.name = mode->name;
     options.worker = OURO_WORKER_CURRENT;
-    rc = ouro_group_spawn(connections, &options, echo_task, stream);
+    rc = ouro_group_spawn(connections, &options, connection_task, stream);
     if (rc < 0)
         (void)ouro_stream_close(stream);
     return rc;
@@ -129,11 +136,11 @@ static int accept_all(struct ouro_tcp_listener *listener, struct ouro_group *con
 /* The connections end with the task that accepted them. */
 static int accept_task(void *arg)
 {
-    struct ouro_tcp_listener *listener = arg;
+    const struct place *place = arg;
     struct ouro_group connections;
     int rc = ouro_group_begin(&connections, 0);
     if (rc == 0) {
-        rc = accept_all(listener, &connections);
+        rc = accept_all(place->listener, &connections);
         (void)ouro_group_cancel(&connections); /* it cannot fail: the group has begun */
         (void)ouro_group_end(&connections);    /* the connections do not fail */
     }
@@ -158,33 +165,55 @@ static int signal_task(void *arg)
 }
 
 /*
- * A listener for each worker: the first takes the address and settles the port (port 0), the others
- * share it.  The first is exclusive, so a second server on the address fails with EADDRINUSE
- * instead of taking a part of the connections.
+ * The listeners of one address: the first takes it and settles the port (port 0), the others share
+ * it.  The first is exclusive, so a second server on the address fails with EADDRINUSE instead of
+ * taking a part of the connections.
  */
-static int open_listeners(struct server *server, struct ouro_socket_addr *out_addr)
+static int open_address(struct server *server, const char *address, struct place *places)
 {
+    const uint64_t workers = server->options->workers;
     struct ouro_tcp_listen_options options = OURO_TCP_LISTEN_OPTIONS_INIT;
     options.flags = OURO_LISTEN_F_NODELAY;
-    if (server->options->workers > 1)
+    if (workers > 1)
         options.flags |= OURO_LISTEN_F_REUSEPORT | OURO_LISTEN_F_EXCLUSIVE;
     struct ouro_socket_addr addr;
     int rc = 0;
-    for (uint64_t i = 0; i < server->options->workers && rc == 0; i++) {
-        struct ouro_tcp_listener **listener = &server->listeners[i];
-        rc = ouro_tcp_listener_bind(i == 0 ? OURO_ADDRS(server->options->address)
-                                           : OURO_ADDR_LIST(&addr, 1),
-                                    &options, listener);
+    for (uint64_t i = 0; i < workers && rc == 0; i++) {
+        places[i] = (struct place){.server = server, .worker = (uint32_t)i};
+        rc = ouro_tcp_listener_bind(i == 0 ? OURO_ADDRS(address) : OURO_ADDR_LIST(&addr, 1),
+                                    &options, &places[i].listener);
         if (rc == 0 && i == 0)
-            rc = ouro_tcp_listener_local_addr(*listener, &addr);
+            rc = ouro_tcp_listener_local_addr(places[i].listener, &addr);
         options.flags &= ~OURO_LISTEN_F_EXCLUSIVE;
     }
-    if (rc == 0)
-        *out_addr = addr;
+    if (rc < 0)
+        output_error("%s: %s (%s)", address, ouro_strerror(rc), ouro_err_name(rc));
     return rc;
 }
 
-/* All tasks of the server: one that waits for signals, one that accepts on each worker. */
+static int open_listeners(struct server *server)
+{
+    const struct serve_options *options = server->options;
+    server->place_count = options->address_count * options->workers;
+    server->places = calloc(server->place_count, sizeof(*server->places));
+    if (server->places == NULL) {
+        output_error("out of memory");
+        return -ENOMEM;
+    }
+    int rc = 0;
+    for (size_t i = 0; i < options->address_count && rc == 0; i++)
+        rc = open_address(server, options->addresses[i], &server->places[i * options->workers]);
+    return rc;
+}
+
+static void close_listeners(struct server *server)
+{
+    for (size_t i = 0; server->places != NULL && i < server->place_count; i++)
+        (void)ouro_tcp_listener_close(server->places[i].listener); /* NULL where none was opened */
+    free(server->places);
+}
+
+/* All tasks of the server: one that waits for signals, and those that accept. */
 static int start_tasks(struct server *server)
 {
     struct ouro_task_options options = OURO_TASK_OPTIONS_INIT;
@@ -192,15 +221,32 @@ static int start_tasks(struct server *server)
     options.worker = OURO_WORKER_CURRENT;
     int rc = ouro_group_spawn(&server->group, &options, signal_task, server);
     options.name = "accept";
-    for (uint64_t i = 0; i < server->options->workers && rc == 0; i++) {
-        options.worker = (uint32_t)i;
-        rc = ouro_group_spawn(&server->group, &options, accept_task, server->listeners[i]);
+    for (size_t i = 0; i < server->place_count && rc == 0; i++) {
+        options.worker = server->places[i].worker;
+        rc = ouro_group_spawn(&server->group, &options, accept_task, &server->places[i]);
     }
     return rc;
 }
 
+/* One line for each address, with the port that the system chose. */
+static bool announce(const struct server *server)
+{
+    for (size_t i = 0; i < server->place_count; i += server->options->workers) {
+        struct ouro_socket_addr addr;
+        char text[OURO_ADDR_TEXT_MAX];
+        int rc = ouro_tcp_listener_local_addr(server->places[i].listener, &addr);
+        if (rc < 0) {
+            output_error("%s: %s (%s)", server->options->addresses[i / server->options->workers],
+                         ouro_strerror(rc), ouro_err_name(rc));
+            return false;
+        }
+        printf("listening on %s\n", ouro_socket_addr_format(&addr, text, sizeof(text)));
+    }
+    return output_flush();
+}
+
 /* Serves until a signal comes (0) or something fails. */
-static int serve(struct server *server, const struct ouro_socket_addr *addr)
+static int serve(struct server *server)
 {
     int rc = ouro_group_begin(&server->group, 0);
     if (rc == 0) {
@@ -211,9 +257,7 @@ static int serve(struct server *server, const struct ouro_socket_addr *addr)
     if (rc < 0) {
         output_error("cannot start: %s (%s)", ouro_strerror(rc), ouro_err_name(rc));
     } else {
-        char text[OURO_ADDR_TEXT_MAX];
-        printf("listening on %s\n", ouro_socket_addr_format(addr, text, sizeof(text)));
-        if (!output_flush()) {
+        if (!announce(server)) {
             rc = -EIO;
             (void)ouro_group_cancel(&server->group);
         }
@@ -226,15 +270,22 @@ static int serve(struct server *server, const struct ouro_socket_addr *addr)
 static int serve_task(void *arg)
 {
     struct server *server = arg;
-    struct ouro_socket_addr addr;
-    int rc = open_listeners(server, &addr);
-    if (rc < 0)
-        output_error("%s: %s (%s)", server->options->address, ouro_strerror(rc), ouro_err_name(rc));
-    else
-        rc = serve(server, &addr);
-    for (uint64_t i = 0; i < server->options->workers; i++)
-        (void)ouro_tcp_listener_close(server->listeners[i]); /* NULL where none was opened */
+    int rc = open_listeners(server);
+    if (rc == 0)
+        rc = serve(server);
+    close_listeners(server);
     return rc < 0 ? CLI_FAILED : CLI_OK;
+}
+
+static void add_address(struct argp_state *state, const char *address)
+{
+    struct serve_options *options = state->input;
+    if (!cli_is_host_port(address))
+        argp_error(state, "'%s' is not HOST:PORT", address);
+    if (options->address_count == ADDRESSES_MAX)
+        argp_error(state, "at most %d addresses", ADDRESSES_MAX);
+    else
+        options->addresses[options->address_count++] = address;
 }
 
 static error_t parse_option(int key, char *arg, struct argp_state *state)
@@ -250,18 +301,16 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
             argp_error(state, "--workers takes a number from 1 to %d", WORKERS_MAX);
         return 0;
     case ARGP_KEY_ARG:
-        if (state->arg_num == 0)
-            options->service = arg;
-        else if (state->arg_num == 1)
-            options->address = arg;
-        else
-            argp_error(state, "one address only");
+        if (state->arg_num > 0)
+            add_address(state, arg);
+        else if ((options->mode = serve_mode_find(arg)) == NULL)
+            argp_error(state, "no service '%s': echo, discard or chargen", arg);
         return 0;
     case ARGP_KEY_END:
-        if (options->service == NULL || strcmp(options->service, "echo") != 0)
-            argp_error(state, "say which service: echo");
-        if (!cli_is_host_port(options->address))
-            argp_error(state, "'%s' is not HOST:PORT", options->address);
+        if (options->mode == NULL)
+            argp_error(state, "say which service: echo, discard or chargen");
+        if (options->address_count == 0)
+            add_address(state, CLI_DEFAULT_ADDRESS);
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -278,13 +327,15 @@ int cli_serve(int argc, char **argv)
     static const struct argp argp = {
         .options = table,
         .parser = parse_option,
-        .args_doc = "echo [HOST:PORT]",
-        .doc = "Sends back what it receives, by default on " CLI_DEFAULT_ADDRESS
-               ".  Prints `listening on ADDRESS' when it does; port 0 takes a free one.\v"
+        .args_doc = "echo|discard|chargen [HOST:PORT...]",
+        .doc = "Serves at addresses, by default at " CLI_DEFAULT_ADDRESS
+               ": echo sends back what it receives, discard throws it away, chargen sends lines "
+               "of characters.  Prints `listening on ADDRESS' for each when it does; port 0 takes "
+               "a free one.\v"
                "SIGINT and SIGTERM end it, with exit status 0.",
     };
     static struct server server;
-    struct serve_options options = {.address = CLI_DEFAULT_ADDRESS, .workers = 1};
+    struct serve_options options = {.workers = 1};
     cli_parse(&argp, "serve", argc, argv, &options);
 
     struct rlimit limit;
@@ -293,6 +344,7 @@ int cli_serve(int argc, char **argv)
         (void)setrlimit(RLIMIT_NOFILE, &limit);
     }
     server.options = &options;
+    mode = options.mode;
     server.signal_fd = signals_open();
     if (server.signal_fd < 0) {
         output_error("signals: %s", ouro_strerror(server.signal_fd));

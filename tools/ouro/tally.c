@@ -11,7 +11,6 @@
 #include "tally.h"
 
 #include <inttypes.h>
-#include <ouro.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -27,11 +26,6 @@ void tally_add(struct tally *tally, const char *name, const char *text)
     tally->kinds[i].text = is_last ? "" : text;
     tally->kinds[i].count++;
     tally->total++;
-}
-
-void tally_add_code(struct tally *tally, int code)
-{
-    tally_add(tally, ouro_err_name(code), ouro_strerror(code));
 }
 
 json_t *tally_json(const struct tally *tally)

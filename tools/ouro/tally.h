@@ -23,9 +23,6 @@ struct tally {
 /* Counts an error of that name; @text explains it to people.  Both are kept, not copied. */
 void tally_add(struct tally *tally, const char *name, const char *text);
 
-/* The same for an error code of the library. */
-void tally_add_code(struct tally *tally, int code);
-
 /* An object of counts by name.  NULL without memory. */
 json_t *tally_json(const struct tally *tally);
 
