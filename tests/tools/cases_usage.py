@@ -81,7 +81,9 @@ def test_wrong_options_of_bench(unit):
         "echo --driver kqueue", "echo -4 unix:/tmp/x", "echo --from nowhere",
         "storm -s 64", "storm -P 2", "churn -P 2", "churn -s 32769", "churn -s", "echo unix:",
         "echo --settle 1s", "idle --settle 1s", "idle --rate 5", "idle --count 5",
-        "idle --warm-up 1s", "idle -P 2", "idle -s 32769")])
+        "idle --warm-up 1s", "idle -P 2", "idle -s 32769",
+        "relay", "relay 127.0.0.1:1", "relay --sink nowhere", "relay --sink unix:/tmp/x",
+        "echo --sink 127.0.0.1:1", "echo --both", "relay --sink 127.0.0.1:1 --settle 1s")])
 
 
 def test_help_and_version(unit):

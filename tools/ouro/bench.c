@@ -22,7 +22,9 @@ enum {
     KEY_TIMEOUT,
     KEY_FIN,
     KEY_JSON,
-    KEY_SETTLE
+    KEY_SETTLE,
+    KEY_SINK,
+    KEY_BOTH
 };
 
 #define CONNECTIONS_MAX 1000000
@@ -31,20 +33,17 @@ enum {
 #define DEFAULT_DURATION_NS (10 * OURO_SECOND)
 #define DEFAULT_WARM_UP_NS (500 * OURO_MILLISECOND)
 #define DEFAULT_TIMEOUT_NS (5 * OURO_SECOND)
-#define DEFAULT_SIZE_BYTES 64
 
-static const struct bench_kind *const kinds[] = {&bench_echo_kind, &bench_storm_kind,
-                                                 &bench_churn_kind, &bench_idle_kind};
-/* Connections where none are asked for. */
-static const uint64_t default_connections[] = {50, 64, 64, 1000};
+static const struct bench_kind *const kinds[] = {
+    &bench_echo_kind, &bench_storm_kind, &bench_churn_kind, &bench_relay_kind, &bench_idle_kind};
 
 #define KIND_COUNT (sizeof(kinds) / sizeof(kinds[0]))
 
 static const struct argp_option options_table[] = {
-    {"connections", 'c', "N", 0, "Connections at a time (echo 50, storm and churn 64, idle 1000)",
-     0},
-    {"size", 's', "BYTES", 0, "Bytes of a message (64)", 0},
-    {"depth", 'P', "N", 0, "Messages on their way on each connection (1)", 0},
+    {"connections", 'c', "N", 0,
+     "Connections at a time (echo 50, storm and churn 64, relay 10, idle 1000)", 0},
+    {"size", 's', "BYTES", 0, "Bytes of a message (64, relay 16384)", 0},
+    {"depth", 'P', "N", 0, "Messages on their way on each connection (1, relay 4)", 0},
     {"rate", 'r', "N", 0, "Open loop: N operations per second, each at its time", 0},
     {"duration", 'd', "DURATION", 0, "Measure for that long: 500ms, 10s (10s)", 1},
     {"count", KEY_COUNT, "N", 0, "Measure N operations", 1},
@@ -54,6 +53,8 @@ static const struct argp_option options_table[] = {
     {"settle", KEY_SETTLE, "DURATION", 0, "idle: measure memory again so long after the end", 1},
     {"pid", 'p', "PID", 0, "The server's process: measure its CPU time and memory", 2},
     {"json", KEY_JSON, NULL, 0, "Print the result as a JSON object", 2},
+    {"sink", KEY_SINK, "HOST:PORT", 0, "relay: where the proxy at the target connects to", 3},
+    {"both", KEY_BOTH, NULL, 0, "relay: messages in both directions", 3},
     {"fin", KEY_FIN, NULL, 0, "Close by a FIN, not by a reset", 3},
     {NULL, '4', NULL, 0, "Use IPv4 addresses only", 3},
     {NULL, '6', NULL, 0, "Use IPv6 addresses only", 3},
@@ -123,6 +124,11 @@ static error_t parse_value(int key, const char *arg, struct argp_state *state)
     case KEY_SETTLE:
         parse_time(state, "settle", arg, false, &options->settle_ns);
         return 0;
+    case KEY_SINK:
+        if (!cli_is_host_port(arg))
+            argp_error(state, "'%s' is not HOST:PORT", arg);
+        options->sink = arg;
+        return 0;
     case KEY_FROM:
         if (!cli_parse_ip(arg, &options->target.from))
             argp_error(state, "'%s' is no IP address", arg);
@@ -144,7 +150,7 @@ static void set_kind(struct argp_state *state, const char *name)
         if (strcmp(kinds[i]->name, name) == 0)
             options->kind = kinds[i];
     if (options->kind == NULL)
-        argp_error(state, "no load '%s': echo, storm, churn or idle", name);
+        argp_error(state, "no load '%s': echo, storm, churn, relay or idle", name);
 }
 
 /* Options that do not fit the kind. */
@@ -161,26 +167,30 @@ static void check_kind(struct argp_state *state)
         argp_error(state, "%s has no --depth", kind->name);
     if (kind->is_idle && (options->rate != 0 || options->count != 0 || options->warm_up_ns >= 0))
         argp_error(state, "idle has no --rate, --count and --warm-up: it waits");
+    if ((options->sink != NULL) != kind->has_sink)
+        argp_error(state, "--sink belongs to relay: where its proxy connects to");
+    if (options->both && !kind->has_sink)
+        argp_error(state, "%s has one direction: leave --both out", kind->name);
     if (options->settle_ns != 0 && (!kind->is_idle || options->pid == 0))
         argp_error(state, "--settle is for idle, with --pid");
 }
 
 static void set_defaults(struct bench_options *options)
 {
-    for (size_t i = 0; i < KIND_COUNT; i++)
-        if (kinds[i] == options->kind && options->connections == 0)
-            options->connections = default_connections[i];
+    const struct bench_kind *kind = options->kind;
+    if (options->connections == 0)
+        options->connections = kind->connections;
     if (options->size_bytes == 0)
-        options->size_bytes = DEFAULT_SIZE_BYTES;
+        options->size_bytes = kind->size_bytes;
     if (options->depth == 0)
-        options->depth = 1;
+        options->depth = kind->depth;
     bool is_counted = options->count != 0;
     if (!is_counted)
         options->count = UINT64_MAX;
     if (options->duration_ns == 0)
         options->duration_ns = is_counted ? INT64_MAX : DEFAULT_DURATION_NS;
     if (options->warm_up_ns < 0)
-        options->warm_up_ns = is_counted || options->kind->is_idle ? 0 : DEFAULT_WARM_UP_NS;
+        options->warm_up_ns = is_counted || kind->is_idle ? 0 : DEFAULT_WARM_UP_NS;
     if (options->connections > options->count)
         options->connections = options->count;
 }
@@ -189,7 +199,7 @@ static void check(struct argp_state *state)
 {
     struct bench_options *options = state->input;
     if (options->kind == NULL)
-        argp_error(state, "say which load: echo, storm, churn or idle");
+        argp_error(state, "say which load: echo, storm, churn, relay or idle");
     check_kind(state);
     const char *wrong = target_check(&options->target);
     if (wrong != NULL)
@@ -211,6 +221,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         return 0;
     case KEY_FIN:
         options->fin = true;
+        return 0;
+    case KEY_BOTH:
+        options->both = true;
         return 0;
     case KEY_JSON:
         options->json = true;
@@ -236,12 +249,13 @@ int cli_bench(int argc, char **argv)
     static const struct argp argp = {
         .options = options_table,
         .parser = parse_option,
-        .args_doc = "echo|storm|churn|idle [HOST:PORT | unix:PATH]",
+        .args_doc = "echo|storm|churn|relay|idle [HOST:PORT | unix:PATH]",
         .doc = "Puts a load on a server, by default on " CLI_DEFAULT_ADDRESS
                ", and measures it: rate, latency, the CPU time of the generator and of the "
                "server.\v"
                "echo: messages that the server sends back, each byte checked.  storm: connects.  "
                "churn: connect, one message and its echo, close.  "
+               "relay: messages through a proxy at the address to --sink, checked at both ends.  "
                "idle: one message on each connection, then nothing: the memory of the server.\n\n"
                "Exit status: 0 all that was asked for was done, 1 not, 2 for a command line that "
                "makes no sense.",
@@ -255,5 +269,6 @@ int cli_bench(int argc, char **argv)
     };
     cli_parse(&argp, "bench", argc, argv, &options);
     bench.options = &options;
+    bench.lane_count = (uint32_t)(options.connections * (options.both ? 2 : 1));
     return bench_run(&bench, bench_print);
 }

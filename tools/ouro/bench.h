@@ -23,14 +23,20 @@ struct bench_lane {
     uint32_t index;
     uint64_t next;              /* number of its next operation */
     struct ouro_stream *stream; /* of kinds that connect before the clock starts */
+    struct ouro_stream *in;     /* of a relay: where what is sent by `stream` comes out */
+    bool is_done;               /* of a relay: the lane sends no more */
 };
 
 /* What an operation is. */
 struct bench_kind {
     const char *name;
-    const char *unit;  /* of what is counted, "message" */
+    const char *unit;     /* of what is counted, "message" */
+    uint64_t connections; /* where none are asked for; likewise the next two */
+    uint64_t size_bytes;
+    uint64_t depth;
     bool has_depth;    /* several operations may be under way in a lane */
     bool has_size;     /* an operation carries bytes */
+    bool has_sink;     /* the messages go to a listener of ours, in one direction or both */
     uint64_t size_max; /* of them; 0: BENCH_SIZE_MAX */
     bool is_idle;      /* one task for all lanes, and no operations that follow each other */
 
@@ -45,7 +51,8 @@ struct bench_kind {
 
 #define BENCH_SIZE_MAX ((uint64_t)1 << 30)
 
-extern const struct bench_kind bench_echo_kind, bench_storm_kind, bench_churn_kind, bench_idle_kind;
+extern const struct bench_kind bench_echo_kind, bench_storm_kind, bench_churn_kind, bench_idle_kind,
+    bench_relay_kind;
 
 struct bench_options {
     const struct bench_kind *kind;
@@ -61,6 +68,8 @@ struct bench_options {
     int64_t timeout_ns; /* of each operation; INT64_MAX: none */
     uint64_t pid;       /* of the server; 0: not known */
     int64_t settle_ns;  /* of idle: to wait after the connections were closed; 0: not at all */
+    const char *sink;   /* of relay: where to listen */
+    bool both;          /* of relay: messages in both directions */
     bool fin;           /* connections are closed by a FIN, not by a reset */
     bool json;
 };

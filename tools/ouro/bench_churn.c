@@ -102,12 +102,15 @@ static int open_churn(struct bench *bench)
 const struct bench_kind bench_storm_kind = {
     .name = "storm",
     .unit = "connect",
+    .connections = 64,
     .lane = storm_lane,
 };
 
 const struct bench_kind bench_churn_kind = {
     .name = "churn",
     .unit = "connection",
+    .connections = 64,
+    .size_bytes = 64,
     .has_size = true,
     .size_max = BENCH_MESSAGE_MAX,
     .open = open_churn,

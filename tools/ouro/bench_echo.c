@@ -94,6 +94,9 @@ static int echo_lane(void *arg)
 const struct bench_kind bench_echo_kind = {
     .name = "echo",
     .unit = "message",
+    .connections = 50,
+    .size_bytes = 64,
+    .depth = 1,
     .has_depth = true,
     .has_size = true,
     .open = open_all,

@@ -119,6 +119,8 @@ static int idle_lane(void *arg)
 const struct bench_kind bench_idle_kind = {
     .name = "idle",
     .unit = "connection",
+    .connections = 1000,
+    .size_bytes = 64,
     .has_size = true,
     .size_max = BENCH_MESSAGE_MAX,
     .is_idle = true,

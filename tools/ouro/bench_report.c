@@ -68,6 +68,8 @@ static int set_load(json_t *object, const struct bench_options *options)
         rc |= json_object_set_new(object, "size", json_integer((json_int_t)options->size_bytes));
     if (kind->has_depth)
         rc |= json_object_set_new(object, "depth", json_integer((json_int_t)options->depth));
+    if (kind->has_sink)
+        rc |= json_object_set_new(object, "directions", json_integer(options->both ? 2 : 1));
     if (!kind->is_idle)
         rc |= json_object_set_new(object, "rate_asked",
                                   options->rate != 0 ? json_integer((json_int_t)options->rate)
@@ -169,6 +171,8 @@ static void print_load(const struct bench *bench)
         printf(", %" PRIu64 " bytes", options->size_bytes);
     if (options->kind->has_depth)
         printf(", depth %" PRIu64, options->depth);
+    if (options->kind->has_sink)
+        printf(", %s", options->both ? "both directions" : "one direction");
     if (options->rate != 0)
         printf(", %" PRIu64 " %ss/s asked for", options->rate, options->kind->unit);
     printf(", driver %s\n", cli_driver_name(bench->driver));
