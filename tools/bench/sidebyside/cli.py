@@ -5,6 +5,7 @@ import argparse
 import datetime
 import json
 import pathlib
+import resource
 import shlex
 import sys
 
@@ -18,11 +19,13 @@ Every program gets one short run a round, in shuffled order; what is compared ar
 round, of which the median and the quartiles are printed. Servers run on core 0, clients on core 1.
 As root it makes a network namespace of its own and raises its priority.
 
-  compare all                              about six minutes
+  compare all                              about ten minutes
   compare connect --rounds 15 --conc 1
   compare echo --conns 8,100,1000
   compare connect --add tokio='tokio_connect {port} {total} {conc}'
   compare echo --add tokio='tokio_echo {port}'
+  compare churn --churn 1,64               connect, one message, reset
+  compare idle --held 10000                memory of connections that do nothing
   compare prims --add tokio=tokio_prims    prints lines of {"name": ..., "ns": ...}
 
 A connect client makes {total} connects, {conc} at a time, resets each, and exits 0. An echo server
@@ -43,7 +46,7 @@ def parse(argv):
     parser = argparse.ArgumentParser(
         prog="compare", epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
         description="ouro side by side with bare rings, epoll and other runtimes.")
-    parser.add_argument("what", choices=("connect", "echo", "prims", "all"))
+    parser.add_argument("what", choices=("connect", "echo", "churn", "idle", "prims", "all"))
     parser.add_argument("--build", type=pathlib.Path, default=PROJECT / "build" / "release",
                         help="where it was built (build/release)")
     parser.add_argument("--add", action="append", default=[], metavar="NAME=CMD",
@@ -54,8 +57,11 @@ def parse(argv):
     parser.add_argument("--total", type=int, default=100000, help="connects in a storm (100000)")
     parser.add_argument("--conc", type=int, default=64, help="of them in flight (64)")
     parser.add_argument("--conns", default="8,100,1000", help="echo: connections (8,100,1000)")
+    parser.add_argument("--churn", default="1,64", help="churn: connections in flight (1,64)")
+    parser.add_argument("--held", type=int, default=10000,
+                        help="idle: connections, at most what the limit of descriptors allows")
     parser.add_argument("--size", type=int, default=64, help="echo: bytes in a message (64)")
-    parser.add_argument("--secs", type=float, default=1, help="echo: seconds of a run (1)")
+    parser.add_argument("--secs", type=float, default=1, help="echo, churn: seconds of a run (1)")
     parser.add_argument("--noise", type=float, default=0.2,
                         help="cores used by others above which a run is marked as noisy (0.2)")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="every value, as JSON")
@@ -65,6 +71,9 @@ def parse(argv):
     if options.rounds < 5:
         parser.error("fewer than 5 rounds say nothing")
     options.conns = [int(number) for number in options.conns.split(",")]
+    options.churn = [int(number) for number in options.churn.split(",")]
+    _, descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
+    options.held = min(options.held, descriptors - 64)
     options.build = options.build.resolve()
     return options
 
@@ -93,6 +102,25 @@ def run_echo(table, options, emit, data):
             "runs": results, "verdicts": report.verdicts(results, programs.ECHO_TARGETS)}
 
 
+def run_churn(table, options, emit, data):
+    data["churn"] = {}
+    for conc in options.churn:
+        results = rounds.churn(table, conc, options, tell)
+        emit(report.comparison(
+            f"Short connections, {conc} in flight",
+            f"Connect, one message of 64 bytes and its echo, reset; {options.rounds} rounds of "
+            f"{options.secs:g} s; CPU time of the server's process for a connection.",
+            results, programs.CHURN_TARGETS, options, latency=True))
+        data["churn"][str(conc)] = {
+            "runs": results, "verdicts": report.verdicts(results, programs.CHURN_TARGETS)}
+
+
+def run_idle(table, options, emit, data):
+    results = rounds.idle(table, options, tell)
+    emit(report.memory(results, options))
+    data["idle"] = {"runs": results, "verdicts": [report.idle_verdict(results)]}
+
+
 def run_prims(table, options, emit, data):
     rows, units, foreign = rounds.prims(table, options, tell)
     emit(report.primitives(rows, units, foreign, list(table), options))
@@ -102,7 +130,8 @@ def run_prims(table, options, emit, data):
                      "verdicts": report.prim_verdicts(rows)}
 
 
-RUNNERS = {"connect": run_connect, "echo": run_echo, "prims": run_prims}
+RUNNERS = {"connect": run_connect, "echo": run_echo, "churn": run_churn, "idle": run_idle,
+           "prims": run_prims}
 
 
 def compare(options, argv):

@@ -28,15 +28,24 @@ ECHO = {
 PRIMS = {
     OURO: "{bench}/bench_prim_switch --json && {bench}/bench_prim_task 1 --json",
 }
+# The same servers, for loads of connections: short ones, and ones that do nothing.
+CHURN = dict(ECHO)
+IDLE = dict(ECHO)
+CHURN_LOAD = "{bin}/ouro bench churn 127.0.0.1:{port} --driver epoll --connections {conc} " \
+             "--duration {millis}ms --warm-up 200ms --pid {pid} --json"
+IDLE_LOAD = "{bin}/ouro bench idle 127.0.0.1:{port} --driver epoll --connections {held} " \
+            "--duration 300ms --timeout 30s --pid {pid} --json"
 SINK = "{bench}/bench_sink {port}"
 LOAD = "{bench}/bench_load"
 MILLION = "{bench}/bench_prim_switch --million --json"
-TABLES = {"connect": CONNECT, "echo": ECHO, "prims": PRIMS}
+TABLES = {"connect": CONNECT, "echo": ECHO, "churn": CHURN, "idle": IDLE, "prims": PRIMS}
 
 BASE = "bare ring"
 # ouro divided by another: at most. 1.0 for those it is to stay below.
 CONNECT_TARGETS = {"bare ring": 1.05, "bare epoll": 1.0, "libuv": 1.0, "tokio": 1.0}
 ECHO_TARGETS = {"bare ring": 1.03}
+CHURN_TARGETS = {"bare ring": 1.05, "bare epoll": 0.85}
+IDLE_TARGET_BYTES = 4608
 # Name of a row: (key of its value, at most).
 PRIM_TARGETS = {
     "switch there and back": ("ns", 4),
@@ -52,7 +61,7 @@ class Problem(Exception):
 
 
 def add(tables, what, text):
-    """--add [connect:|echo:|prims:]NAME=COMMAND; without the prefix it is for what is run."""
+    """--add [KIND:]NAME=COMMAND; without the prefix it is for what is run."""
     name, equals, command = text.partition("=")
     if not equals or not name or not command:
         raise Problem(f"--add {text!r}: write NAME='COMMAND {{port}} ...'")

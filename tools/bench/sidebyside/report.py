@@ -67,6 +67,29 @@ def comparison(title, about, results, targets, options, latency=False):
     return "\n".join(text + [""] + verdict_lines(verdicts(results, targets))) + "\n"
 
 
+def idle_verdict(results):
+    middle = statistics.median(run["bytes"] for run in results[programs.OURO])
+    target = programs.IDLE_TARGET_BYTES
+    return {"value": middle, "target": target, "met": middle <= target}
+
+
+def memory(results, options):
+    """The table of connections that do nothing."""
+    middle = {name: statistics.median(run["bytes"] for run in rows)
+              for name, rows in results.items()}
+    text = [f"### Memory of an idle connection, {options.held:,} held", "",
+            f"After one 64-byte echo on each; what the server's resident memory grew by, "
+            f"{options.rounds} rounds, each on a server that has just begun.", "",
+            "| | bytes each |", "|---|--:|"]
+    for name in sorted(results, key=middle.get):
+        text.append("| %s | %s |" % (f"**{name}**" if name == programs.OURO else name,
+                                     spread([run["bytes"] for run in results[name]], 0)))
+    verdict = idle_verdict(results)
+    text += ["", "- ouro: **%.0f** bytes, target at most %d: %s" % (
+        verdict["value"], verdict["target"], "met" if verdict["met"] else "**missed**")]
+    return "\n".join(text) + "\n"
+
+
 def prim_verdicts(rows):
     found = []
     for row, (unit, limit) in programs.PRIM_TARGETS.items():

@@ -29,13 +29,24 @@ def connect(table, options, tell):
     return interleave(table, options.rounds, lambda name: runs.connect(table[name], options), tell)
 
 
-def echo(table, connections, options, tell):
-    """The servers are up together: a round changes between them at once."""
+def served(table, one, options, tell):
+    """@one measures a server. They are up together: a round changes between them at once."""
     with contextlib.ExitStack() as stack:
         servers = {name: stack.enter_context(runs.Server(template, options.build))
                    for name, template in table.items()}
-        return interleave(table, options.rounds,
-                          lambda name: runs.echo(servers[name], connections, options), tell)
+        return interleave(table, options.rounds, lambda name: one(servers[name]), tell)
+
+
+def echo(table, connections, options, tell):
+    return served(table, lambda server: runs.echo(server, connections, options), options, tell)
+
+
+def churn(table, conc, options, tell):
+    return served(table, lambda server: runs.churn(server, conc, options), options, tell)
+
+
+def idle(table, options, tell):
+    return interleave(table, options.rounds, lambda name: runs.idle(table[name], options), tell)
 
 
 def prims(table, options, tell):

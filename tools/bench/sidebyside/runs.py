@@ -3,7 +3,9 @@
 
 CPU time is the kernel's account of the whole process, the same for everybody: of a client that has
 ended (wait4), of a server by its CPU clock. What programs say of themselves is not used, but for
-the primitives, which time themselves.
+the primitives, which time themselves. Where `ouro bench` is the generator, a round's servers all
+have the same one; the load of the echo is a program of its own, so that a change of ouro does not
+change what ouro is measured with (load.c).
 """
 
 import json
@@ -77,10 +79,11 @@ def run(words, core):
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.monotonic() - start
         process.returncode = os.waitstatus_to_exitcode(status)
-        if process.returncode != 0:
-            raise Problem(f"exit status {process.returncode}: {' '.join(words)}")
         output.seek(0)
-        return output.read().decode(), usage.ru_utime + usage.ru_stime, wall
+        text = output.read().decode()
+        if process.returncode != 0:
+            raise Problem(f"exit status {process.returncode}: {' '.join(words)}\n{text}")
+        return text, usage.ru_utime + usage.ru_stime, wall
 
 
 def connect(template, options):
@@ -106,6 +109,29 @@ def echo(server, connections, options):
     output, cpu, _ = run(words, machine.CLIENT_CORE)
     foreign = neighbours.cores(cpu + server.cpu_seconds() - before)
     return dict(json.loads(output), foreign=foreign)
+
+
+def churn(server, conc, options):
+    """Short connections for a while, each with one message. The server is the one measured, by the
+    same generator for all."""
+    words = programs.steps(programs.CHURN_LOAD, options.build, port=server.port,
+                           pid=server.process.pid, conc=conc, millis=round(options.secs * 1000))[0]
+    before = server.cpu_seconds()
+    neighbours = machine.Neighbours()
+    output, cpu, _ = run(words, machine.CLIENT_CORE)
+    foreign = neighbours.cores(cpu + server.cpu_seconds() - before)
+    result = json.loads(output)
+    return {"cpu_us": result["server"]["cpu_us"], "rate": result["rate"], "p50_us": result["p50"],
+            "p99_us": result["p99"], "foreign": foreign}
+
+
+def idle(template, options):
+    """Memory of a server that has just begun, with and without connections that do nothing."""
+    with Server(template, options.build) as server:
+        words = programs.steps(programs.IDLE_LOAD, options.build, port=server.port,
+                               pid=server.process.pid, held=options.held)[0]
+        output, _, _ = run(words, machine.CLIENT_CORE)
+        return {"bytes": json.loads(output)["memory"]["per_connection"]}
 
 
 def lines(template, options):
