@@ -18,6 +18,7 @@
 
 #include "cli.h"
 #include "output.h"
+#include "proxy_control.h"
 #include "signals.h"
 
 /* Keys of options without a letter. */
@@ -33,7 +34,8 @@ enum {
     KEY_RETRY_MAX,
     KEY_MAX,
     KEY_MAX_PER_PEER,
-    KEY_STATS
+    KEY_STATS,
+    KEY_CONTROL
 };
 
 #define CONNECTIONS_MAX UINT64_C(1000000000)
@@ -63,6 +65,8 @@ static const struct argp_option options_table[] = {
     {"grace", KEY_GRACE, "DURATION|none", 0, "For connections to end after a signal (30s)", 4},
     {"stats", KEY_STATS, "FILE", OPTION_ARG_OPTIONAL,
      "Write counters as a line of JSON each second, to stdout or a file", 4},
+    {"control", KEY_CONTROL, "PATH", 0,
+     "Take over from the proxy with this control socket, and make one", 4},
     {0},
 };
 
@@ -142,6 +146,11 @@ static error_t parse_clients_option(int key, const char *arg, struct argp_state 
     case KEY_STATS:
         options->stats = true;
         options->stats_path = arg;
+        return 0;
+    case KEY_CONTROL:
+        if (proxy_control_check(arg) < 0)
+            argp_error(state, "'%s' cannot be the path of a socket", arg);
+        options->control_path = arg;
         return 0;
     default:
         return parse_targets_option(key, arg, state);

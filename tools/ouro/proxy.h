@@ -33,7 +33,8 @@ struct proxy_options {
     uint64_t max;          /* connections at a time */
     uint64_t max_per_peer; /* of one address; 0: no limit */
     bool stats;
-    const char *stats_path; /* NULL: stdout */
+    const char *stats_path;   /* NULL: stdout */
+    const char *control_path; /* NULL: no control socket */
 };
 
 /* How a connection ended; each that was accepted ends in one of these ways. */

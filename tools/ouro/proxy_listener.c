@@ -182,6 +182,28 @@ int proxy_listener_open(const char *text, size_t sockets, bool keepalive,
     return open_tcp_listener(text, sockets, keepalive, out_listener);
 }
 
+int proxy_listener_bound(const struct proxy_listener *listener, struct ouro_socket_addr *out_addr)
+{
+    return bound_addr(listener->fds[0], out_addr);
+}
+
+int proxy_listener_adopt(const char *text, bool keepalive, struct proxy_listener *listener)
+{
+    listener->text = text;
+    int rc = listener->count > 0 ? bound_addr(listener->fds[0], &listener->addr) : -EINVAL;
+    bool is_unix = ouro_socket_addr_family(&listener->addr) == AF_UNIX;
+    for (size_t i = 0; i < listener->count && rc == 0; i++) {
+        int listens = 0;
+        socklen_t size = sizeof(listens);
+        int fd = listener->fds[i];
+        if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) < 0 || !listens)
+            rc = -EINVAL;
+        if (rc == 0 && keepalive && !is_unix)
+            rc = set_option(fd, SOL_SOCKET, SO_KEEPALIVE);
+    }
+    return rc;
+}
+
 void proxy_listener_close_socket(struct proxy_listener *listener, size_t index, bool keep_path)
 {
     const char *path = path_of(&listener->addr);

@@ -36,6 +36,15 @@ struct proxy_listeners {
 int proxy_listener_open(const char *text, size_t sockets, bool keepalive,
                         struct proxy_listener *out_listener);
 
+/* The address that the sockets of a listener are bound to. */
+int proxy_listener_bound(const struct proxy_listener *listener, struct ouro_socket_addr *out_addr);
+
+/*
+ * Makes a listener of sockets that another process has opened, whose descriptors are in it.
+ * -EINVAL when they do not listen.  @text is kept.
+ */
+int proxy_listener_adopt(const char *text, bool keepalive, struct proxy_listener *listener);
+
 /*
  * Closes one of the sockets, of which each can be closed by another thread.  The file of a Unix
  * address is removed with the first, unless @keep_path.
