@@ -4,53 +4,15 @@
  *
  *     relay LISTEN-HOST:PORT TARGET         TARGET: HOST:PORT or unix:PATH
  *
- * The two directions of a connection are two tasks of one group.  When one side has sent
- * everything, the other side is told so (shutdown of the writing half), and the other direction
- * goes on.  When a direction fails, the group cancels the other one: half a relay is no use.
+ * ouro_relay() carries both directions.  When one side has sent everything, the other side is told
+ * so, and the other direction goes on.  A connection on which nothing happens for five minutes is
+ * given up.
  */
 #include <ouro.h>
 #include <stdio.h>
 
 #define CONNECT_TIMEOUT_NS (5 * OURO_SECOND)
-
-struct direction {
-    struct ouro_stream *from;
-    struct ouro_stream *to;
-};
-
-static int copy(void *arg)
-{
-    struct direction *direction = arg;
-    char buffer[16384];
-    for (;;) {
-        ssize_t n = ouro_stream_read(direction->from, buffer, sizeof(buffer));
-        if (n < 0)
-            return (int)n;
-        if (n == 0)
-            return ouro_stream_shutdown(direction->to, OURO_SHUTDOWN_WRITE);
-        int rc = ouro_stream_write_all(direction->to, buffer, (size_t)n, NULL);
-        if (rc < 0)
-            return rc;
-    }
-}
-
-/* Returns when both directions have ended. */
-static int copy_both(struct ouro_stream *left, struct ouro_stream *right)
-{
-    struct direction there = {.from = left, .to = right};
-    struct direction back = {.from = right, .to = left};
-    struct ouro_group group;
-    int rc = ouro_group_begin(&group, 0);
-    if (rc < 0)
-        return rc;
-    rc = ouro_group_spawn(&group, NULL, copy, &there);
-    if (rc == 0)
-        rc = ouro_group_spawn(&group, NULL, copy, &back);
-    if (rc < 0)
-        ouro_group_cancel(&group);
-    int end_rc = ouro_group_end(&group);
-    return rc < 0 ? rc : end_rc;
-}
+#define IDLE_TIMEOUT_NS (300 * OURO_SECOND)
 
 static const char *target;
 
@@ -59,9 +21,11 @@ static int serve_client(void *arg)
 {
     struct ouro_stream *client = arg;
     struct ouro_stream *server = NULL;
+    struct ouro_relay_options options = OURO_RELAY_OPTIONS_INIT;
+    options.idle_timeout_ns = IDLE_TIMEOUT_NS;
     int rc = ouro_connect(target, CONNECT_TIMEOUT_NS, &server);
     if (rc == 0)
-        rc = copy_both(client, server);
+        rc = ouro_relay(client, server, &options, NULL);
     if (rc < 0)
         fprintf(stderr, "relay: %s: %s\n", target, ouro_strerror(rc));
     ouro_stream_close(server);

@@ -15,6 +15,7 @@
 #include <ouro/metrics.h>
 #include <ouro/poll_evented.h>
 #include <ouro/probe.h>
+#include <ouro/relay.h>
 #include <ouro/runtime.h>
 #include <ouro/serve.h>
 #include <ouro/stream.h>

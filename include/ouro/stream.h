@@ -181,6 +181,30 @@ OURO_API int ouro_stream_write_all(struct ouro_stream *stream, const void *buffe
 OURO_API int ouro_stream_writev_all(struct ouro_stream *stream, const struct iovec *vectors,
                                     int count, size_t *out_written) OURO_MUST_CHECK;
 
+/*
+ * Sends @size bytes of a file, from @offset on, without copying them through the program's memory.
+ * @fd is a regular file or a block device, open for reading; its own file offset is neither used
+ * nor changed, so several calls may send from one descriptor.  Keep it open until the call has
+ * returned.
+ *
+ * *out_sent (NULL: not wanted) receives the number of bytes that the kernel took, whatever the call
+ * returns.  Where the file ends before @size, the call returns 0 and *out_sent is smaller than
+ * @size; a @size of UINT64_MAX sends the rest of the file.  The bytes are those that the file has
+ * when they leave: one that is changed or cut meanwhile arrives mixed.
+ *
+ * The file is read on a thread of the blocking pool, so that a slow disk stops no other task; a
+ * piece of up to 1 MiB each time.  For a small file that is mostly in memory pread(2) and
+ * ouro_stream_write_all() cost less.
+ *
+ * Suspends: until there was room for all; an interruption also waits for the read that has begun.
+ * Errors:   as ouro_stream_write(); -EBADF for an @fd that is not open for reading; -EINVAL for one
+ *           that is no file, or whose file system cannot do it, and for an @offset over INT64_MAX;
+ *           -EIO; -EAGAIN when the blocking pool has no thread; -ENOMEM.
+ * Since:    0.3
+ */
+OURO_API int ouro_stream_send_file(struct ouro_stream *stream, int fd, uint64_t offset,
+                                   uint64_t size, uint64_t *out_sent) OURO_MUST_CHECK;
+
 /* Which half to shut down. */
 enum ouro_shutdown { OURO_SHUTDOWN_READ = 0, OURO_SHUTDOWN_WRITE = 1, OURO_SHUTDOWN_BOTH = 2 };
 

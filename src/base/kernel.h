@@ -18,8 +18,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
+#include <poll.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/ioctl.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -125,6 +128,17 @@ static inline int ouro__kernel_set_flags(int fd, int flags)
     return fcntl(fd, F_SETFL, flags) == 0 ? 0 : -errno;
 }
 
+/* What kind of file it is, and how long: st_mode and st_size of fstat(2). */
+static inline int ouro__kernel_file_size(int fd, mode_t *out_mode, int64_t *out_size)
+{
+    struct stat status;
+    if (fstat(fd, &status) != 0)
+        return -errno;
+    *out_mode = status.st_mode;
+    *out_size = (int64_t)status.st_size;
+    return 0;
+}
+
 /* What kind of file it is: st_mode of fstat(2). */
 static inline int ouro__kernel_file_mode(int fd, mode_t *out_mode)
 {
@@ -152,6 +166,31 @@ static inline ssize_t ouro__kernel_writev_nosignal(int fd, const struct iovec *v
 {
     ssize_t n = pwritev2(fd, vectors, count, -1, RWF_NOSIGNAL);
     return n < 0 ? -errno : n;
+}
+
+/* Moves bytes between a pipe and another descriptor, without waiting for either. */
+static inline ssize_t ouro__kernel_splice(int from, int to, size_t size)
+{
+    ssize_t n = splice(from, NULL, to, NULL, size, SPLICE_F_NONBLOCK);
+    return n < 0 ? -errno : n;
+}
+
+/* Sends from a file's @offset, to a pipe or to a socket; does not wait for these. */
+static inline ssize_t ouro__kernel_send_file(int to, bool to_pipe, int from, int64_t offset,
+                                             size_t size)
+{
+    off_t at = (off_t)offset;
+    ssize_t n = to_pipe ? splice(from, &at, to, NULL, size, SPLICE_F_NONBLOCK)
+                        : sendfile(to, from, &at, size);
+    return n < 0 ? -errno : n;
+}
+
+/* Whether the descriptor has one of poll(2)'s @events, an error or a hang-up: 1, or 0. */
+static inline int ouro__kernel_look(int fd, short events)
+{
+    struct pollfd poll_fd = {.fd = fd, .events = events};
+    int count = poll(&poll_fd, 1, 0);
+    return count < 0 ? -errno : count;
 }
 
 /* The index of the interface @name, at least 1; -ENODEV when there is none. */

@@ -12,6 +12,8 @@
  */
 #include "epoll/rows.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -78,6 +80,28 @@ static ssize_t call_sendmsg(const struct ouro__op *op, size_t done)
     return sendmsg(op->fd, header, (int)op->arg.message.flags | MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
+/* 0 when the descriptor has one of @events, an error or a hang-up; else EAGAIN. */
+static ssize_t look(const struct ouro__op *op, short events)
+{
+    struct pollfd poll_fd = {.fd = op->fd, .events = events};
+    int count = poll(&poll_fd, 1, 0);
+    if (count == 0)
+        errno = EAGAIN;
+    return count > 0 ? 0 : -1;
+}
+
+static ssize_t call_await_read(const struct ouro__op *op, size_t done)
+{
+    (void)done;
+    return look(op, POLLIN);
+}
+
+static ssize_t call_await_write(const struct ouro__op *op, size_t done)
+{
+    (void)done;
+    return look(op, POLLOUT);
+}
+
 const struct ouro__epoll_row ouro__epoll_rows[OURO__OP_CODES] = {
     [OURO__OP_CONNECT] = {.begin = ouro__epoll_connect, .always_tries = true},
     [OURO__OP_ACCEPT] = {.begin = ouro__epoll_transfer, .call = call_accept, .reads = true},
@@ -92,6 +116,8 @@ const struct ouro__epoll_row ouro__epoll_rows[OURO__OP_CODES] = {
                           .has_message = true,
                           .reads = true},
     [OURO__OP_SENDMSG] = {.begin = ouro__epoll_transfer, .call = call_sendmsg, .has_message = true},
+    [OURO__OP_AWAIT_READ] = {.begin = ouro__epoll_transfer, .call = call_await_read, .reads = true},
+    [OURO__OP_AWAIT_WRITE] = {.begin = ouro__epoll_transfer, .call = call_await_write},
 };
 
 bool ouro__epoll_has_row(unsigned code)

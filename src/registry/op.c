@@ -52,6 +52,8 @@ static const struct {
     [OURO__OP_SENDMSG] = {"sendmsg", NULL},
     [OURO__OP_POLL] = {"poll", NULL},
     [OURO__OP_QUIESCE] = {"quiesce", NULL},
+    [OURO__OP_AWAIT_READ] = {"await_read", NULL},
+    [OURO__OP_AWAIT_WRITE] = {"await_write", NULL},
     [OURO__OP_FILE_READ] = {"file_read", call_file_read},
     [OURO__OP_FILE_WRITE] = {"file_write", call_file_write},
     [OURO__OP_SPLICE] = {"splice", call_splice},

@@ -38,10 +38,12 @@ enum ouro__op_code {
     OURO__OP_SENDMSG = 6,
     OURO__OP_POLL = 7,    /* the io_uring backend's own: reports readiness until it is cancelled */
     OURO__OP_QUIESCE = 8, /* the driver's own: ends when all others of the descriptor have ended */
-    OURO__OP_FILE_READ = 9, /* in a slot, as the next two */
-    OURO__OP_FILE_WRITE = 10,
-    OURO__OP_SPLICE = 11,
-    OURO__OP_CODES = 12
+    OURO__OP_AWAIT_READ = 9, /* moves nothing: ends when a read or a write would not wait */
+    OURO__OP_AWAIT_WRITE = 10,
+    OURO__OP_FILE_READ = 11, /* in a slot, as the next two */
+    OURO__OP_FILE_WRITE = 12,
+    OURO__OP_SPLICE = 13,
+    OURO__OP_CODES = 14
 };
 
 enum ouro__op_state { OURO__OP_IDLE = 0, OURO__OP_INFLIGHT = 1, OURO__OP_COMPLETED = 2 };

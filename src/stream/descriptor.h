@@ -47,6 +47,13 @@ static inline int ouro__descriptor_enter(struct ouro__descriptor *descriptor, un
     return 0;
 }
 
+/* Whether a close waits for the caller, which is in a call.  Each operation on the descriptor finds
+ * that out by itself; a call that goes on without operations must ask. */
+static inline bool ouro__descriptor_is_closing(struct ouro__descriptor *descriptor)
+{
+    return (ouro__load(&descriptor->calls, memory_order_acquire) & OURO__DESCRIPTOR_CLOSING) != 0;
+}
+
 /* The rest of leave(): wakes the closer, or tries again after another call has changed the word. */
 OURO__COLD void ouro__descriptor_leave_slowly(struct ouro__descriptor *descriptor, unsigned lane);
 

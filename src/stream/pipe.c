@@ -9,7 +9,7 @@
  *
  * Writing to a pipe without a reader raises SIGPIPE in the thread that writes, and there is no
  * MSG_NOSIGNAL for pipes.  Since Linux 6.18 pwritev2(2) has RWF_NOSIGNAL.  Elsewhere the signal is
- * blocked during the write and taken out of the thread's pending signals after EPIPE.
+ * held off during the write (stream/sigpipe.h).
  *
  * Owns:    nothing; the direction is held by the public call (stream.c).
  * Threads: any.
@@ -22,12 +22,12 @@
 #include "base/alloc.h"
 #include "base/kernel.h"
 #include "registry/readiness.h"
+#include "stream/sigpipe.h"
 
 #include <errno.h>
-#include <signal.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
-#include <time.h>
 
 static _Atomic bool lacks_nosignal; /* this kernel has no RWF_NOSIGNAL */
 
@@ -36,27 +36,13 @@ void ouro__pipe_use_nosignal(bool use)
     ouro__store(&lacks_nosignal, !use, memory_order_relaxed);
 }
 
-/* Writes with SIGPIPE blocked, and takes away the one that this write has raised. */
-static ssize_t write_blocking_the_signal(int fd, const struct iovec *vectors, int count)
+/* Writes with SIGPIPE held off. */
+static ssize_t write_holding_the_signal(int fd, const struct iovec *vectors, int count)
 {
-    const struct timespec now = {.tv_sec = 0};
-    sigset_t pipe_signal;
-    sigset_t before;
-    sigset_t pending;
-    (void)sigemptyset(&pipe_signal);
-    (void)sigaddset(&pipe_signal, SIGPIPE);
-    (void)sigemptyset(&pending);
-    (void)pthread_sigmask(SIG_BLOCK, &pipe_signal, &before);
-    bool was_blocked = sigismember(&before, SIGPIPE) == 1;
-    if (was_blocked) /* only then can one have been pending */
-        (void)sigpending(&pending);
+    struct ouro__sigpipe held;
+    ouro__sigpipe_hold(&held);
     ssize_t n = ouro__kernel_writev(fd, vectors, count);
-    if (n == -EPIPE && sigismember(&pending, SIGPIPE) != 1) {
-        while (sigtimedwait(&pipe_signal, NULL, &now) < 0 && errno == EINTR)
-            continue;
-    }
-    if (!was_blocked)
-        (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    ouro__sigpipe_release(&held, n == -EPIPE);
     return n;
 }
 
@@ -69,7 +55,7 @@ static ssize_t write_once(int fd, const struct iovec *vectors, int count)
             return n;
         ouro__pipe_use_nosignal(false);
     }
-    return write_blocking_the_signal(fd, vectors, count);
+    return write_holding_the_signal(fd, vectors, count);
 }
 
 typedef ssize_t transfer_function(int fd, const struct iovec *vectors, int count);
@@ -130,6 +116,33 @@ static ssize_t pipe_write(struct ouro_stream *stream, struct ouro__context *cont
     return pipe_writev(stream, context, &vector, 1);
 }
 
+/* As a transfer: 0 when the other end has made the descriptor ready. */
+static ssize_t look_for(int fd, short events)
+{
+    int ready = ouro__kernel_look(fd, events);
+    return ready == 0 ? -EAGAIN : ready > 0 ? 0 : ready;
+}
+
+static ssize_t look_for_bytes(int fd, const struct iovec *vectors, int count)
+{
+    (void)vectors;
+    (void)count;
+    return look_for(fd, POLLIN);
+}
+
+static ssize_t look_for_room(int fd, const struct iovec *vectors, int count)
+{
+    (void)vectors;
+    (void)count;
+    return look_for(fd, POLLOUT);
+}
+
+static int pipe_await(struct ouro_stream *stream, struct ouro__context *context, uint32_t interest)
+{
+    transfer_function *look = interest == OURO_READABLE ? look_for_bytes : look_for_room;
+    return (int)transfer(stream, context, look, interest, NULL, 0);
+}
+
 static int pipe_shutdown(struct ouro_stream *stream, enum ouro_shutdown how)
 {
     (void)stream;
@@ -143,6 +156,7 @@ const struct ouro__stream_kind ouro__stream_pipe = {
     .readv = pipe_readv,
     .write = pipe_write,
     .writev = pipe_writev,
+    .await = pipe_await,
     .shutdown = pipe_shutdown,
 };
 

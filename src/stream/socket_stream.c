@@ -58,6 +58,16 @@ static ssize_t socket_writev(struct ouro_stream *stream, struct ouro__context *c
     return transfer_message(stream, context, vectors, count, OURO__LANE_WRITE);
 }
 
+static int socket_await(struct ouro_stream *stream, struct ouro__context *context,
+                        uint32_t interest)
+{
+    const bool reads = interest == OURO_READABLE;
+    struct ouro__op op;
+    ouro__op_init(&op, reads ? OURO__OP_AWAIT_READ : OURO__OP_AWAIT_WRITE,
+                  reads ? OURO__LANE_READ : OURO__LANE_WRITE);
+    return ouro__descriptor_await(&stream->descriptor, context, &op);
+}
+
 static int socket_shutdown(struct ouro_stream *stream, enum ouro_shutdown how)
 {
     static const int native[] = {SHUT_RD, SHUT_WR, SHUT_RDWR};
@@ -74,6 +84,7 @@ const struct ouro__stream_kind ouro__stream_tcp = {
     .readv = socket_readv,
     .write = socket_write,
     .writev = socket_writev,
+    .await = socket_await,
     .shutdown = socket_shutdown,
 };
 
@@ -83,5 +94,6 @@ const struct ouro__stream_kind ouro__stream_unix = {
     .readv = socket_readv,
     .write = socket_write,
     .writev = socket_writev,
+    .await = socket_await,
     .shutdown = socket_shutdown,
 };

@@ -29,6 +29,8 @@ struct ouro__stream_kind {
                      size_t size, uint32_t flags);
     ssize_t (*writev)(struct ouro_stream *stream, struct ouro__context *context,
                       const struct iovec *vectors, int count);
+    /* Waits until a read (OURO_READABLE) or a write (OURO_WRITABLE) may succeed or fail. */
+    int (*await)(struct ouro_stream *stream, struct ouro__context *context, uint32_t interest);
     int (*shutdown)(struct ouro_stream *stream, enum ouro_shutdown how);
 };
 

@@ -70,6 +70,7 @@ void ouro__worker_close(struct ouro__worker *worker)
     if (worker->embedding != NULL)
         ouro__embedding_enter(&worker->io.handle);
     ouro__io_handle_close(&worker->io);
+    ouro__pipe_pool_fini(&worker->pipes);
     if (worker->reports_overflow)
         ouro__overflow_thread_stop(&worker->overflow);
     ouro__switch_fini(&worker->loop);

@@ -181,6 +181,41 @@ static enum ouro__uring_next finish_poll(const struct ouro__uring *uring, struct
     return OURO__URING_ENDS;
 }
 
+static void begin_await_read(const struct ouro__uring *uring, struct io_uring_sqe *sqe,
+                             const struct ouro__op *op)
+{
+    (void)uring;
+    io_uring_prep_poll_add(sqe, op->fd, POLLIN);
+}
+
+static void begin_await_write(const struct ouro__uring *uring, struct io_uring_sqe *sqe,
+                              const struct ouro__op *op)
+{
+    (void)uring;
+    io_uring_prep_poll_add(sqe, op->fd, POLLOUT);
+}
+
+/* The kernel reports POLLRDHUP too, which is no room for a write: see uring/wait.c. */
+static enum ouro__uring_next finish_await(const struct ouro__uring *uring, struct ouro__op *op,
+                                          int32_t *result)
+{
+    const uint32_t events = ouro__uring_row_of(op)->waits_for;
+    (void)uring;
+    if (*result < 0)
+        return OURO__URING_ENDS;
+    if (((uint32_t)*result & (events | POLLERR | POLLHUP | POLLNVAL)) == 0)
+        return OURO__URING_WAITS;
+    *result = 0;
+    return OURO__URING_ENDS;
+}
+
+static enum ouro__uring_next await_waited(struct ouro__op *op, int32_t *result)
+{
+    (void)op;
+    *result = 0;
+    return OURO__URING_ENDS;
+}
+
 static void begin_file_read(const struct ouro__uring *uring, struct io_uring_sqe *sqe,
                             const struct ouro__op *op)
 {
@@ -262,6 +297,16 @@ const struct ouro__uring_row ouro__uring_rows[OURO__OP_CODES] = {
                           .waits_for = POLLOUT,
                           .memory = OURO__SANITIZE_MESSAGE_SENT},
     [OURO__OP_POLL] = {.begin = begin_poll, .finish = finish_poll, .event = ouro__uring_poll_event},
+    [OURO__OP_AWAIT_READ] = {.begin = begin_await_read,
+                             .finish = finish_await,
+                             .waited = await_waited,
+                             .restarts = true,
+                             .waits_for = POLLIN},
+    [OURO__OP_AWAIT_WRITE] = {.begin = begin_await_write,
+                              .finish = finish_await,
+                              .waited = await_waited,
+                              .restarts = true,
+                              .waits_for = POLLOUT},
     [OURO__OP_FILE_READ] = {.begin = begin_file_read,
                             .restarts = true,
                             .memory = OURO__SANITIZE_FILE_READ},

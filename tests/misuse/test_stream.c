@@ -190,6 +190,37 @@ MISUSE(ouro_stream_write_all)
     end_stream(stream, peer);
 }
 
+MISUSE(ouro_relay)
+{
+    int peer = -1;
+    struct ouro_stream *stream = stream_and_peer(&peer);
+    struct ouro_relay_options options = OURO_RELAY_OPTIONS_INIT;
+    IS_EINVAL(ouro_relay(NULL, stream, NULL, NULL));
+    IS_EINVAL(ouro_relay(stream, NULL, NULL, NULL));
+    IS_EINVAL(ouro_relay(stream, stream, NULL, NULL)); /* to itself: one way only */
+    options.flags = OURO_RELAY_F_ONE_WAY | 1u << 31;
+    IS_EINVAL(ouro_relay(stream, stream, &options, NULL));
+    options.flags = OURO_RELAY_F_ONE_WAY;
+    options.idle_timeout_ns = -1;
+    IS_EINVAL(ouro_relay(stream, stream, &options, NULL));
+    options.idle_timeout_ns = 0;
+    options.size = 0;
+    IS_EINVAL(ouro_relay(stream, stream, &options, NULL));
+    end_stream(stream, peer);
+}
+
+MISUSE(ouro_stream_send_file)
+{
+    int peer = -1;
+    struct ouro_stream *stream = stream_and_peer(&peer);
+    IS_EINVAL(ouro_stream_send_file(NULL, 0, 0, 1, NULL));
+    IS_EINVAL(ouro_stream_send_file(stream, peer, 0, 1, NULL)); /* no file */
+    IS_EINVAL(ouro_stream_send_file(stream, peer, UINT64_MAX, 1, NULL));
+    ck_assert_int_eq(ouro_stream_send_file(stream, -1, 0, 1, NULL), -EBADF);
+    ck_assert_int_eq(ouro_stream_send_file(stream, INT_MAX, 0, 1, NULL), -EBADF);
+    end_stream(stream, peer);
+}
+
 MISUSE(ouro_stream_writev_all)
 {
     char byte = 0;

@@ -20,6 +20,7 @@ SLOW = {
     "quiesce_does_not_cancel_the_slots",
     "shield_does_not_end",
     "shutdown_loses_the_wakes_of_an_own_thread",
+    "relay_lets_the_other_direction_wait",
     "shutdown_waits_for_no_operation",
     "start_takes_eperm_for_not_yet",
     "trim_does_not_wake_an_idle_worker",
@@ -369,12 +370,12 @@ MUTANTS = {
         "return sio == NULL && false;",
         "stream/test_pipe.c", "the_other_end_sees_a_close_at_once", "uring"),
     "pipe_leaves_its_signal_pending": (
-        "stream/pipe.c", "if (n == -EPIPE && sigismember(&pending, SIGPIPE) != 1) {",
-        "if (n == -EPIPE && false) {",
+        "stream/sigpipe.c", "if (is_raised && !held->was_pending) {",
+        "if (is_raised && false) {",
         "stream/test_pipe.c", "no_write_raises_sigpipe_on_kernels_without_the_flag", "epoll"),
     "pipe_takes_a_signal_of_others": (
-        "stream/pipe.c", "if (n == -EPIPE && sigismember(&pending, SIGPIPE) != 1) {",
-        "if (n == -EPIPE) {",
+        "stream/sigpipe.c", "if (is_raised && !held->was_pending) {",
+        "if (is_raised) {",
         "stream/test_pipe.c", "a_pending_sigpipe_stays_pending", "epoll"),
     "write_all_tells_nothing_on_failure": (
         "stream/write_all.c",
@@ -398,6 +399,33 @@ MUTANTS = {
         "net/tcp_listener.c", "    case ECONNABORTED:\n", "",
         "net/test_tcp_listener.c", "a_connection_that_fails_in_the_backlog_ends_no_accept",
         "epoll"),
+    "relay_does_not_pass_the_end_on": (
+        "stream/relay_way.c", "return rc < 0 ? rc : pass_end_on(way);", "return rc;",
+        "stream/test_relay_ends.c", "the_end_of_the_second_is_passed_on", "epoll"),
+    "relay_counts_what_it_read": (
+        "stream/relay_way.c",
+        "            wish = (size_t)n;\n",
+        "            wish = (size_t)n;\n            *way->count += (size_t)n;\n",
+        "stream/test_relay_ends.c", "a_stalled_relay_ends_at_its_limit_and_counts_what_arrived",
+        "epoll"),
+    "relay_keeps_a_pipe_with_bytes": (
+        "stream/relay_way.c", "way->pipe, way->held == 0);", "way->pipe, true);",
+        "stream/test_relay_ends.c", "a_later_relay_gets_no_bytes_of_an_earlier_one", "epoll"),
+    "relay_lets_the_other_direction_wait": (
+        "stream/relay.c", "        note(relay, rc);\n        interrupt(relay->caller);\n",
+        "        note(relay, rc);\n",
+        "stream/test_relay_ends.c", "a_reset_of_an_idle_connection_ends_the_relay", "epoll"),
+    "relay_leaves_its_caller_interrupted": (
+        "stream/relay.c", "        calm(context);", "        (void)calm;",
+        "stream/test_relay_ends.c", "an_idle_relay_ends_at_its_limit", "epoll"),
+    "relay_raises_sigpipe": (
+        "stream/relay_way.c", "    ouro__sigpipe_hold(&held);\n    do {",
+        "    (void)sigemptyset(&held.before);\n    held.was_blocked = true;\n"
+        "    held.was_pending = true;\n    do {",
+        "stream/test_relay_obstacles.c", "no_relay_raises_sigpipe", "epoll"),
+    "send_file_sends_the_first_piece_again": (
+        "stream/send_file.c", "        piece.offset += *sent;\n", "",
+        "stream/test_send_file.c", "every_byte_of_the_range_arrives_and_no_other", "epoll"),
     "writev_all_begins_a_buffer_again": (
         "stream/write_all.c", "        rest->done -= rest->vectors->iov_len;\n",
         "        rest->done = 0;\n",

@@ -368,6 +368,8 @@ static void calls_on_descriptors(const struct belongings *ours)
     ck_assert_int_eq(ouro_stream_into_fd(ours->stream), -OURO_EFORKED);
     ck_assert_int_eq(ouro_tcp_stream_set_nodelay(ours->tcp, 1), -OURO_EFORKED);
     ck_assert_int_eq(ouro_tcp_stream_set_cork(ours->tcp, 1), -OURO_EFORKED);
+    ck_assert_int_eq(ouro_stream_send_file(ours->stream, 0, 0, 1, NULL), -OURO_EFORKED);
+    ck_assert_int_eq(ouro_relay(ours->stream, ours->tcp, NULL, NULL), -OURO_EFORKED);
     ck_assert_int_eq(ouro_stream_writev_all(ours->stream, NULL, 0, NULL), -OURO_EFORKED);
     ck_assert_int_eq(ouro_stream_shutdown(ours->tcp, OURO_SHUTDOWN_WRITE), -OURO_EFORKED);
     ck_assert_int_eq(ouro_stream_shutdown(ours->stream, OURO_SHUTDOWN_BOTH), -OURO_EFORKED);

@@ -11,6 +11,9 @@
  *   reading the stream or writing stdout fails    nothing can be received any more, so sending is
  *                                                 cancelled
  *
+ * This is not ouro_relay(): there an error of either direction ends both, and stdin and stdout may
+ * be files and terminals, which are no streams.
+ *
  * The sender is a task of a group, so it has ended before what it uses is released.
  *
  * Owns:    both ends of our own side, and the two buffers.

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * RelayWay: one direction of a relay.
+ */
+#ifndef OURO_STREAM_RELAY_WAY_H
+#define OURO_STREAM_RELAY_WAY_H
+
+#include "base/pipe_pool.h"
+#include "stream/stream.h"
+
+/* Pieces below this size are copied; a read of so much begins splicing. */
+enum { OURO__RELAY_COPY_BYTES = 4096 };
+
+/* What a direction holds at most in its pipe; a new pipe's capacity. */
+enum { OURO__RELAY_PIPE_BYTES = 65536 };
+
+/* What it moves at most before other tasks have their turn. */
+enum { OURO__RELAY_BURST_BYTES = 4 * OURO__RELAY_PIPE_BYTES };
+
+struct ouro__relay_way {
+    struct ouro_stream *from;
+    struct ouro_stream *to;
+    uint64_t *count; /* grows by what the kernel takes for @to */
+
+    /* What follows is the way's own; zeroed. */
+    struct ouro__pipe pipe; /* while has_pipe */
+    size_t held;            /* bytes in it */
+    bool has_pipe;
+    bool cannot_splice; /* the kernel refuses it for these streams */
+};
+
+/*
+ * Moves bytes until @from ends, and passes the end on.  The caller holds the two directions; the
+ * context has a worker.
+ * Errors: the first of a read or a write; those of every suspending call.
+ */
+int ouro__relay_way_run(struct ouro__relay_way *way, struct ouro__context *context);
+
+#endif

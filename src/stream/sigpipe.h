@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * SigPipe: system calls that write and have no flag against SIGPIPE, made without raising it.
+ *
+ *     ouro__sigpipe_hold(&held);
+ *     n = splice(...);
+ *     ouro__sigpipe_release(&held, n == -EPIPE);
+ *
+ * The calling thread must not switch to another task in between: that one would run with the signal
+ * blocked.
+ */
+#ifndef OURO_STREAM_SIGPIPE_H
+#define OURO_STREAM_SIGPIPE_H
+
+#include <signal.h>
+#include <stdbool.h>
+
+struct ouro__sigpipe {
+    sigset_t before;
+    bool was_blocked;
+    bool was_pending;
+};
+
+/* Blocks the signal for the calling thread. */
+void ouro__sigpipe_hold(struct ouro__sigpipe *held);
+
+/* Takes away the signal that the calls have raised (@is_raised: one of them returned -EPIPE), and
+ * unblocks it unless it was blocked before. */
+void ouro__sigpipe_release(const struct ouro__sigpipe *held, bool is_raised);
+
+#endif
