@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: MIT
 """ouro serve: its modes, starting, serving, running short, ending."""
 import contextlib
+import errno
 import os
 import resource
 import signal
 import socket
+import tempfile
 import time
 
 from blackbox import LIMIT, contains, ended, equal, failed_with, read_line, until
@@ -213,3 +215,75 @@ def test_one_of_several_addresses_in_use(ouro):
     with ouro.echo() as server:
         done = ouro.run("serve", "echo", "127.0.0.1:0", server.address)
         failed_with(done, 1, server.address, "EADDRINUSE")
+
+
+def test_unix(ouro):
+    """A path and an abstract name, besides TCP, for any number of workers."""
+    name = "unix:@ouro-serve-%d" % os.getpid()
+    for workers in (1, 3):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, "socket")
+            with ouro.serve("echo", "unix:" + path, name, "127.0.0.1:0",
+                            args=("--workers", workers)) as server:
+                equal(server.addresses[:2], ["unix:" + path, name])
+                for address in (path, "\0" + name[6:]):
+                    with contextlib.ExitStack() as stack:
+                        connections = [stack.enter_context(socket.socket(socket.AF_UNIX))
+                                       for _ in range(20)]
+                        for connection in connections:
+                            connection.settimeout(LIMIT)
+                            connection.connect(address)
+                        for connection in connections:
+                            ask(connection, os.urandom(1000))
+                        connections[0].shutdown(socket.SHUT_WR)
+                        equal(connections[0].recv(1), b"", "the end")
+                with client(int(server.addresses[2].rsplit(":", 1)[1])) as connection:
+                    ask(connection, b"hello")
+                equal(ended(server, signal.SIGTERM), 0)
+            equal(os.path.exists(path), False, "the file of the socket")
+
+
+def refuses(path):
+    """Whether nobody listens on a Unix socket."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        return connection.connect_ex(path) == errno.ECONNREFUSED
+
+
+def test_unix_paths(ouro):
+    """What a killed server has left is replaced; what another listens on is not, nor a file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "socket")
+        with ouro.serve("discard", "unix:" + path) as server:
+            failed_with(ouro.run("serve", "echo", "unix:" + path), 1, "unix:" + path, "EADDRINUSE")
+            server.kill()
+            server.wait()
+        equal(os.path.exists(path), True, "it was killed")
+        # The kernel releases what a ring has in flight a moment after the end of its process.
+        until("the socket to be closed", lambda: refuses(path))
+        with ouro.serve("echo", "unix:" + path):
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(LIMIT)
+                connection.connect(path)
+                ask(connection, b"hello")
+        os.unlink(path)
+        with open(path, "wb"):
+            pass
+        failed_with(ouro.run("serve", "echo", "unix:" + path), 1, "EADDRINUSE")
+        failed_with(ouro.run("serve", "echo", "unix:" + folder + "/no/socket"), 1, "ENOENT")
+
+
+def test_unix_out_of_descriptors(ouro):
+    """Newcomers wait in the backlog, as those of TCP do."""
+    name = "unix:@ouro-serve-%d" % os.getpid()
+    with ouro.serve("echo", name, preexec_fn=lambda: resource.setrlimit(
+            resource.RLIMIT_NOFILE, (40, 40))) as server, contextlib.ExitStack() as stack:
+        connections = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(60)]
+        for connection in connections:
+            connection.settimeout(LIMIT)
+            connection.connect("\0" + name[6:])
+        contains(read_line(server.stderr), "EMFILE")
+        for connection in connections[:40]:
+            connection.close()
+        for connection in connections[40:]:
+            ask(connection, b"at last")
+        equal(ended(server, signal.SIGTERM), 0)

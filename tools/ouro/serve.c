@@ -2,9 +2,8 @@
 /*
  * `ouro serve`: a server for what its mode does with a connection (serve_modes.h).
  *
- * One task for each connection; one task for each address and worker, which accepts on a listener
- * of its own.  With several workers their listeners share the address by SO_REUSEPORT, so the
- * kernel spreads the connections and none ever changes its worker.
+ * One task for each connection; one task for each address and worker, which accepts on a socket of
+ * its own.  A connection stays on the worker that has accepted it.
  *
  *   main task      opens the listeners, says so on stdout, begins a group and waits for its end
  *   signal task    waits for SIGINT or SIGTERM, then cancels the group
@@ -25,10 +24,11 @@
 
 #include "cli.h"
 #include "output.h"
+#include "serve_listener.h"
 #include "serve_modes.h"
 #include "signals.h"
+#include "target.h"
 
-#define WORKERS_MAX 256
 #define BACKOFF_MIN_NS (10 * OURO_MILLISECOND)
 #define BACKOFF_MAX_NS OURO_SECOND
 #define ADDRESSES_MAX 64
@@ -41,10 +41,9 @@ struct serve_options {
     uint64_t workers;
 };
 
-/* One listener of an address, for one worker. */
+/* One worker at one address. */
 struct place {
-    struct server *server;
-    struct ouro_tcp_listener *listener;
+    struct serve_listener *listener;
     uint32_t worker;
 };
 
@@ -52,8 +51,9 @@ struct server {
     const struct serve_options *options;
     int signal_fd;
     struct ouro_group group;
-    struct place *places; /* those of an address follow each other */
-    size_t place_count;   /* for each address one of each worker */
+    struct serve_listener *listeners[ADDRESSES_MAX]; /* one for each address */
+    struct place *places;                            /* all workers at all addresses */
+    size_t place_count;
 };
 
 /* The mode of this process: a connection's task has no room for more than its stream. */
@@ -82,10 +82,10 @@ static bool is_shortage(int rc)
 }
 
 /* Takes one connection and starts its task. */
-static int accept_one(struct ouro_tcp_listener *listener, struct ouro_group *connections)
+static int accept_one(const struct place *place, struct ouro_group *connections)
 {
     struct ouro_stream *stream = NULL;
-    int rc = ouro_tcp_listener_accept(listener, &stream, NULL);
+    int rc = serve_listener_accept(place->listener, place->worker, &stream);
     if (rc < 0)
         return rc;
     struct ouro_task_options options = OURO_TASK_OPTIONS_INIT;
@@ -112,11 +112,11 @@ static int wait_for_others(int rc, int64_t *backoff_ns)
 }
 
 /* Accepts until that is cancelled or fails for good. */
-static int accept_all(struct ouro_tcp_listener *listener, struct ouro_group *connections)
+static int accept_all(const struct place *place, struct ouro_group *connections)
 {
     int64_t backoff_ns = 0;
     for (;;) {
-        int rc = accept_one(listener, connections);
+        int rc = accept_one(place, connections);
         if (rc == 0) {
             backoff_ns = 0;
         } else if (is_shortage(rc)) {
@@ -140,7 +140,7 @@ static int accept_task(void *arg)
     struct ouro_group connections;
     int rc = ouro_group_begin(&connections, 0);
     if (rc == 0) {
-        rc = accept_all(place->listener, &connections);
+        rc = accept_all(place, &connections);
         (void)ouro_group_cancel(&connections); /* it cannot fail: the group has begun */
         (void)ouro_group_end(&connections);    /* the connections do not fail */
     }
@@ -164,52 +164,33 @@ static int signal_task(void *arg)
     return 0;
 }
 
-/*
- * The listeners of one address: the first takes it and settles the port (port 0), the others share
- * it.  The first is exclusive, so a second server on the address fails with EADDRINUSE instead of
- * taking a part of the connections.
- */
-static int open_address(struct server *server, const char *address, struct place *places)
-{
-    const uint64_t workers = server->options->workers;
-    struct ouro_tcp_listen_options options = OURO_TCP_LISTEN_OPTIONS_INIT;
-    options.flags = OURO_LISTEN_F_NODELAY;
-    if (workers > 1)
-        options.flags |= OURO_LISTEN_F_REUSEPORT | OURO_LISTEN_F_EXCLUSIVE;
-    struct ouro_socket_addr addr;
-    int rc = 0;
-    for (uint64_t i = 0; i < workers && rc == 0; i++) {
-        places[i] = (struct place){.server = server, .worker = (uint32_t)i};
-        rc = ouro_tcp_listener_bind(i == 0 ? OURO_ADDRS(address) : OURO_ADDR_LIST(&addr, 1),
-                                    &options, &places[i].listener);
-        if (rc == 0 && i == 0)
-            rc = ouro_tcp_listener_local_addr(places[i].listener, &addr);
-        options.flags &= ~OURO_LISTEN_F_EXCLUSIVE;
-    }
-    if (rc < 0)
-        output_error("%s: %s (%s)", address, ouro_strerror(rc), ouro_err_name(rc));
-    return rc;
-}
-
 static int open_listeners(struct server *server)
 {
     const struct serve_options *options = server->options;
-    server->place_count = options->address_count * options->workers;
-    server->places = calloc(server->place_count, sizeof(*server->places));
+    server->places = calloc(options->address_count * options->workers, sizeof(*server->places));
     if (server->places == NULL) {
         output_error("out of memory");
         return -ENOMEM;
     }
-    int rc = 0;
-    for (size_t i = 0; i < options->address_count && rc == 0; i++)
-        rc = open_address(server, options->addresses[i], &server->places[i * options->workers]);
-    return rc;
+    for (size_t i = 0; i < options->address_count; i++) {
+        int rc = serve_listener_open(options->addresses[i], (uint32_t)options->workers,
+                                     &server->listeners[i]);
+        if (rc < 0) {
+            output_error("%s: %s (%s)", options->addresses[i], ouro_strerror(rc),
+                         ouro_err_name(rc));
+            return rc;
+        }
+        for (uint32_t worker = 0; worker < options->workers; worker++)
+            server->places[server->place_count++] =
+                (struct place){.listener = server->listeners[i], .worker = worker};
+    }
+    return 0;
 }
 
 static void close_listeners(struct server *server)
 {
-    for (size_t i = 0; server->places != NULL && i < server->place_count; i++)
-        (void)ouro_tcp_listener_close(server->places[i].listener); /* NULL where none was opened */
+    for (size_t i = 0; i < server->options->address_count; i++)
+        serve_listener_close(server->listeners[i]); /* NULL where none was opened */
     free(server->places);
 }
 
@@ -231,16 +212,11 @@ static int start_tasks(struct server *server)
 /* One line for each address, with the port that the system chose. */
 static bool announce(const struct server *server)
 {
-    for (size_t i = 0; i < server->place_count; i += server->options->workers) {
-        struct ouro_socket_addr addr;
+    for (size_t i = 0; i < server->options->address_count; i++) {
         char text[OURO_ADDR_TEXT_MAX];
-        int rc = ouro_tcp_listener_local_addr(server->places[i].listener, &addr);
-        if (rc < 0) {
-            output_error("%s: %s (%s)", server->options->addresses[i / server->options->workers],
-                         ouro_strerror(rc), ouro_err_name(rc));
-            return false;
-        }
-        printf("listening on %s\n", ouro_socket_addr_format(&addr, text, sizeof(text)));
+        printf(
+            "listening on %s\n",
+            ouro_socket_addr_format(serve_listener_addr(server->listeners[i]), text, sizeof(text)));
     }
     return output_flush();
 }
@@ -280,8 +256,10 @@ static int serve_task(void *arg)
 static void add_address(struct argp_state *state, const char *address)
 {
     struct serve_options *options = state->input;
-    if (!cli_is_host_port(address))
-        argp_error(state, "'%s' is not HOST:PORT", address);
+    struct target target = {.text = address};
+    const char *wrong = target_check(&target);
+    if (wrong != NULL)
+        argp_error(state, "'%s': %s", address, wrong);
     if (options->address_count == ADDRESSES_MAX)
         argp_error(state, "at most %d addresses", ADDRESSES_MAX);
     else
@@ -297,8 +275,8 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
             argp_error(state, "no driver '%s': auto, uring or epoll", arg);
         return 0;
     case 'w':
-        if (!cli_parse_count(arg, 1, WORKERS_MAX, &options->workers))
-            argp_error(state, "--workers takes a number from 1 to %d", WORKERS_MAX);
+        if (!cli_parse_count(arg, 1, SERVE_WORKERS_MAX, &options->workers))
+            argp_error(state, "--workers takes a number from 1 to %d", SERVE_WORKERS_MAX);
         return 0;
     case ARGP_KEY_ARG:
         if (state->arg_num > 0)
@@ -327,7 +305,7 @@ int cli_serve(int argc, char **argv)
     static const struct argp argp = {
         .options = table,
         .parser = parse_option,
-        .args_doc = "echo|discard|chargen [HOST:PORT...]",
+        .args_doc = "echo|discard|chargen [HOST:PORT | unix:PATH]...",
         .doc = "Serves at addresses, by default at " CLI_DEFAULT_ADDRESS
                ": echo sends back what it receives, discard throws it away, chargen sends lines "
                "of characters.  Prints `listening on ADDRESS' for each when it does; port 0 takes "
