@@ -23,6 +23,7 @@
 #include <ouro/tcp.h>
 #include <ouro/time.h>
 #include <ouro/trace.h>
+#include <ouro/udp.h>
 #include <ouro/unix.h>
 #include <ouro/waker.h>
 

@@ -76,6 +76,47 @@ static inline int ouro__kernel_connect(int fd, const struct sockaddr *addr, uint
     return connect(fd, addr, (socklen_t)length) == 0 ? 0 : -errno;
 }
 
+/* One message, without waiting, and without SIGPIPE: what was sent, -EAGAIN without room. */
+static inline ssize_t ouro__kernel_send_message(int fd, const struct msghdr *message)
+{
+    ssize_t n = 0;
+    do {
+        n = sendmsg(fd, message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    } while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
+}
+
+/* One message, without waiting: its length, -EAGAIN when none is there.  Descriptors that come with
+ * it are close-on-exec. */
+static inline ssize_t ouro__kernel_receive_message(int fd, struct msghdr *message, int flags)
+{
+    ssize_t n = 0;
+    do {
+        n = recvmsg(fd, message, flags | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    } while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
+}
+
+/* Several messages: how many, at least one, or why not the first. */
+static inline int ouro__kernel_send_messages(int fd, struct mmsghdr *messages, unsigned count)
+{
+    int n = 0;
+    do {
+        n = sendmmsg(fd, messages, count, MSG_DONTWAIT | MSG_NOSIGNAL);
+    } while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
+}
+
+static inline int ouro__kernel_receive_messages(int fd, struct mmsghdr *messages, unsigned count,
+                                                int flags)
+{
+    int n = 0;
+    do {
+        n = recvmmsg(fd, messages, count, flags | MSG_DONTWAIT | MSG_CMSG_CLOEXEC, NULL);
+    } while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
+}
+
 static inline int ouro__kernel_shutdown(int fd, int how)
 {
     return shutdown(fd, how) == 0 ? 0 : -errno;

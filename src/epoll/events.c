@@ -77,6 +77,7 @@ static void take(struct ouro__epoll *epoll, const struct epoll_event *event)
     if ((events & READ_EVENTS) != 0) {
         wake_lane(epoll, sio->lane[OURO__LANE_READ]);
         wake_lane(epoll, sio->lane[OURO__LANE_ACCEPT]);
+        wake_lane(epoll, sio->lane[OURO__LANE_ERROR]);
     }
     if ((events & WRITE_EVENTS) != 0)
         wake_lane(epoll, sio->lane[OURO__LANE_WRITE]);

@@ -25,8 +25,9 @@ enum ouro__lane {
     OURO__LANE_ACCEPT = 2, /* a lane of its own: its result is a descriptor to be disposed of */
     OURO__LANE_POLL =
         3, /* the backend's: one poll for all interests, as long as it is registered */
-    OURO__LANE_QUIESCE = 4, /* never the kernel's: waits for the others to end */
-    OURO__LANES = 5,
+    OURO__LANE_ERROR = 4,   /* a receive from the socket's error queue, beside one of data */
+    OURO__LANE_QUIESCE = 5, /* never the kernel's: waits for the others to end */
+    OURO__LANES = 6,
     /* With the operation's code in the lower bits: the index is that of an op slot.  So a result
      * that comes after its operation has ended still tells what must be disposed of. */
     OURO__LANE_SLOT = 0x80,

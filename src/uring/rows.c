@@ -127,6 +127,14 @@ static void begin_recvmsg(const struct ouro__uring *uring, struct io_uring_sqe *
                           op->arg.message.flags | MSG_CMSG_CLOEXEC);
 }
 
+/* An error queue that is not empty is POLLERR, which every poll reports.  Data must not end the
+ * wait for it. */
+static int recvmsg_wait_for(const struct ouro__op *op, uint32_t *events)
+{
+    *events = (op->arg.message.flags & MSG_ERRQUEUE) != 0 ? 0 : POLLIN;
+    return op->fd;
+}
+
 static void begin_send(const struct ouro__uring *uring, struct io_uring_sqe *sqe,
                        const struct ouro__op *op)
 {
@@ -286,6 +294,7 @@ const struct ouro__uring_row ouro__uring_rows[OURO__OP_CODES] = {
                        .waits_for = POLLOUT,
                        .memory = OURO__SANITIZE_SENT},
     [OURO__OP_RECVMSG] = {.begin = begin_recvmsg,
+                          .wait_for = recvmsg_wait_for,
                           .tells = error_tells,
                           .tells_on_success = OURO_READABLE,
                           .restarts = true,

@@ -521,4 +521,22 @@ MUTANTS = {
     "old_kernels_wait_in_milliseconds": (
         "epoll/events.c", "if (timeout_ns > 0 && !epoll->lacks_ppoll) {", "if (false) {",
         "epoll/test_events.c", "turn_waits_in_nanoseconds_without_pwait2", "epoll"),
+    "datagram_that_is_cut_tells_the_cut_length": (
+        "net/datagram.c", "op.arg.message.flags = flags | MSG_TRUNC;",
+        "op.arg.message.flags = flags;",
+        "net/test_udp.c", "empty_datagrams_are_data_and_long_ones_tell_their_length", "uring"),
+    "datagram_send_goes_on_after_the_shutdown": (
+        "net/datagram.c", "if (OURO__UNLIKELY(ouro__handle_is_shutdown(handle)))", "if (false)",
+        "net/test_udp.c", "a_socket_may_outlive_its_runtime", "epoll"),
+    "udp_send_fails_for_another_destination": (
+        "net/udp_error.c",
+        "return lane == OURO__LANE_READ || found > 0 || (*tries)++ < REPEATS;",
+        "(void)tries;\n    (void)found;\n    return lane == OURO__LANE_READ;",
+        "net/test_udp_error.c", "one_destinations_error_fails_no_send_to_another", "epoll"),
+    "udp_receiver_leaves_the_error_queue_full": (
+        "net/udp_error.c", "errors->reader_waits ? 0 : empty_queue_locked(socket);", "0;",
+        "net/test_udp_error.c", "a_receiver_waits_on_behind_errors_that_nobody_reads", "uring"),
+    "udp_answer_comes_from_anywhere": (
+        "net/udp_message.c", "    info.ipi_spec_dst = local.sin_addr;", "    (void)local;",
+        "net/test_udp_options.c", "a_message_tells_its_local_address_interface_and_tos", "epoll"),
 }
