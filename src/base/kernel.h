@@ -21,6 +21,7 @@
 #include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
@@ -46,6 +47,12 @@ static inline int ouro__kernel_socket(int family, int type, int protocol)
 {
     int fd = socket(family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol);
     return fd < 0 ? -errno : fd;
+}
+
+/* Two sockets that are connected with each other, close-on-exec and non-blocking. */
+static inline int ouro__kernel_socket_pair(int family, int type, int out_fds[2])
+{
+    return socketpair(family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, out_fds) == 0 ? 0 : -errno;
 }
 
 /* A pipe, both ends close-on-exec and non-blocking. */
@@ -188,6 +195,47 @@ static inline int ouro__kernel_file_mode(int fd, mode_t *out_mode)
         return -errno;
     *out_mode = status.st_mode;
     return 0;
+}
+
+/* What a name of the file system names now: its st_mode, and which file it is. */
+static inline int ouro__kernel_path_identity(const char *path, mode_t *out_mode, dev_t *out_device,
+                                             ino_t *out_inode)
+{
+    struct stat status;
+    if (lstat(path, &status) != 0)
+        return -errno;
+    *out_mode = status.st_mode;
+    *out_device = status.st_dev;
+    *out_inode = status.st_ino;
+    return 0;
+}
+
+static inline int ouro__kernel_unlink(const char *path)
+{
+    return unlink(path) == 0 ? 0 : -errno;
+}
+
+/* Permissions of a file that is open, and by name. */
+static inline int ouro__kernel_set_mode(int fd, mode_t mode)
+{
+    return fchmod(fd, mode) == 0 ? 0 : -errno;
+}
+
+static inline int ouro__kernel_set_path_mode(const char *path, mode_t mode)
+{
+    return chmod(path, mode) == 0 ? 0 : -errno;
+}
+
+static inline int ouro__kernel_open_directory(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 ? -errno : fd;
+}
+
+/* A lock that ends with the open file; -EAGAIN when another has it. */
+static inline int ouro__kernel_try_lock(int fd)
+{
+    return flock(fd, LOCK_EX | LOCK_NB) == 0 ? 0 : -errno;
 }
 
 static inline ssize_t ouro__kernel_readv(int fd, const struct iovec *vectors, int count)

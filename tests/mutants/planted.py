@@ -539,4 +539,17 @@ MUTANTS = {
     "udp_answer_comes_from_anywhere": (
         "net/udp_message.c", "    info.ipi_spec_dst = local.sin_addr;", "    (void)local;",
         "net/test_udp_options.c", "a_message_tells_its_local_address_interface_and_tos", "epoll"),
+    "unix_surplus_descriptors_stay_open": (
+        "net/unix_fds.c",
+        "    ouro__kernel_close(fd);\n    if (fds != NULL)", "    if (fds != NULL)",
+        "net/test_unix_fds.c", "descriptors_without_room_are_closed_and_said", "epoll"),
+    "unix_live_file_is_replaced": (
+        "net/unix_path.c", "return rc == -ECONNREFUSED;", "return rc != -ENOENT;",
+        "net/test_unix_bind.c", "a_dead_process_file_is_replaced_and_a_live_one_is_not", "epoll"),
+    "unix_close_removes_another_file": (
+        "net/unix_path.c", "if (device == path->device && inode == path->inode)", "if (true)",
+        "net/test_unix_bind.c", "close_removes_only_its_own_file", "epoll"),
+    "unix_empty_message_is_the_end": (
+        "net/unix_datagram.c", "&& header.msg_controllen == 0)", ")",
+        "net/test_unix_datagram.c", "the_end_of_a_seqpacket_is_no_empty_message", "uring"),
 }
