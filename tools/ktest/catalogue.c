@@ -25,6 +25,7 @@ extern const struct kt_area kt_area_buffer;
 extern const struct kt_area kt_area_buffer_inc;
 extern const struct kt_area kt_area_buffer_many;
 extern const struct kt_area kt_area_zerocopy;
+extern const struct kt_area kt_area_splice;
 extern const struct kt_area kt_area_link;
 extern const struct kt_area kt_area_link_timeout;
 extern const struct kt_area kt_area_timeout;
@@ -45,41 +46,24 @@ extern const struct kt_area kt_area_cost_net;
 extern const struct kt_area kt_area_selftest;
 
 const struct kt_area *const kt_areas[] = {
-    &kt_area_connect,
-    &kt_area_connect_pending,
-    &kt_area_connect_unix,
-    &kt_area_accept,
-    &kt_area_accept_limits,
-    &kt_area_socket,
-    &kt_area_recv,
-    &kt_area_recv_multishot,
-    &kt_area_recv_eof,
-    &kt_area_recv_waitall,
-    &kt_area_message,
-    &kt_area_send,
-    &kt_area_cancel,
-    &kt_area_buffer,
-    &kt_area_buffer_inc,
-    &kt_area_buffer_many,
-    &kt_area_zerocopy,
-    &kt_area_link,
-    &kt_area_link_timeout,
-    &kt_area_timeout,
-    &kt_area_timeout_multishot,
-    &kt_area_futex,
-    &kt_area_wake,
-    &kt_area_wait,
-    &kt_area_ring,
-    &kt_area_ring_resize,
-    &kt_area_register,
-    &kt_area_poll,
-    &kt_area_close,
-    &kt_area_msgring,
-    &kt_area_probe,
-    &kt_area_workers,
-    &kt_area_cost,
-    &kt_area_cost_net,
-    &kt_area_selftest,
+    &kt_area_connect,       &kt_area_connect_pending,
+    &kt_area_connect_unix,  &kt_area_accept,
+    &kt_area_accept_limits, &kt_area_socket,
+    &kt_area_recv,          &kt_area_recv_multishot,
+    &kt_area_recv_eof,      &kt_area_recv_waitall,
+    &kt_area_message,       &kt_area_send,
+    &kt_area_cancel,        &kt_area_buffer,
+    &kt_area_buffer_inc,    &kt_area_buffer_many,
+    &kt_area_zerocopy,      &kt_area_splice,
+    &kt_area_link,          &kt_area_link_timeout,
+    &kt_area_timeout,       &kt_area_timeout_multishot,
+    &kt_area_futex,         &kt_area_wake,
+    &kt_area_wait,          &kt_area_ring,
+    &kt_area_ring_resize,   &kt_area_register,
+    &kt_area_poll,          &kt_area_close,
+    &kt_area_msgring,       &kt_area_probe,
+    &kt_area_workers,       &kt_area_cost,
+    &kt_area_cost_net,      &kt_area_selftest,
 };
 const size_t kt_area_count = sizeof(kt_areas) / sizeof(kt_areas[0]);
 
