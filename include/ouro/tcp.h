@@ -135,6 +135,12 @@ OURO_API int ouro_tcp_stream_set_cork(struct ouro_stream *stream, int on);
 #define OURO_LISTEN_F_EXCLUSIVE (1u << 3)
 
 #define OURO_LISTEN_F_KEEPALIVE (1u << 4) /* accepted streams have SO_KEEPALIVE; since 0.3 */
+/*
+ * A shortage of descriptors or memory ends an accept with -EMFILE, -ENFILE, -ENOMEM, -ENOBUFS or
+ * -ENOSPC, and closes no connection: for programs that have a rule of their own.  They must not try
+ * again at once.  Since 0.3; until 0.2 always so
+ */
+#define OURO_LISTEN_F_REPORT_SHORTAGE (1u << 5)
 
 /*
  * Start from OURO_TCP_LISTEN_OPTIONS_INIT; fields are only ever appended.  Buffers and keepalive
@@ -151,11 +157,13 @@ struct ouro_tcp_listen_options {
     int keepalive_idle_s;     /* TCP_KEEPIDLE, seconds until the first probe; 0: the system's */
     int keepalive_interval_s; /* TCP_KEEPINTVL, seconds between probes; 0: the system's */
     int keepalive_count;      /* TCP_KEEPCNT, probes without answer; 0: the system's */
+    uint32_t accept_rate;     /* connections accepted in a second, at most; 0: no limit */
+    uint32_t accept_burst;    /* with a rate: how many of them may be accepted at once; 0: 1 */
 };
 
 #define OURO_TCP_LISTEN_OPTIONS_INIT                                                               \
     {                                                                                              \
-        sizeof(struct ouro_tcp_listen_options), 0, 0, 0, 0, 0, 0, 0, 0                             \
+        sizeof(struct ouro_tcp_listen_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                       \
     }
 
 /*
@@ -198,20 +206,49 @@ OURO_API int ouro_tcp_listener_bind_each(const struct ouro_to_socket_addrs *addr
                                          struct ouro_tcp_listener *out_listeners[]) OURO_MUST_CHECK;
 
 /*
- * Takes the next connection.
+ * Takes the next connection.  Any number of tasks and threads may wait on one listener; they are
+ * served in the order in which they came.
  *
- * Suspends: until there is one.
- * Owns:     *out_stream is the caller's; release with ouro_stream_close().  @out_peer may be
- *           NULL.
- * Errors:   -EMFILE, -ENFILE, -ENOMEM: the connection stays in the backlog; -EBUSY when another
- *           task waits in accept; -ECANCELED when the listener is closed meanwhile; those of
- *           accept(2) and of every suspending call.  An error of a single connection, such as a
- *           reset while it waited in the backlog, is not reported: the next one is taken.
- * Since:    0.1
+ * Errors of a single connection are not reported: the next one is taken.  A connection that was
+ * reset while it waited is passed over when @out_peer is wanted, since it has no peer any more;
+ * otherwise its first read reports the reset.  When descriptors or memory run out, the call pauses
+ * and tries again until it is interrupted, and some of the connections that wait are closed, so
+ * that their peers see an end (ouro_tcp_listener_stats() counts them).  The pauses grow from 1 to
+ * 64 ms.
+ *
+ * On io_uring connections may be accepted before they are asked for, where acceptors come back at
+ * once.  They wait for the next acceptor, and are closed with the listener.  With
+ * options.accept_rate this is not done.
+ *
+ * Suspends: until there is one, and until options.accept_rate permits it.  With several acceptors
+ *           each one beyond the first may exceed the burst by one.
+ * Owns:     *out_stream is the caller's; release with ouro_stream_close().  @out_peer may be NULL,
+ *           which saves a system call.
+ * Errors:   -ECANCELED when the listener is closed meanwhile; those of accept(2) that are about the
+ *           listener; with OURO_LISTEN_F_REPORT_SHORTAGE a shortage; those of every suspending
+ *           call.
+ * Since:    0.1; until 0.2 a second acceptor got -EBUSY, and a shortage was reported
  */
 OURO_API int ouro_tcp_listener_accept(struct ouro_tcp_listener *listener,
                                       struct ouro_stream **out_stream,
                                       struct ouro_socket_addr *out_peer) OURO_MUST_CHECK;
+
+/* Counts since the listener was made. */
+struct ouro_tcp_listener_stats {
+    uint64_t shed;   /* connections closed because there were no descriptors */
+    uint64_t failed; /* connections that failed while they waited to be accepted */
+    uint64_t pauses; /* pauses of acceptors: no descriptors, no memory, or nothing but failures */
+};
+
+/*
+ * Reads the counts.
+ *
+ * Errors:   -EINVAL.
+ * Threads:  any.
+ * Since:    0.3
+ */
+OURO_API int ouro_tcp_listener_stats(const struct ouro_tcp_listener *listener,
+                                     struct ouro_tcp_listener_stats *out_stats);
 
 /*
  * Returns the address that the listener is bound to, with the port that the system chose for port
@@ -224,10 +261,10 @@ OURO_API int ouro_tcp_listener_local_addr(const struct ouro_tcp_listener *listen
                                           struct ouro_socket_addr *out_addr);
 
 /*
- * Stops listening and releases the listener.  An accept in progress gets -ECANCELED and has left
- * the listener when close returns.  Cancellation, deadlines and shutdown do not interrupt it.
+ * Stops listening and releases the listener.  Accepts in progress get -ECANCELED and have left the
+ * listener when close returns.  Cancellation, deadlines and shutdown do not interrupt it.
  *
- * Suspends: only while an accept of another task is being ended.
+ * Suspends: only while accepts are being ended.
  * Owns:     takes @listener, always; NULL is ignored.
  * Errors:   -OURO_EFORKED in a forked child, where only the child's descriptor is closed.  Whatever
  *           is returned, the listener is released.

@@ -21,6 +21,7 @@
 #include <poll.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/eventfd.h>
 #include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/sendfile.h>
@@ -75,6 +76,21 @@ static inline int ouro__kernel_bind(int fd, const struct sockaddr *addr, uint32_
 static inline int ouro__kernel_listen(int fd, int backlog)
 {
     return listen(fd, backlog) == 0 ? 0 : -errno;
+}
+
+/* The next connection, close-on-exec and non-blocking; -EAGAIN when there is none.  @fd is
+ * non-blocking. */
+static inline int ouro__kernel_accept(int fd)
+{
+    int connection = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    return connection < 0 ? -errno : connection;
+}
+
+/* A file that is good for nothing but to be closed: it takes a descriptor and an open file. */
+static inline int ouro__kernel_placeholder(void)
+{
+    int fd = eventfd(0, EFD_CLOEXEC);
+    return fd < 0 ? -errno : fd;
 }
 
 /* connect(2) for sockets on which it never waits: Unix ones that are non-blocking. */

@@ -154,6 +154,18 @@ static bool has_chance(const struct ouro__epoll_row *row, const struct ouro__op 
     return (ready & (row->reads ? READ_CHANCE : WRITE_CHANCE)) != 0;
 }
 
+int32_t ouro__epoll_try_now(struct ouro__driver *driver, struct ouro__op *op)
+{
+    const struct ouro__epoll_row *row = ouro__epoll_row_of(op);
+    int32_t result = 0;
+    op->handle = driver->handle;
+    op->fd = op->sio->fd;
+    op->token = ouro__sio_token(op->sio, op->lane);
+    op->backend = 0;
+    op->result = 0;
+    return has_chance(row, op) && row->begin(row, op, &result) ? result : -EAGAIN;
+}
+
 /* From here on the descriptor's events are reported.  0 or -errno. */
 static OURO__NOINLINE int arm(struct ouro__epoll *epoll, struct ouro__op *op)
 {

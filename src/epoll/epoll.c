@@ -177,6 +177,7 @@ const struct ouro__driver_ops ouro__epoll_ops = {
     .detach = detach,
     .submit = submit,
     .cancel = cancel,
+    .try_now = ouro__epoll_try_now,
     .turn = turn,
     .unpark = unpark,
     .poll_fd = poll_fd,

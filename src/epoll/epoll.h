@@ -79,6 +79,9 @@ OURO__DRIVER_THREAD void ouro__epoll_queue(struct ouro__epoll *epoll, struct our
 /* Tries everything that is on the list now, and completes what ends. */
 OURO__DRIVER_THREAD void ouro__epoll_run_tries(struct ouro__epoll *epoll);
 
+/* try_now() of the table: a try outside of turn(). */
+OURO__DRIVER_THREAD int32_t ouro__epoll_try_now(struct ouro__driver *driver, struct ouro__op *op);
+
 /*
  * connect.c: makes the call the first time, reads its result the next.  True when the connect has
  * ended, with its result; false when an event must be waited for.

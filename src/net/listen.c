@@ -35,7 +35,8 @@ enum { BACKLOG_DEFAULT = 1024 };
 int ouro__listen_check_options(const struct ouro_tcp_listen_options *options)
 {
     const uint32_t known = OURO_LISTEN_F_REUSEPORT | OURO_LISTEN_F_NODELAY | OURO_LISTEN_F_V6ONLY |
-                           OURO_LISTEN_F_EXCLUSIVE | OURO_LISTEN_F_KEEPALIVE;
+                           OURO_LISTEN_F_EXCLUSIVE | OURO_LISTEN_F_KEEPALIVE |
+                           OURO_LISTEN_F_REPORT_SHORTAGE;
     if (options == NULL || (options->flags & ~known) != 0)
         return -EINVAL;
     bool has_negative = options->backlog < 0 || options->fastopen_queue < 0 ||

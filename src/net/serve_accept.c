@@ -2,9 +2,8 @@
 /*
  * ServeAccept: a task for each listener of a server.
  *
- * A shortage of descriptors or memory ends when connections end, so the task waits, longer each
- * time.  Until then the backlog keeps the newcomers; asking again at once would burn the CPU that
- * the connections need.
+ * In a shortage of descriptors or memory, and while nothing but failing connections come, an accept
+ * pauses by itself (net/acceptor.c); the pauses are counted here.
  *
  * When it is cancelled, the kernel may have completed connections that nobody has taken yet.  Their
  * peers believe that they are connected, and closing the listener would reset them.  So it takes
@@ -21,42 +20,28 @@
 #include "net/serve_end.h"
 #include "net/serve_request.h"
 
-#include <ouro/error.h>
 #include <ouro/task.h>
 
 #include <errno.h>
 
 enum { LAST_MAX = 1024 };
 
-#define PAUSE_MIN_NS (10 * OURO__NS_PER_MS)
-#define PAUSE_MAX_NS OURO__NS_PER_SEC
 #define LAST_NS (2 * OURO__NS_PER_MS)
-
-/* ENOSPC: of epoll's watches, which are counted for each user (epoll(7), max_user_watches). */
-static bool is_shortage(int rc)
-{
-    return rc == -EMFILE || rc == -ENFILE || rc == -ENOMEM || rc == -ENOBUFS || rc == -ENOSPC ||
-           rc == -EAGAIN;
-}
-
-/* What accept(2) tells of the network, of a firewall or of the peer.  The listener is as good as
- * before. */
-static bool is_of_the_peer(int rc)
-{
-    return rc == -ECONNABORTED || rc == -EPROTO || rc == -EINTR || rc == -EPERM ||
-           rc == -ENETDOWN || rc == -ENETUNREACH || rc == -EHOSTDOWN || rc == -EHOSTUNREACH ||
-           rc == -ENONET || rc == -ENOPROTOOPT;
-}
 
 static int accept_one(struct ouro__server_listener *from)
 {
+    struct ouro__shard *shard = &from->server->shards[from->shard];
     struct ouro_stream *stream = NULL;
     struct ouro_socket_addr peer;
     int rc = ouro_tcp_listener_accept(from->listener, &stream, &peer);
+    struct ouro_tcp_listener_stats stats;
+    if (ouro_tcp_listener_stats(from->listener, &stats) == 0) {
+        ouro__counter_add(&shard->accept_pauses, stats.pauses - from->pauses_seen);
+        from->pauses_seen = stats.pauses;
+    }
     if (rc < 0)
         return rc;
-    struct ouro__connection *connection =
-        ouro__connection_admit(&from->server->shards[from->shard], stream, &peer);
+    struct ouro__connection *connection = ouro__connection_admit(shard, stream, &peer);
     if (connection == NULL)
         return 0;
     if ((from->server->options.flags & OURO_SERVE_F_REQUESTS) != 0)
@@ -69,24 +54,10 @@ static int accept_one(struct ouro__server_listener *from)
 /* Accepts until that is interrupted or fails for good.  Returns why. */
 static int accept_all(struct ouro__server_listener *from)
 {
-    struct ouro__shard *shard = &from->server->shards[from->shard];
-    int64_t pause_ns = PAUSE_MIN_NS;
-    for (;;) {
-        int rc = accept_one(from);
-        if (rc == 0) {
-            pause_ns = PAUSE_MIN_NS;
-            continue;
-        }
-        if (is_shortage(rc)) {
-            ouro__counter_add(&shard->accept_pauses, 1);
-            rc = ouro_sleep(pause_ns);
-            pause_ns = pause_ns < PAUSE_MAX_NS / 2 ? 2 * pause_ns : PAUSE_MAX_NS;
-        } else if (is_of_the_peer(rc)) {
-            rc = ouro_yield(); /* a firewall can refuse one after the other */
-        }
-        if (rc < 0)
-            return rc;
-    }
+    int rc = 0;
+    while (rc == 0)
+        rc = accept_one(from);
+    return rc;
 }
 
 /* Takes the connections that the kernel has completed. */

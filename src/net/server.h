@@ -93,6 +93,7 @@ enum ouro__server_state { OURO__SERVER_NEW = 0, OURO__SERVER_RUNS = 1, OURO__SER
 struct ouro__server_listener {
     struct ouro_tcp_listener *listener; /* NULL: closed */
     struct ouro_server *server;
+    uint64_t pauses_seen; /* of the listener's, and counted in the shard */
     uint32_t shard;
 };
 

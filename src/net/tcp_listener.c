@@ -1,19 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * TcpListener: a listening socket and its accept.
+ * TcpListener: the public calls of TCP listeners.  Sockets are made by net/listen.c, connections
+ * accepted by net/acceptor.c.
  *
- * An accepted connection is registered when it is first read or written, so it can be handed to
- * another worker before that at no cost.  The memory of its stream is allocated before the
- * connection is taken from the backlog: without memory the connection stays there.
- *
- * Owns:    the listening socket.
- * Threads: any; one accept at a time.
- * Always:  an accepted descriptor ends in a stream, or is closed.
- * Tests:   tests/net/test_tcp_listener.c
+ * Owns:    the listeners' memory.
+ * Threads: any.
+ * Always:  a call that makes several listeners makes all or none.
+ * Tests:   tests/net/test_tcp_listener.c, tests/net/test_listen_options.c
  */
 #include "base/alloc.h"
-#include "base/fault.h"
+#include "base/kernel.h"
 #include "base/options.h"
+#include "net/acceptor.h"
 #include "net/listen.h"
 #include "net/resolve.h"
 #include "net/socket.h"
@@ -22,10 +20,9 @@
 #include <ouro/tcp.h>
 
 #include <errno.h>
-#include <sys/socket.h>
 
 struct ouro_tcp_listener {
-    struct ouro__descriptor descriptor;
+    struct ouro__acceptor acceptor;
 };
 
 /* The sockets of @count listeners, in @fds. */
@@ -73,9 +70,24 @@ static int make_listeners(struct ouro__context *context, const struct ouro_to_so
         free_listeners(listeners, count);
         return rc;
     }
-    for (size_t i = 0; i < count; i++)
-        ouro__descriptor_init(&listeners[i]->descriptor, context->handle, fds[i]);
-    return 0;
+    size_t made = 0;
+    while (rc == 0 && made < count) {
+        rc = ouro__acceptor_init(&listeners[made]->acceptor, context->handle, fds[made],
+                                 options->accept_rate, options->accept_burst);
+        if (rc == 0)
+            made++;
+    }
+    for (size_t i = 0; i < made; i++)
+        listeners[i]->acceptor.reports_shortage =
+            (options->flags & OURO_LISTEN_F_REPORT_SHORTAGE) != 0;
+    if (rc == 0)
+        return 0;
+    for (size_t i = made; i < count; i++)
+        ouro__kernel_close(fds[i]);
+    while (made > 0)
+        (void)ouro__acceptor_close(&listeners[--made]->acceptor);
+    free_listeners(listeners, count);
+    return rc;
 }
 
 /* Whether listeners can be made here, with @options. */
@@ -136,71 +148,25 @@ int ouro_tcp_listener_bind_each(const struct ouro_to_socket_addrs *addrs,
     return rc == 0 ? make_each(context, addrs, options, count, out_listeners) : rc;
 }
 
-/*
- * Whether the error is about the one connection that was taken from the backlog: it was reset while
- * it waited there, or the network under it has failed (accept(2), "Error handling").  The next
- * connection may be all right.
- */
-static bool is_of_one_connection(int32_t error)
-{
-    switch (-error) {
-    case ECONNABORTED:
-    case EPROTO:
-    case ENOPROTOOPT:
-    case ENETDOWN:
-    case ENETUNREACH:
-    case ENONET:
-    case EHOSTDOWN:
-    case EHOSTUNREACH:
-        return true;
-    default:
-        return false;
-    }
-}
-
-/* The descriptor of the next connection, and its address. */
-static int32_t accept_fd(struct ouro_tcp_listener *listener, struct ouro__context *context,
-                         struct sockaddr_storage *name, socklen_t *length)
-{
-    int32_t fd = 0;
-    do {
-        *length = sizeof(*name);
-        struct ouro__op op;
-        ouro__op_init(&op, OURO__OP_ACCEPT, OURO__LANE_ACCEPT);
-        op.arg.accept.addr = (struct sockaddr *)name;
-        op.arg.accept.length = length;
-        fd = ouro__fault(OURO__FAULT_ACCEPT);
-        if (OURO__LIKELY(fd == 0))
-            fd = ouro__descriptor_await(&listener->descriptor, context, &op);
-    } while (OURO__UNLIKELY(fd < 0) && is_of_one_connection(fd));
-    return fd;
-}
-
 int ouro_tcp_listener_accept(struct ouro_tcp_listener *listener, struct ouro_stream **out_stream,
                              struct ouro_socket_addr *out_peer)
 {
-    struct ouro__context *context = NULL;
     if (listener == NULL || out_stream == NULL)
         return -EINVAL;
-    int rc = ouro__context_enter(&context);
-    if (rc == 0)
-        rc = ouro__descriptor_enter(&listener->descriptor, OURO__LANE_ACCEPT);
-    if (rc < 0)
-        return rc;
-    struct sockaddr_storage name;
-    socklen_t length = 0;
-    struct ouro_stream *stream = ouro__alloc(sizeof(*stream));
-    int32_t fd = stream == NULL ? -ENOMEM : accept_fd(listener, context, &name, &length);
-    ouro__descriptor_leave(&listener->descriptor, OURO__LANE_ACCEPT);
-    if (fd < 0) {
-        ouro__free(stream);
-        return fd;
-    }
-    ouro__stream_init(stream, &ouro__stream_tcp, context->handle, fd);
-    if (out_peer != NULL &&
-        ouro_socket_addr_from_sockaddr((const struct sockaddr *)&name, length, out_peer) < 0)
-        *out_peer = (struct ouro_socket_addr){.length = 0};
-    *out_stream = stream;
+    return ouro__acceptor_accept(&listener->acceptor, &ouro__stream_tcp, out_stream, out_peer);
+}
+
+int ouro_tcp_listener_stats(const struct ouro_tcp_listener *listener,
+                            struct ouro_tcp_listener_stats *out_stats)
+{
+    if (listener == NULL || out_stats == NULL)
+        return -EINVAL;
+    const struct ouro__acceptor *acceptor = &listener->acceptor;
+    *out_stats = (struct ouro_tcp_listener_stats){
+        .shed = ouro__load(&acceptor->shed, memory_order_relaxed),
+        .failed = ouro__load(&acceptor->failed, memory_order_relaxed),
+        .pauses = ouro__load(&acceptor->pauses, memory_order_relaxed),
+    };
     return 0;
 }
 
@@ -209,14 +175,14 @@ int ouro_tcp_listener_local_addr(const struct ouro_tcp_listener *listener,
 {
     if (listener == NULL || out_addr == NULL)
         return -EINVAL;
-    return ouro__socket_local_addr(listener->descriptor.fd, out_addr);
+    return ouro__socket_local_addr(listener->acceptor.descriptor.fd, out_addr);
 }
 
 int ouro_tcp_listener_close(struct ouro_tcp_listener *listener)
 {
     if (listener == NULL)
         return 0;
-    int rc = ouro__descriptor_close(&listener->descriptor);
+    int rc = ouro__acceptor_close(&listener->acceptor);
     ouro__free(listener);
     return rc;
 }

@@ -4,12 +4,13 @@
  *
  * They keep the life of an op (exactly one completion, and done() only from inside turn(), after
  * everything was collected and with no lock held), one op a lane, the op slots, the quiescing of a
- * descriptor, the counters, and the trace points.
+ * descriptor, the counters, and the trace points.  Acceptors and connections are brought together
+ * in registry/accept.c.
  *
  * Owns:    the ops between submit and done(); the handle's inbox, set and counters.
  * Threads: as labelled in the header.
- * Always:  driver->inflight is the number of ops that the backend holds; an op in a lane or in a
- * slot is INFLIGHT.
+ * Always:  driver->inflight is the number of ops that the backend holds or that wait for a lane;
+ *          an op in a lane or in a slot is INFLIGHT.
  * Tests:   tests/registry/test_driver.c
  */
 #include "registry/driver.h"
@@ -54,6 +55,8 @@ int ouro__driver_open(struct ouro__driver_handle *handle, const struct ouro__dri
     int rc = ouro__fault(OURO__FAULT_DRIVER_OPEN);
     if (rc == 0)
         rc = handle->ops->open(config, handle, &handle->driver);
+    if (rc == 0)
+        ouro__list_init(&handle->driver->accepted);
     return rc;
 }
 
@@ -69,8 +72,10 @@ static void cancel_slot(void *arg, struct ouro__op *op)
         ouro__driver_cancel(cancelling->driver, op);
 }
 
+/* And ends those that wait for a lane. */
 static void cancel_lanes(void *arg, struct ouro__scheduled_io *sio)
 {
+    ouro__driver_end_accepts(arg, sio);
     for (unsigned lane = 0; lane < OURO__LANE_QUIESCE; lane++) {
         if (sio->lane[lane] != NULL)
             ouro__driver_cancel(arg, sio->lane[lane]);
@@ -85,8 +90,7 @@ static void cancel_ops(struct ouro__driver *driver, struct ouro__scheduled_io *s
     ouro__op_slots_for_each(&driver->slots, cancel_slot, &cancelling);
 }
 
-/* It ends at once and is not given to the backend. */
-static void refuse(struct ouro__driver *driver, struct ouro__op *op, int32_t result)
+void ouro__driver_refuse(struct ouro__driver *driver, struct ouro__op *op, int32_t result)
 {
     op->state = OURO__OP_COMPLETED;
     op->result = result;
@@ -109,7 +113,7 @@ static void submit_in_slot(struct ouro__driver *driver, struct ouro__op *op)
     struct ouro__scheduled_io *sio = op->sio;
     int rc = ouro__op_slots_take(&driver->slots, op);
     if (rc < 0) {
-        refuse(driver, op, rc);
+        ouro__driver_refuse(driver, op, rc);
         return;
     }
     if (sio != NULL) {
@@ -120,19 +124,54 @@ static void submit_in_slot(struct ouro__driver *driver, struct ouro__op *op)
     driver->handle->ops->submit(driver, op);
 }
 
+static void take_lane(struct ouro__op *op)
+{
+    struct ouro__scheduled_io *sio = op->sio;
+    op->fd = sio->fd;
+    op->token = ouro__sio_token(sio, op->lane);
+    sio->lane[op->lane] = op;
+}
+
+void ouro__driver_place(struct ouro__driver *driver, struct ouro__op *op)
+{
+    take_lane(op);
+    op->sio->inflight++;
+    driver->inflight++;
+    driver->handle->ops->submit(driver, op);
+}
+
+void ouro__driver_queue(struct ouro__driver *driver, struct ouro__op *op, struct ouro__queue *queue)
+{
+    op->state = OURO__OP_QUEUED;
+    op->fd = op->sio->fd;
+    op->token = ouro__sio_token(op->sio, op->lane);
+    op->sio->inflight++;
+    driver->inflight++;
+    ouro__queue_push(queue, &op->node);
+}
+
+void ouro__driver_unqueue(struct ouro__driver *driver, struct ouro__op *op)
+{
+    op->state = OURO__OP_INFLIGHT;
+    take_lane(op);
+    driver->handle->ops->submit(driver, op);
+}
+
 /* What is not simply an operation in a free lane. */
-static OURO__COLD void submit_special(struct ouro__driver *driver, struct ouro__op *op)
+static OURO__NOINLINE void submit_special(struct ouro__driver *driver, struct ouro__op *op)
 {
     struct ouro__scheduled_io *sio = op->sio;
     bool is_late = ouro__driver_is_shut_down(driver->handle) && op->lane != OURO__LANE_QUIESCE;
     OURO__ASSERT(op->lane < OURO__LANES ? sio != NULL : op->lane == OURO__LANE_SLOT);
     OURO__ASSERT(sio == NULL || sio->handle == driver->handle);
     if (is_late || (sio != NULL && sio->closing))
-        refuse(driver, op, -ECANCELED);
+        ouro__driver_refuse(driver, op, -ECANCELED);
     else if (op->lane == OURO__LANE_SLOT)
         submit_in_slot(driver, op);
+    else if (op->lane == OURO__LANE_ACCEPT)
+        ouro__driver_submit_accept(driver, op);
     else if (sio->lane[op->lane] != NULL)
-        refuse(driver, op, -EBUSY);
+        ouro__driver_refuse(driver, op, -EBUSY);
     else
         submit_quiesce(driver, op);
 }
@@ -148,8 +187,8 @@ void ouro__driver_submit(struct ouro__driver *driver, struct ouro__op *op)
     op->backend = 0;
     op->result = 0;
     ouro__counter_add(&handle->counters.submitted, 1);
-    bool is_lane = op->lane < OURO__LANE_QUIESCE && !ouro__driver_is_shut_down(handle);
-    if (OURO__UNLIKELY(!is_lane || sio->closing || sio->lane[op->lane] != NULL)) {
+    bool is_plain = op->lane < OURO__LANE_ACCEPT && !ouro__driver_is_shut_down(handle);
+    if (OURO__UNLIKELY(!is_plain || sio->closing || sio->lane[op->lane] != NULL)) {
         submit_special(driver, op);
         return;
     }
@@ -164,10 +203,14 @@ void ouro__driver_submit(struct ouro__driver *driver, struct ouro__op *op)
 
 void ouro__driver_cancel(struct ouro__driver *driver, struct ouro__op *op)
 {
-    if (op->state != OURO__OP_INFLIGHT || op->lane == OURO__LANE_QUIESCE)
+    bool is_queued = op->state == OURO__OP_QUEUED;
+    if ((op->state != OURO__OP_INFLIGHT && !is_queued) || op->lane == OURO__LANE_QUIESCE)
         return;
     ouro__counter_add(&driver->handle->counters.cancelled, 1);
-    driver->handle->ops->cancel(driver, op);
+    if (is_queued)
+        ouro__driver_cancel_accept(driver, op);
+    else
+        driver->handle->ops->cancel(driver, op);
 }
 
 static inline void leave_lane(struct ouro__op *op)
@@ -176,7 +219,7 @@ static inline void leave_lane(struct ouro__op *op)
     op->sio->lane[op->lane] = NULL;
 }
 
-/* The backend has one operation less, and so has @sio, if there is one. */
+/* One operation less is in flight, and one of @sio, if there is one. */
 static inline void count_down(struct ouro__driver *driver, struct ouro__scheduled_io *sio)
 {
     OURO__ASSERT(driver->inflight > 0);
@@ -189,7 +232,14 @@ static inline void count_down(struct ouro__driver *driver, struct ouro__schedule
         ouro__driver_complete(driver, sio->lane[OURO__LANE_QUIESCE], 0);
 }
 
-/* The rest of complete() for an operation in a slot, a QUIESCE, or a driver that is traced. */
+static inline void trace_completed(const struct ouro__op *op)
+{
+    OURO__TRACE(op->handle, .kind = OURO_TRACE_COMPLETED, .fd = op->fd, .token = op->token,
+                .result = op->result, .name = ouro__op_name(op->code));
+}
+
+/* The rest of complete() for an operation in a slot or in the lane of ACCEPT, a QUIESCE, or a
+ * driver that is traced. */
 static OURO__NOINLINE void complete_special(struct ouro__driver *driver, struct ouro__op *op)
 {
     if (op->lane == OURO__LANE_SLOT)
@@ -198,8 +248,17 @@ static OURO__NOINLINE void complete_special(struct ouro__driver *driver, struct 
         leave_lane(op);
     if (op->lane == OURO__LANE_QUIESCE)
         return; /* the backend did not have it */
-    OURO__TRACE(driver->handle, .kind = OURO_TRACE_COMPLETED, .fd = op->fd, .token = op->token,
-                .result = op->result, .name = ouro__op_name(op->code));
+    if (op->lane == OURO__LANE_ACCEPT)
+        ouro__driver_accept_left(driver, op);
+    trace_completed(op);
+    count_down(driver, op->sio);
+}
+
+void ouro__driver_end_queued(struct ouro__driver *driver, struct ouro__op *op, int32_t result)
+{
+    op->state = OURO__OP_INFLIGHT;
+    ouro__driver_refuse(driver, op, result);
+    trace_completed(op);
     count_down(driver, op->sio);
 }
 
@@ -212,7 +271,7 @@ void ouro__driver_complete(struct ouro__driver *driver, struct ouro__op *op, int
     op->result = result;
     ouro__counter_add(&handle->counters.completed, 1);
     ouro__queue_push(&driver->completed, &op->node);
-    if (OURO__UNLIKELY(op->lane >= OURO__LANE_QUIESCE || handle->trace != NULL)) {
+    if (OURO__UNLIKELY(op->lane >= OURO__LANE_ACCEPT || handle->trace != NULL)) {
         complete_special(driver, op);
         return;
     }
@@ -241,11 +300,13 @@ static void release_one(void *arg, struct ouro__scheduled_io *sio, bool freed)
 {
     struct ouro__driver_handle *handle = arg;
     if (freed) {
+        ouro__driver_end_accepts(handle->driver, sio);
         ouro__counter_add(&handle->counters.released, 1);
         OURO__TRACE(handle, .kind = OURO_TRACE_RELEASED, .fd = -1,
                     .token = ouro__sio_token(sio, 0));
         return;
     }
+    sio->closing = true;
     cancel_ops(handle->driver, sio);
 }
 
@@ -338,6 +399,8 @@ void ouro__driver_turn(struct ouro__driver_handle *handle, int64_t timeout_ns)
     turn_backend(handle->driver, timeout_ns);
     run_completed(handle->driver);
     run_ready(handle->driver);
+    if (OURO__UNLIKELY(!ouro__queue_is_empty(&handle->driver->accepting)))
+        ouro__driver_serve_acceptors(handle->driver);
     ouro__inbox_drain(&handle->inbox);
 }
 
@@ -385,6 +448,7 @@ void ouro__driver_cancel_all(struct ouro__driver *driver)
     struct cancelling cancelling = {.driver = driver};
     ouro__registration_set_for_each(&driver->handle->set, cancel_lanes, driver);
     ouro__op_slots_for_each(&driver->slots, cancel_slot, &cancelling);
+    ouro__driver_dispose_accepted(driver);
 }
 
 void ouro__driver_shut_down(struct ouro__driver_handle *handle)

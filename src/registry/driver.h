@@ -64,6 +64,9 @@ struct ouro__driver_ops {
     void (*submit)(struct ouro__driver *driver, struct ouro__op *op);
     /* Owner's thread.  A hint: op still completes once. */
     void (*cancel)(struct ouro__driver *driver, struct ouro__op *op);
+    /* Owner's thread, the lane of @op is free.  The operation's result if it can be had by a system
+     * call that does not wait, -EAGAIN otherwise.  @op is not submitted.  NULL: never. */
+    int32_t (*try_now)(struct ouro__driver *driver, struct ouro__op *op);
     /* Owner's thread.  Hands everything submitted to the kernel, waits at most @timeout_ns (0: not
      * at all, negative: for ever) if nothing has completed, and calls ouro__driver_complete() and
      * ouro__sio_...() for what did.  0, or -errno when the driver is broken. */
@@ -109,8 +112,11 @@ struct ouro__driver {
     struct ouro__queue completed; /* ops whose done() is due */
     struct ouro__queue ready;     /* descriptors whose waiters are to be woken */
     struct ouro__op_slots slots;  /* operations that are in no lane */
+    struct ouro__queue accepting; /* AcceptQueues that are to be served at the end of the turn */
+    struct ouro__list accepted;   /* AcceptQueues that hold connections */
     uint32_t inflight;
     bool in_turn;
+    bool accepts_many; /* the backend's, from open() on: ACCEPT_MANY may be used */
 };
 
 extern _Thread_local char ouro__thread_here __attribute__((tls_model("initial-exec")));
@@ -144,10 +150,57 @@ void ouro__driver_handle_fini(struct ouro__driver_handle *handle);
 
 /*
  * Owner's thread.  op->state is IDLE; code, lane, sio, done and arg are set, fd without an sio.  A
- * lane that is taken gives the result -EBUSY, a closing descriptor -ECANCELED, a driver that was
- * shut down -ECANCELED, no memory for a slot -ENOMEM; a QUIESCE is accepted always.
+ * lane that is taken gives the result -EBUSY, but acceptors wait for theirs; a closing descriptor
+ * -ECANCELED, a driver that was shut down -ECANCELED, no memory for a slot -ENOMEM; a QUIESCE is
+ * accepted always.
  */
 OURO__DRIVER_THREAD void ouro__driver_submit(struct ouro__driver *driver, struct ouro__op *op);
+
+/*
+ * Owner's thread: parts of a submit and of a completion, for registry/accept.c.
+ *   refuse      ends at once, with @result, and is not given to the backend
+ *   place       gets its lane, which is free, and is given to the backend
+ *   queue       waits in @queue for its lane
+ *   unqueue     was taken out of the queue, and gets its lane
+ *   end_queued  was taken out of the queue, and ends with @result
+ */
+OURO__DRIVER_THREAD void ouro__driver_refuse(struct ouro__driver *driver, struct ouro__op *op,
+                                             int32_t result);
+OURO__DRIVER_THREAD void ouro__driver_place(struct ouro__driver *driver, struct ouro__op *op);
+OURO__DRIVER_THREAD void ouro__driver_queue(struct ouro__driver *driver, struct ouro__op *op,
+                                            struct ouro__queue *queue);
+OURO__DRIVER_THREAD void ouro__driver_unqueue(struct ouro__driver *driver, struct ouro__op *op);
+OURO__DRIVER_THREAD void ouro__driver_end_queued(struct ouro__driver *driver, struct ouro__op *op,
+                                                 int32_t result);
+
+/*
+ * accept.c, called by driver.c on the owner's thread: an op for the lane of ACCEPT is submitted,
+ * is cancelled while it waits for the lane, or has left the lane; the end of a turn; the waiting
+ * end with -ECANCELED and the connections of @sio, or of all, are closed.
+ */
+OURO__DRIVER_THREAD void ouro__driver_submit_accept(struct ouro__driver *driver,
+                                                    struct ouro__op *op);
+OURO__DRIVER_THREAD void ouro__driver_cancel_accept(struct ouro__driver *driver,
+                                                    struct ouro__op *op);
+OURO__DRIVER_THREAD void ouro__driver_accept_left(struct ouro__driver *driver, struct ouro__op *op);
+OURO__DRIVER_THREAD void ouro__driver_serve_acceptors(struct ouro__driver *driver);
+OURO__DRIVER_THREAD void ouro__driver_end_accepts(struct ouro__driver *driver,
+                                                  struct ouro__scheduled_io *sio);
+OURO__DRIVER_THREAD void ouro__driver_dispose_accepted(struct ouro__driver *driver);
+
+/* Backends, inside turn(): the multishot accept @many has brought a connection, and goes on. */
+OURO__DRIVER_THREAD void ouro__driver_accepted(struct ouro__driver *driver, struct ouro__op *many,
+                                               int fd);
+
+/*
+ * Owner's thread: a connection for an ACCEPT that was not submitted (@op's sio and arg are set), if
+ * there is one without waiting; or an error of accept(2); -EAGAIN: submit it.  took() is to be
+ * called when an acceptor of this thread has got a connection, in this way or by an operation.
+ * From both the driver learns whether the acceptors keep up.
+ */
+OURO__DRIVER_THREAD int32_t ouro__driver_take(struct ouro__driver *driver, struct ouro__op *op);
+OURO__DRIVER_THREAD void ouro__driver_took(struct ouro__driver *driver,
+                                           const struct ouro__scheduled_io *sio);
 
 /* Owner's thread.  Does nothing for an op that has completed or was cancelled before. */
 OURO__DRIVER_THREAD void ouro__driver_cancel(struct ouro__driver *driver, struct ouro__op *op);

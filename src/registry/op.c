@@ -57,6 +57,7 @@ static const struct {
     [OURO__OP_FILE_READ] = {"file_read", call_file_read},
     [OURO__OP_FILE_WRITE] = {"file_write", call_file_write},
     [OURO__OP_SPLICE] = {"splice", call_splice},
+    [OURO__OP_ACCEPT_MANY] = {"accept_many", NULL},
 };
 
 const char *ouro__op_name(unsigned code)

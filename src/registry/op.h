@@ -8,6 +8,8 @@
  *
  *     IDLE --submit--> INFLIGHT --complete--> COMPLETED --done()--> the waiter's again
  *
+ * An ACCEPT that finds its lane taken is QUEUED first (registry/accept.c).
+ *
  * cancel is a hint: the op still completes, with -ECANCELED or with its own result.
  *
  * An operation that a descriptor has at most one of at a time is in a lane of its ScheduledIo.  Any
@@ -43,10 +45,16 @@ enum ouro__op_code {
     OURO__OP_FILE_READ = 11, /* in a slot, as the next two */
     OURO__OP_FILE_WRITE = 12,
     OURO__OP_SPLICE = 13,
-    OURO__OP_CODES = 14
+    OURO__OP_ACCEPT_MANY = 14, /* the driver's own: brings connections until it is cancelled */
+    OURO__OP_CODES = 15
 };
 
-enum ouro__op_state { OURO__OP_IDLE = 0, OURO__OP_INFLIGHT = 1, OURO__OP_COMPLETED = 2 };
+enum ouro__op_state {
+    OURO__OP_IDLE = 0,
+    OURO__OP_INFLIGHT = 1,
+    OURO__OP_COMPLETED = 2,
+    OURO__OP_QUEUED = 3, /* submitted, and waits for its lane */
+};
 
 typedef void ouro__op_done(struct ouro__op *op);
 
@@ -71,8 +79,10 @@ struct ouro__op {
             uint32_t length;
         } connect;
         struct {
-            struct sockaddr *addr; /* may be NULL */
+            struct sockaddr
+                *addr; /* may be NULL; left as it is if the connection was there before */
             socklen_t *length;
+            bool is_singly; /* of the descriptor: nothing is accepted before it was asked for */
         } accept;
         struct {
             void *buffer;

@@ -18,6 +18,7 @@
 #include "registry/registration.h"
 
 #include "base/fault.h"
+#include "registry/accept_queue.h"
 #include "registry/descriptor_kind.h"
 
 static int attach(struct ouro__driver_handle *handle, struct ouro__scheduled_io *sio)
@@ -26,17 +27,30 @@ static int attach(struct ouro__driver_handle *handle, struct ouro__scheduled_io 
     return rc == 0 ? handle->ops->attach(handle, sio) : rc;
 }
 
+static uint32_t flags_of(uint32_t interest)
+{
+    if (interest == 0)
+        return 0;
+    return interest >= OURO__ACCEPTS_SINGLY ? OURO__SIO_ACCEPTS : OURO__SIO_READINESS;
+}
+
 int ouro__registration_new(struct ouro__driver_handle *handle, int fd, uint32_t interest,
                            struct ouro__registration *out_registration)
 {
     struct ouro__scheduled_io *sio = NULL;
-    int rc = ouro__registration_set_allocate(&handle->set, handle, fd,
-                                             interest == 0 ? 0 : OURO__SIO_READINESS, &sio);
+    const uint32_t flags = flags_of(interest);
+    int rc = ouro__registration_set_allocate(&handle->set, handle, fd, flags, &sio);
     if (rc != 0)
         return rc;
     sio->interest = interest;
-    sio->kind = (uint8_t)(interest == 0 ? OURO__KIND_UNKNOWN : ouro__descriptor_kind_of(fd));
+    sio->kind = OURO__KIND_UNKNOWN;
+    if ((flags & OURO__SIO_READINESS) != 0)
+        sio->kind = (uint8_t)ouro__descriptor_kind_of(fd);
     rc = attach(handle, sio);
+    if (rc == 0 && (flags & OURO__SIO_ACCEPTS) != 0) {
+        sio->attached = ouro__accept_queue_new(sio, interest == OURO__ACCEPTS_SINGLY);
+        rc = sio->attached == NULL ? -ENOMEM : 0;
+    }
     if (rc != 0) {
         if (ouro__registration_set_deregister(&handle->set, sio))
             ouro__driver_unpark(handle);

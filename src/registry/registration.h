@@ -12,9 +12,14 @@ struct ouro__registration {
     struct ouro__scheduled_io *sio;
 };
 
+/* In the place of an interest: connections will be accepted, none before it was asked for; or also
+ * ahead. */
+#define OURO__ACCEPTS_SINGLY (UINT32_C(1) << 30)
+#define OURO__ACCEPTS (UINT32_C(1) << 31)
+
 /*
  * Registers @fd with @driver.  @interest is that of a descriptor whose readiness will be waited
- * for; 0 for one that only operations are submitted on.  Any thread.
+ * for; 0 for one that only operations are submitted on, or one of the above.  Any thread.
  * Errors: -OURO_ESHUTDOWN, -ENOMEM; with an interest also those of epoll_ctl(2): -EBADF, -EPERM,
  *         -EEXIST (epoll), -EMFILE (io_uring).  After an error nothing is registered.
  */

@@ -16,6 +16,8 @@ struct ouro__driver_handle;
 
 /* Attached with ouro__registration_new() for a descriptor whose readiness is waited for. */
 #define OURO__SIO_READINESS (1u << 0)
+/* Connections are accepted from it: attached is a struct ouro__accept_queue. */
+#define OURO__SIO_ACCEPTS (1u << 1)
 
 enum ouro__sio_state {
     OURO__SIO_FREE = 0,         /* in the slab's free list */
@@ -45,10 +47,10 @@ struct OURO__ALIGNED(OURO__CACHE_LINE) ouro__scheduled_io {
     int fd;
 
     /* The driver's thread only. */
-    uint32_t inflight;        /* occupied lanes, QUIESCE not counted */
+    uint32_t inflight;        /* operations, waiting ones too, QUIESCE not counted */
     _Atomic uint32_t backend; /* the backend's own flags */
     uint32_t ready_pending;   /* readiness collected in this turn, waiters not yet woken */
-    bool closing;             /* a QUIESCE has begun: new operations are refused */
+    bool closing;             /* being quiesced or released: new operations are refused */
     uint8_t kind;             /* enum ouro__descriptor_kind */
     struct ouro__op *lane[OURO__LANES];
     struct ouro__queue_node ready_node;
@@ -64,7 +66,7 @@ struct OURO__ALIGNED(OURO__CACHE_LINE) ouro__scheduled_io {
     /* Constant from attach to release, as well. */
     uint32_t flags;    /* OURO__SIO_... */
     uint32_t interest; /* of a descriptor whose readiness is waited for */
-    void *attached;    /* the backend's memory, freed when the slot is released */
+    void *attached;    /* the backend's memory, or an AcceptQueue; freed with the slot */
 
     /* Any thread. */
     _Atomic uint32_t messages; /* about it, on their way to the driver: it is not released */

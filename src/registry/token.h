@@ -22,10 +22,10 @@
 enum ouro__lane {
     OURO__LANE_READ = 0,
     OURO__LANE_WRITE = 1,
-    OURO__LANE_ACCEPT = 2, /* a lane of its own: its result is a descriptor to be disposed of */
     OURO__LANE_POLL =
-        3, /* the backend's: one poll for all interests, as long as it is registered */
-    OURO__LANE_ERROR = 4,   /* a receive from the socket's error queue, beside one of data */
+        2, /* the backend's: one poll for all interests, as long as it is registered */
+    OURO__LANE_ERROR = 3,   /* a receive from the socket's error queue, beside one of data */
+    OURO__LANE_ACCEPT = 4,  /* a lane of its own: its result is a descriptor to be disposed of */
     OURO__LANE_QUIESCE = 5, /* never the kernel's: waits for the others to end */
     OURO__LANES = 6,
     /* With the operation's code in the lower bits: the index is that of an op slot.  So a result

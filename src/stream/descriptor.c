@@ -5,10 +5,11 @@
  * The registration is made by the first operation, with the driver of the worker that makes it: an
  * accepted connection can be handed to another worker before that at no cost.
  *
- * The word `calls` has a bit for each lane (a direction of a stream, or accept) with a call in
- * progress.  A call sets its bit first, so a second reader gets -EBUSY, also between two operations
- * of one long write.  It takes its bit out last, and touches the descriptor no more afterwards, so
- * close() knows when it may release the memory.  Closing:
+ * The word `calls` has a bit for each lane (a direction of a stream) with a call in progress.  A
+ * call sets its bit first, so a second reader gets -EBUSY, also between two operations of one long
+ * write.  It takes its bit out last, and touches the descriptor no more afterwards, so close()
+ * knows when it may release the memory.  Accepts, of which there may be many at a time, are counted
+ * in the same word.  Closing:
  *
  *     closer                                caller
  *     store the waker
@@ -43,6 +44,9 @@
 #define CLOSING OURO__DESCRIPTOR_CLOSING
 #define REGISTERING (UINT32_C(1) << 30) /* by a call in progress, for readiness */
 #define NO_CALLS UINT32_C(0)
+
+/* Of a context's budget, for a connection that was there already. */
+enum { ACCEPT_COST = OURO__BUDGET / 16 };
 
 static const struct ouro_waker no_waker = {NULL, NULL};
 
@@ -112,17 +116,16 @@ int ouro__descriptor_attach(struct ouro__descriptor *descriptor, struct ouro__co
     return attach(descriptor, context, 0);
 }
 
-void ouro__descriptor_leave_slowly(struct ouro__descriptor *descriptor, unsigned lane)
+void ouro__descriptor_leave_slowly(struct ouro__descriptor *descriptor, uint32_t part)
 {
-    uint32_t bit = UINT32_C(1) << lane;
     uint32_t word = ouro__load(&descriptor->calls, memory_order_acquire);
     for (;;) {
-        /* Once the bit is out the closer may free the descriptor: copy the waker before. */
+        /* Once the part is out the closer may free the descriptor: copy the waker before. */
         struct ouro_waker closer = no_waker;
         if (OURO__UNLIKELY((word & CLOSING) != 0))
             closer = ouro_waker_clone(&descriptor->closer);
         bool left =
-            ouro__compare_exchange(&descriptor->calls, &word, word & ~bit, memory_order_acq_rel);
+            ouro__compare_exchange(&descriptor->calls, &word, word - part, memory_order_acq_rel);
         if (OURO__UNLIKELY(closer.vtable != NULL)) {
             if (left)
                 ouro_waker_wake(&closer);
@@ -145,6 +148,44 @@ int32_t ouro__descriptor_await(struct ouro__descriptor *descriptor, struct ouro_
     }
     op->sio = sio;
     return ouro__await(context, op, 0);
+}
+
+/* A connection was taken without a wait.  Sixteen of them in a row are a context's share. */
+static void spend_on_accept(struct ouro__context *context)
+{
+    if (context->budget > ACCEPT_COST) {
+        context->budget = (uint16_t)(context->budget - ACCEPT_COST);
+        return;
+    }
+    context->budget = OURO__BUDGET;
+    ouro__context_yield(context);
+}
+
+int32_t ouro__descriptor_accept(struct ouro__descriptor *descriptor, struct ouro__context *context,
+                                struct ouro__op *op)
+{
+    struct ouro__scheduled_io *sio = ouro__load(&descriptor->sio, memory_order_acquire);
+    if (OURO__UNLIKELY(sio == NULL)) {
+        int rc = attach(descriptor, context,
+                        op->arg.accept.is_singly ? OURO__ACCEPTS_SINGLY : OURO__ACCEPTS);
+        if (rc < 0)
+            return rc;
+        sio = ouro__load(&descriptor->sio, memory_order_acquire);
+    }
+    op->sio = sio;
+    if (context->worker == NULL || &context->worker->io.handle != sio->handle)
+        return ouro__await(context, op, 0);
+    int32_t fd = ouro__context_interrupted_io(context);
+    if (OURO__UNLIKELY(fd < 0))
+        return fd;
+    fd = ouro__driver_take(sio->handle->driver, op);
+    if (fd == -EAGAIN)
+        fd = ouro__await(context, op, 0);
+    else
+        spend_on_accept(context);
+    if (fd >= 0)
+        ouro__driver_took(sio->handle->driver, sio);
+    return fd;
 }
 
 struct ready_wait {
@@ -236,14 +277,16 @@ static bool has_progress(void *arg)
 }
 
 /*
- * Whether a request of the driver keeps the file open: then close(2) alone would not tell the other
- * end of a pipe.  On another thread's driver that request ends by itself, when that thread turns
- * it.
+ * Whether a request of the driver may keep the file open.  A poll does: then close(2) alone would
+ * not tell the other end of a pipe.  On another thread's driver a poll ends by itself, when that
+ * thread turns it.  A listener may have a multishot accept without any call in progress: until that
+ * has ended connections are accepted and the address is in use.
  */
 static bool is_held_open(struct ouro__descriptor *descriptor)
 {
     struct ouro__scheduled_io *sio = ouro__load(&descriptor->sio, memory_order_acquire);
-    return sio != NULL && sio->attached != NULL && ouro__driver_is_here(sio->handle);
+    return sio != NULL && sio->attached != NULL &&
+           ((sio->flags & OURO__SIO_ACCEPTS) != 0 || ouro__driver_is_here(sio->handle));
 }
 
 /* Ends the operations of the descriptor, or the waits for its readiness. */

@@ -20,7 +20,9 @@ struct ouro__descriptor {
     struct ouro_handle
         *handle; /* one reference: streams may be closed after the runtime has ended */
     _Atomic(struct ouro__scheduled_io *) sio; /* NULL: not registered yet */
-    _Atomic uint32_t calls; /* a bit a lane with a call in progress, and CLOSING */
+    /* A bit for each lane with a call in progress, the number of the calls of which there may be
+     * many, and CLOSING. */
+    _Atomic uint32_t calls;
     int fd;
     struct ouro_waker closer; /* set before CLOSING; each call that leaves afterwards wakes it */
 };
@@ -54,8 +56,9 @@ static inline bool ouro__descriptor_is_closing(struct ouro__descriptor *descript
     return (ouro__load(&descriptor->calls, memory_order_acquire) & OURO__DESCRIPTOR_CLOSING) != 0;
 }
 
-/* The rest of leave(): wakes the closer, or tries again after another call has changed the word. */
-OURO__COLD void ouro__descriptor_leave_slowly(struct ouro__descriptor *descriptor, unsigned lane);
+/* The rest of leaving: wakes the closer, or tries again after another call has changed the word.
+ * @part is what the call has added to it. */
+OURO__COLD void ouro__descriptor_leave_slowly(struct ouro__descriptor *descriptor, uint32_t part);
 
 static inline void ouro__descriptor_leave(struct ouro__descriptor *descriptor, unsigned lane)
 {
@@ -64,7 +67,38 @@ static inline void ouro__descriptor_leave(struct ouro__descriptor *descriptor, u
     if (OURO__UNLIKELY(
             (word & OURO__DESCRIPTOR_CLOSING) != 0 ||
             !ouro__compare_exchange(&descriptor->calls, &word, word & ~bit, memory_order_acq_rel)))
-        ouro__descriptor_leave_slowly(descriptor, lane);
+        ouro__descriptor_leave_slowly(descriptor, bit);
+}
+
+/* In @calls: one of the calls of which there may be many at a time, and the most of them. */
+#define OURO__DESCRIPTOR_ONE_OF_MANY (UINT32_C(1) << 8)
+#define OURO__DESCRIPTOR_MANY_MAX (((UINT32_C(1) << 30) - 1) & ~(OURO__DESCRIPTOR_ONE_OF_MANY - 1))
+
+/*
+ * Begins one of many calls; after 0 the caller must call ouro__descriptor_leave_many().
+ * Errors: -ECANCELED while the descriptor is being closed; -EBUSY with four million in progress.
+ */
+static inline int ouro__descriptor_enter_many(struct ouro__descriptor *descriptor)
+{
+    uint32_t word = ouro__load(&descriptor->calls, memory_order_relaxed);
+    do {
+        if (OURO__UNLIKELY((word & OURO__DESCRIPTOR_CLOSING) != 0))
+            return -ECANCELED;
+        if (OURO__UNLIKELY((word & OURO__DESCRIPTOR_MANY_MAX) == OURO__DESCRIPTOR_MANY_MAX))
+            return -EBUSY;
+    } while (!ouro__compare_exchange(&descriptor->calls, &word, word + OURO__DESCRIPTOR_ONE_OF_MANY,
+                                     memory_order_seq_cst));
+    return 0;
+}
+
+static inline void ouro__descriptor_leave_many(struct ouro__descriptor *descriptor)
+{
+    uint32_t word = ouro__load(&descriptor->calls, memory_order_acquire);
+    if (OURO__UNLIKELY((word & OURO__DESCRIPTOR_CLOSING) != 0 ||
+                       !ouro__compare_exchange(&descriptor->calls, &word,
+                                               word - OURO__DESCRIPTOR_ONE_OF_MANY,
+                                               memory_order_acq_rel)))
+        ouro__descriptor_leave_slowly(descriptor, OURO__DESCRIPTOR_ONE_OF_MANY);
 }
 
 /*
@@ -81,6 +115,13 @@ int ouro__descriptor_attach(struct ouro__descriptor *descriptor, struct ouro__co
  */
 int32_t ouro__descriptor_await(struct ouro__descriptor *descriptor, struct ouro__context *context,
                                struct ouro__op *op);
+
+/*
+ * The same for an ACCEPT.  Takes a connection that is there without waiting, if the caller is on
+ * the driver's thread; after a few such connections in a row others have their turn.
+ */
+int32_t ouro__descriptor_accept(struct ouro__descriptor *descriptor, struct ouro__context *context,
+                                struct ouro__op *op);
 
 /*
  * Waits until the descriptor is ready for @interest (OURO_READABLE or OURO_WRITABLE) and returns

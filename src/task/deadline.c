@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Deadline: scopes with a time limit, and sleeping.
+ * Deadline: scopes with a time limit, sleeping, and waiting for a limited time.
  *
  * A context keeps the earliest deadline of its scopes (task/scope.c) and, on a worker, one timer
  * for it.  When the timer fires, the wait that the context is in ends.  A task that computes past
@@ -83,6 +83,8 @@ int64_t ouro_deadline_remaining_ns(void)
 struct sleeper {
     struct ouro__timer timer;
     struct ouro__context *context;
+    bool (*is_done)(void *arg);
+    void *arg;
     bool is_over;
 };
 
@@ -95,20 +97,44 @@ static void sleep_over(struct ouro__timer *timer)
 
 static bool is_over(void *arg)
 {
-    return ((struct sleeper *)arg)->is_over;
+    const struct sleeper *sleeper = arg;
+    return sleeper->is_over || sleeper->is_done(sleeper->arg);
+}
+
+static bool never(void *arg)
+{
+    (void)arg;
+    return false;
 }
 
 /* A plain thread sleeps on its own futex, until the sooner of the two times. */
-static int sleep_on_thread(struct ouro__context *context, int64_t until_ns)
+static int sleep_on_thread(struct ouro__context *context, int64_t until_ns,
+                           bool (*is_done)(void *arg), void *arg)
 {
     int64_t deadline_ns = context->deadline_ns;
     int rc = 0;
-    while (rc == 0 && ouro__clock_now_ns() < until_ns) {
+    while (rc == 0 && !is_done(arg) && ouro__clock_now_ns() < until_ns) {
         context->deadline_ns = until_ns < deadline_ns ? until_ns : deadline_ns;
         ouro__context_park(context);
         context->deadline_ns = deadline_ns;
         rc = ouro__context_interrupted(context);
     }
+    return rc;
+}
+
+int ouro__wait_until(struct ouro__context *context, int64_t until_ns, bool (*is_done)(void *arg),
+                     void *arg)
+{
+    int rc = ouro__context_interrupted(context);
+    if (rc < 0)
+        return rc;
+    if (context->worker == NULL)
+        return sleep_on_thread(context, until_ns, is_done, arg);
+    struct sleeper sleeper = {.context = context, .is_done = is_done, .arg = arg};
+    ouro__timer_init(&sleeper.timer, sleep_over);
+    ouro__timer_set(&context->worker->timers, &sleeper.timer, until_ns);
+    rc = ouro__wait(context, is_over, &sleeper);
+    ouro__timer_unset(&context->worker->timers, &sleeper.timer);
     return rc;
 }
 
@@ -122,16 +148,6 @@ int ouro_sleep(int64_t duration_ns)
         return -OURO_ETIMEDISABLED;
     if (duration_ns <= 0)
         return ouro_yield();
-    rc = ouro__context_interrupted(context);
-    if (rc < 0)
-        return rc;
-    int64_t until_ns = ouro__clock_add_ns(ouro__clock_now_ns(), duration_ns);
-    if (context->worker == NULL)
-        return sleep_on_thread(context, until_ns);
-    struct sleeper sleeper = {.context = context};
-    ouro__timer_init(&sleeper.timer, sleep_over);
-    ouro__timer_set(&context->worker->timers, &sleeper.timer, until_ns);
-    rc = ouro__wait(context, is_over, &sleeper);
-    ouro__timer_unset(&context->worker->timers, &sleeper.timer);
-    return rc;
+    return ouro__wait_until(context, ouro__clock_add_ns(ouro__clock_now_ns(), duration_ns), never,
+                            NULL);
 }

@@ -18,6 +18,10 @@ int ouro__wait(struct ouro__context *context, bool (*is_done)(void *arg), void *
 void ouro__wait_uninterruptible(struct ouro__context *context, bool (*is_done)(void *arg),
                                 void *arg);
 
+/* As ouro__wait(), and ends with 0 at @until_ns as well. */
+int ouro__wait_until(struct ouro__context *context, int64_t until_ns, bool (*is_done)(void *arg),
+                     void *arg);
+
 /*
  * Runs @function(@arg) on a thread of the blocking pool and waits for it.  When the context is
  * interrupted while it runs, @interrupt(@arg) is called once, on the context's thread, to make it

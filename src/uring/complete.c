@@ -4,8 +4,8 @@
  *
  * The token leads to the operation: by the descriptor's slot and a lane, or by an op slot.  The
  * generation tells whether it is still the same.  A CQE that finds none is dropped and counted, and
- * what it brings is disposed of.  Only polls are multishot (poll.c, wait.c): every other CQE is its
- * request's last.
+ * what it brings is disposed of.  Only polls (poll.c, wait.c) and ACCEPT_MANY are multishot: every
+ * other CQE is its request's last.
  *
  * Owns:    the CQEs between our head and the kernel's tail.
  * Threads: the owner's.
@@ -63,8 +63,11 @@ static enum ouro__uring_next judge(const struct ouro__uring *uring, struct ouro_
 {
     const struct ouro__uring_row *row = ouro__uring_row_of(op);
     int injected = ouro__fault(OURO__FAULT_RING_RESULT);
-    if (OURO__UNLIKELY(injected != 0))
+    if (OURO__UNLIKELY(injected != 0)) {
+        if (row->dispose != NULL)
+            row->dispose(*result);
         *result = injected;
+    }
     if (OURO__UNLIKELY(*result < 0)) {
         *result = named(op, *result);
         if (*result == -EAGAIN && row->waits_for != 0)

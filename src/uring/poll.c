@@ -138,7 +138,7 @@ int ouro__uring_attach(struct ouro__driver_handle *handle, struct ouro__schedule
 void ouro__uring_detach(struct ouro__driver_handle *handle, struct ouro__scheduled_io *sio)
 {
     struct ouro__uring_poll *poll = sio->attached;
-    if (poll == NULL)
+    if (poll == NULL || (sio->flags & OURO__SIO_READINESS) == 0)
         return; /* operations in flight are cancelled by the release */
     (void)ouro__fetch_or(&sio->backend, SIO_DETACHED, memory_order_acq_rel);
     /* The poll keeps the file open.  Cancelled here it ends in the coming turn already. */

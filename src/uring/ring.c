@@ -120,6 +120,8 @@ int ouro__uring_open(const struct ouro__driver_config *config, struct ouro__driv
      */
     if ((config->features & OURO__FEATURE_BIT(OURO__FEATURE_NO_IOWAIT)) != 0)
         uring->wait_flags = OURO__ENTER_NO_IOWAIT;
+    uring->driver.accepts_many =
+        (config->features & OURO__FEATURE_BIT(OURO__FEATURE_ACCEPT_MULTISHOT)) != 0;
     uring->waits_to_send = (config->quirks & OURO__QUIRK_BIT(OURO__QUIRK_SEND_READ_SIDE)) != 0;
     ouro__uring_spin_init(&uring->spin, config->spin_us);
     ouro__sanitize_init();

@@ -106,6 +106,29 @@ static void dispose_accept(int32_t result)
         (void)close(result);
 }
 
+static void begin_accept_many(const struct ouro__uring *uring, struct io_uring_sqe *sqe,
+                              const struct ouro__op *op)
+{
+    (void)uring;
+    io_uring_prep_multishot_accept(sqe, op->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+}
+
+static void event_accept_many(struct ouro__uring *uring, struct ouro__op *op, int32_t result)
+{
+    if (result >= 0)
+        ouro__driver_accepted(&uring->driver, op, result);
+}
+
+/* The last CQE may bring a connection, too: the next one had no room in the completion queue. */
+static enum ouro__uring_next finish_accept_many(const struct ouro__uring *uring,
+                                                struct ouro__op *op, int32_t *result)
+{
+    event_accept_many((struct ouro__uring *)(uintptr_t)uring, op, *result);
+    if (*result > 0)
+        *result = 0;
+    return OURO__URING_ENDS;
+}
+
 static void begin_recv(const struct ouro__uring *uring, struct io_uring_sqe *sqe,
                        const struct ouro__op *op)
 {
@@ -281,6 +304,12 @@ const struct ouro__uring_row ouro__uring_rows[OURO__OP_CODES] = {
                          .restarts = true,
                          .waits_for = POLLIN,
                          .memory = OURO__SANITIZE_PEER},
+    [OURO__OP_ACCEPT_MANY] = {.begin = begin_accept_many,
+                              .finish = finish_accept_many,
+                              .event = event_accept_many,
+                              .dispose = dispose_accept,
+                              .restarts = true,
+                              .waits_for = POLLIN},
     [OURO__OP_RECV] = {.begin = begin_recv,
                        .tells = recv_tells,
                        .tells_on_success = OURO_READABLE,

@@ -226,6 +226,16 @@ MISUSE(ouro_tcp_listener_accept)
     ck_assert_int_eq(ouro_tcp_listener_close(listener), 0);
 }
 
+MISUSE(ouro_tcp_listener_stats)
+{
+    struct ouro_tcp_listener *listener = NULL;
+    struct ouro_tcp_listener_stats stats;
+    ck_assert_int_eq(ouro_tcp_listener_bind(OURO_ADDRS("127.0.0.1:0"), NULL, &listener), 0);
+    IS_EINVAL(ouro_tcp_listener_stats(NULL, &stats));
+    IS_EINVAL(ouro_tcp_listener_stats(listener, NULL));
+    ck_assert_int_eq(ouro_tcp_listener_close(listener), 0);
+}
+
 MISUSE(ouro_tcp_listener_local_addr)
 {
     struct ouro_tcp_listener *listener = NULL;

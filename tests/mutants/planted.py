@@ -396,8 +396,8 @@ MUTANTS = {
         "        (void)0;",
         "net/test_connect_options.c", "the_local_address_can_be_chosen", "epoll"),
     "aborted_connection_ends_accept": (
-        "net/tcp_listener.c", "    case ECONNABORTED:\n", "",
-        "net/test_tcp_listener.c", "a_connection_that_fails_in_the_backlog_ends_no_accept",
+        "net/acceptor.c", "    case ECONNABORTED:\n", "",
+        "net/test_shortage.c", "a_connection_that_fails_in_the_backlog_ends_no_accept",
         "epoll"),
     "relay_does_not_pass_the_end_on": (
         "stream/relay_way.c", "return rc < 0 ? rc : pass_end_on(way);", "return rc;",

@@ -134,7 +134,7 @@ OURO_TEST(a_handler_that_fails_is_counted_and_ends_nothing)
 /* Shortages and a peer's error stand before a good connection. */
 static void client_after_errors(struct rig *rig)
 {
-    const int errors[] = {-EMFILE, -ENOBUFS, -ENOMEM, -EPERM};
+    const int errors[] = {-ENOSPC, -ENOBUFS, -ENOMEM, -EPERM};
     for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
         ouro__fault_arm(OURO__FAULT_ACCEPT, 1, 1, errors[i]);
         int fd = rig_connect(rig); /* ends the accept that waits now, if the next fails */
@@ -154,6 +154,7 @@ static int serve_after_errors(void *arg)
     (void)arg;
     ck_assert_int_eq(rig_run(&rig), 0);
     ck_assert_uint_eq(rig.stats.closed, 8);
+    ck_assert_uint_eq(rig.stats.accept_pauses, 3);
     return 0;
 }
 

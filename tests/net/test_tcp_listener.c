@@ -1,23 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Listeners: accepting, being the second to accept, running out of descriptors, being closed.
+ * Listeners: accepting, and what can be listened on.
  */
-#include "everywhere.h"
+#include "listening.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
-#include <sys/resource.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include "base/fault.h"
-#include "fiber/stack_tools.h"
 #include "ouro/error.h"
-#include "ouro/tcp.h"
-#include "ouro/time.h"
-#include "support/sockets.h"
 
 static struct ouro_tcp_listener *listen_with(uint32_t flags, const char *text, uint16_t *out_port)
 {
@@ -71,171 +62,35 @@ OURO_TEST(connections_are_accepted)
     everywhere(accept_one, (void *)1);
 }
 
-/* Connections that fail in the backlog, each in its own way, stand before a good one. */
-static int accept_after_failures(void *arg)
-{
-    const int errors[] = {-ECONNABORTED, -EPROTO, -ENOPROTOOPT, -ENETDOWN,
-                          -ENETUNREACH,  -ENONET, -EHOSTDOWN,   -EHOSTUNREACH};
-    uint16_t port = 0;
-    struct ouro_tcp_listener *listener = listen_with(0, "127.0.0.1:0", &port);
-    (void)arg;
-    for (size_t i = 0; i < sizeof(errors) / sizeof(errors[0]); i++) {
-        struct ouro_stream *stream = NULL;
-        int peer = ouro_test_connect(AF_INET, port);
-        ouro__fault_arm(OURO__FAULT_ACCEPT, 1, 3, errors[i]);
-        ck_assert_int_eq(ouro_tcp_listener_accept(listener, &stream, NULL), 0);
-        ck_assert_uint_eq(ouro__fault_fired(OURO__FAULT_ACCEPT), 3);
-        ouro__fault_disarm_all();
-        ck_assert_int_eq(ouro_stream_close(stream), 0);
-        (void)close(peer);
-    }
-    /* Others are the listener's. */
-    struct ouro_stream *stream = NULL;
-    ouro__fault_arm(OURO__FAULT_ACCEPT, 1, 1, -EINVAL);
-    ck_assert_int_eq(ouro_tcp_listener_accept(listener, &stream, NULL), -EINVAL);
-    ouro__fault_disarm_all();
-    ck_assert_int_eq(ouro_tcp_listener_close(listener), 0);
-    return 0;
-}
-
-OURO_TEST(a_connection_that_fails_in_the_backlog_ends_no_accept)
-{
-    everywhere(accept_after_failures, NULL);
-}
-
-struct acceptor {
-    struct ouro_tcp_listener *listener;
-    struct ouro_stream *stream;
-    int rc;
-};
-
-static int accept_alone(void *arg)
-{
-    struct acceptor *acceptor = arg;
-    do {
-        acceptor->rc = ouro_tcp_listener_accept(acceptor->listener, &acceptor->stream, NULL);
-    } while (acceptor->rc == -EBUSY && ouro_sleep(OURO_MILLISECOND) == 0);
-    return 0;
-}
-
-/* Waits until the acceptor is in its call; makes way for it meanwhile. */
-static void await_busy(struct ouro_tcp_listener *listener)
-{
-    int rc = 0;
-    do {
-        struct ouro_stream *stream = NULL;
-        struct ouro_deadline scope;
-        ck_assert_int_eq(ouro_sleep(OURO_MILLISECOND), 0);
-        ck_assert_int_eq(ouro_deadline_begin(&scope, OURO_MILLISECOND), 0);
-        rc = ouro_tcp_listener_accept(listener, &stream, NULL);
-        ouro_deadline_end(&scope);
-    } while (rc == -ETIMEDOUT);
-    ck_assert_int_eq(rc, -EBUSY);
-}
-
-static int accept_twice(void *arg)
-{
-    uint16_t port = 0;
-    struct acceptor acceptor = {.listener = listen_with(0, "127.0.0.1:0", &port)};
-    struct ouro_task *task = NULL;
-    (void)arg;
-    ck_assert_int_eq(ouro_task_spawn(accept_alone, &acceptor, &task), 0);
-    await_busy(acceptor.listener);
-    int peer = ouro_test_connect(AF_INET, port);
-    ck_assert_int_eq(ouro_task_join(task, NULL), 0);
-    ck_assert_int_eq(acceptor.rc, 0);
-    ck_assert_int_eq(ouro_stream_close(acceptor.stream), 0);
-    ck_assert_int_eq(ouro_tcp_listener_close(acceptor.listener), 0);
-    (void)close(peer);
-    return 0;
-}
-
-OURO_TEST(a_second_acceptor_is_busy)
-{
-    everywhere(accept_twice, NULL);
-}
-
-static int close_under_accept(void *arg)
-{
-    uint16_t port = 0;
-    struct acceptor acceptor = {.listener = listen_with(0, "127.0.0.1:0", &port)};
-    struct ouro_task *task = NULL;
-    (void)arg;
-    ck_assert_int_eq(ouro_task_spawn(accept_alone, &acceptor, &task), 0);
-    await_busy(acceptor.listener);
-    ck_assert_int_eq(ouro_tcp_listener_close(acceptor.listener), 0);
-    ck_assert_int_eq(ouro_task_join(task, NULL), 0);
-    ck_assert_int_eq(acceptor.rc, -ECANCELED);
-    ck_assert_ptr_null(acceptor.stream);
-    return 0;
-}
-
-OURO_TEST(close_ends_an_accept)
-{
-    everywhere(close_under_accept, NULL);
-}
-
 /* A cancel and a connection at the same time: a stream, or -ECANCELED and nothing. */
 static int cancel_in_a_race(void *arg)
 {
     uint16_t port = 0;
-    struct acceptor acceptor = {.listener = listen_with(0, "127.0.0.1:0", &port)};
+    struct ouro_tcp_listener *listener = listen_with(0, "127.0.0.1:0", &port);
     (void)arg;
     for (int k = 0; k < 40; k++) {
-        struct ouro_task *task = NULL;
-        acceptor.stream = NULL;
-        ck_assert_int_eq(ouro_task_spawn(accept_alone, &acceptor, &task), 0);
+        struct acceptor acceptor;
+        start_acceptor(&acceptor, listener);
         for (int i = 0; i < k % 8; i++)
             ck_assert_int_eq(ouro_yield(), 0);
         int peer = ouro_test_connect(AF_INET, port);
         for (int i = 0; i < k / 8; i++)
             ck_assert_int_eq(ouro_yield(), 0);
-        ck_assert_int_eq(ouro_task_cancel(task), 0);
-        ck_assert_int_eq(ouro_task_join(task, NULL), 0);
-        ck_assert_msg(acceptor.rc == 0 || acceptor.rc == -ECANCELED, "%d", acceptor.rc);
-        ck_assert_int_eq(acceptor.rc == 0, acceptor.stream != NULL);
-        if (acceptor.rc < 0) /* it stayed in the backlog */
-            ck_assert_int_eq(ouro_tcp_listener_accept(acceptor.listener, &acceptor.stream, NULL),
-                             0);
+        ck_assert_int_eq(ouro_task_cancel(acceptor.task), 0);
+        int rc = join_acceptor(&acceptor);
+        ck_assert_msg(rc == 0 || rc == -ECANCELED, "%d", rc);
+        if (rc < 0) /* it stayed in the backlog */
+            ck_assert_int_eq(ouro_tcp_listener_accept(listener, &acceptor.stream, NULL), 0);
         ck_assert_int_eq(ouro_stream_close(acceptor.stream), 0);
         (void)close(peer);
     }
-    ck_assert_int_eq(ouro_tcp_listener_close(acceptor.listener), 0);
+    ck_assert_int_eq(ouro_tcp_listener_close(listener), 0);
     return 0;
 }
 
 OURO_TEST(a_cancelled_accept_loses_no_connection)
 {
     everywhere(cancel_in_a_race, NULL);
-}
-
-static int accept_without_descriptors(void *arg)
-{
-    uint16_t port = 0;
-    struct ouro_tcp_listener *listener = listen_with(0, "127.0.0.1:0", &port);
-    struct ouro_stream *stream = NULL;
-    struct rlimit before;
-    int peer = ouro_test_connect(AF_INET, port);
-    int next = dup(peer);
-    (void)arg;
-    ck_assert_int_eq(getrlimit(RLIMIT_NOFILE, &before), 0);
-    struct rlimit tight = {.rlim_cur = (rlim_t)next, .rlim_max = before.rlim_max};
-    (void)close(next);
-    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &tight), 0);
-    ck_assert_int_eq(ouro_tcp_listener_accept(listener, &stream, NULL), -EMFILE);
-    ck_assert_int_eq(setrlimit(RLIMIT_NOFILE, &before), 0);
-    ck_assert_int_eq(ouro_tcp_listener_accept(listener, &stream, NULL), 0);
-    ck_assert_int_eq(ouro_stream_close(stream), 0);
-    ck_assert_int_eq(ouro_tcp_listener_close(listener), 0);
-    (void)close(peer);
-    return 0;
-}
-
-OURO_TEST(without_descriptors_the_connection_stays_in_the_backlog)
-{
-    if (ouro__stack_on_valgrind())
-        ouro_test_skip("Valgrind does not tell the kernel of a lower RLIMIT_NOFILE");
-    everywhere(accept_without_descriptors, NULL);
 }
 
 static int listen_with_options(void *arg)

@@ -35,7 +35,7 @@ struct serve_listener {
 static int open_tcp(struct serve_listener *listener, const char *text)
 {
     struct ouro_tcp_listen_options options = OURO_TCP_LISTEN_OPTIONS_INIT;
-    options.flags = OURO_LISTEN_F_NODELAY;
+    options.flags = OURO_LISTEN_F_NODELAY | OURO_LISTEN_F_REPORT_SHORTAGE;
     if (listener->workers > 1)
         options.flags |= OURO_LISTEN_F_REUSEPORT | OURO_LISTEN_F_EXCLUSIVE;
     int rc = 0;
