@@ -19,17 +19,19 @@ Every program gets one short run a round, in shuffled order; what is compared ar
 round, of which the median and the quartiles are printed. Servers run on core 0, clients on core 1.
 As root it makes a network namespace of its own and raises its priority.
 
-  compare all                              about ten minutes
+  compare all                              about twelve minutes
   compare connect --rounds 15 --conc 1
   compare echo --conns 8,100,1000
   compare connect --add tokio='tokio_connect {port} {total} {conc}'
   compare echo --add tokio='tokio_echo {port}'
   compare churn --churn 1,64               connect, one message, reset
+  compare relay --parts 32,1024,65536      messages through a proxy
   compare idle --held 10000                memory of connections that do nothing
   compare prims --add tokio=tokio_prims    prints lines of {"name": ..., "ns": ...}
 
 A connect client makes {total} connects, {conc} at a time, resets each, and exits 0. An echo server
-serves 127.0.0.1:{port} until SIGTERM. With `all`, write --add connect:NAME=..., echo:NAME=...
+serves 127.0.0.1:{port} until SIGTERM; so does a proxy, which connects to 127.0.0.1:{sink}. With
+`all`, write --add connect:NAME=..., echo:NAME=...
 """
 
 
@@ -46,7 +48,8 @@ def parse(argv):
     parser = argparse.ArgumentParser(
         prog="compare", epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter,
         description="ouro side by side with bare rings, epoll and other runtimes.")
-    parser.add_argument("what", choices=("connect", "echo", "churn", "idle", "prims", "all"))
+    parser.add_argument("what", choices=("connect", "echo", "churn", "relay", "idle",
+                                         "prims", "all"))
     parser.add_argument("--build", type=pathlib.Path, default=PROJECT / "build" / "release",
                         help="where it was built (build/release)")
     parser.add_argument("--add", action="append", default=[], metavar="NAME=CMD",
@@ -58,10 +61,13 @@ def parse(argv):
     parser.add_argument("--conc", type=int, default=64, help="of them in flight (64)")
     parser.add_argument("--conns", default="8,100,1000", help="echo: connections (8,100,1000)")
     parser.add_argument("--churn", default="1,64", help="churn: connections in flight (1,64)")
+    parser.add_argument("--parts", default="32,1024,65536",
+                        help="relay: bytes in a message (32,1024,65536)")
     parser.add_argument("--held", type=int, default=10000,
                         help="idle: connections, at most what the limit of descriptors allows")
     parser.add_argument("--size", type=int, default=64, help="echo: bytes in a message (64)")
-    parser.add_argument("--secs", type=float, default=1, help="echo, churn: seconds of a run (1)")
+    parser.add_argument("--secs", type=float, default=1,
+                        help="echo, churn, relay: seconds of a run (1)")
     parser.add_argument("--noise", type=float, default=0.2,
                         help="cores used by others above which a run is marked as noisy (0.2)")
     parser.add_argument("--json", type=pathlib.Path, metavar="FILE", help="every value, as JSON")
@@ -72,6 +78,7 @@ def parse(argv):
         parser.error("fewer than 5 rounds say nothing")
     options.conns = [int(number) for number in options.conns.split(",")]
     options.churn = [int(number) for number in options.churn.split(",")]
+    options.parts = [int(number) for number in options.parts.split(",")]
     _, descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
     options.held = min(options.held, descriptors - 64)
     options.build = options.build.resolve()
@@ -115,6 +122,20 @@ def run_churn(table, options, emit, data):
             "runs": results, "verdicts": report.verdicts(results, programs.CHURN_TARGETS)}
 
 
+def run_relay(table, options, emit, data):
+    data["relay"] = {}
+    for size in options.parts:
+        results = rounds.relay(table, size, options, tell)
+        emit(report.comparison(
+            f"Relay, messages of {size} bytes",
+            f"10 connections through a proxy, one direction, 64 KiB on their way on each; "
+            f"{options.rounds} rounds of {options.secs:g} s; CPU time of the proxy's process for a "
+            f"message.", results, programs.RELAY_TARGETS, options, latency=True,
+            base=programs.RELAY_BASE))
+        data["relay"][str(size)] = {
+            "runs": results, "verdicts": report.verdicts(results, programs.RELAY_TARGETS)}
+
+
 def run_idle(table, options, emit, data):
     results = rounds.idle(table, options, tell)
     emit(report.memory(results, options))
@@ -130,8 +151,8 @@ def run_prims(table, options, emit, data):
                      "verdicts": report.prim_verdicts(rows)}
 
 
-RUNNERS = {"connect": run_connect, "echo": run_echo, "churn": run_churn, "idle": run_idle,
-           "prims": run_prims}
+RUNNERS = {"connect": run_connect, "echo": run_echo, "churn": run_churn,
+           "relay": run_relay, "idle": run_idle, "prims": run_prims}
 
 
 def compare(options, argv):

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
 """What is compared with what, and the targets.
 
-A command is a template: {port} is the server's port, {total} and {conc} a storm's number of
-connects and how many of them are in flight at once, {bin} and {bench} the build's directories.
+A command is a template: {port} is the server's port, {sink} the port that a proxy connects to,
+{total} and {conc} a storm's number of connects and how many of them are in flight at once, {bin}
+and {bench} the build's directories.
 """
 
 import pathlib
@@ -31,6 +32,15 @@ PRIMS = {
 # The same servers, for loads of connections: short ones, and ones that do nothing.
 CHURN = dict(ECHO)
 IDLE = dict(ECHO)
+RELAY = {
+    OURO: "{bin}/ouro proxy 127.0.0.1:{port} 127.0.0.1:{sink} --driver uring",
+    "ouro on epoll": "{bin}/ouro proxy 127.0.0.1:{port} 127.0.0.1:{sink} --driver epoll",
+    "bare epoll": "{bench}/bench_relay_epoll {port} {sink} copy",
+    "bare epoll, splice": "{bench}/bench_relay_epoll {port} {sink} splice",
+}
+RELAY_LOAD = "{bin}/ouro bench relay 127.0.0.1:{port} --sink 127.0.0.1:{sink} --driver epoll " \
+             "--size {size} --depth {depth} --duration {millis}ms --warm-up 200ms --pid {pid} " \
+             "--json"
 CHURN_LOAD = "{bin}/ouro bench churn 127.0.0.1:{port} --driver epoll --connections {conc} " \
              "--duration {millis}ms --warm-up 200ms --pid {pid} --json"
 IDLE_LOAD = "{bin}/ouro bench idle 127.0.0.1:{port} --driver epoll --connections {held} " \
@@ -38,13 +48,15 @@ IDLE_LOAD = "{bin}/ouro bench idle 127.0.0.1:{port} --driver epoll --connections
 SINK = "{bench}/bench_sink {port}"
 LOAD = "{bench}/bench_load"
 MILLION = "{bench}/bench_prim_switch --million --json"
-TABLES = {"connect": CONNECT, "echo": ECHO, "churn": CHURN, "idle": IDLE, "prims": PRIMS}
+TABLES = {"connect": CONNECT, "echo": ECHO, "churn": CHURN, "relay": RELAY,
+          "idle": IDLE, "prims": PRIMS}
 
-BASE = "bare ring"
+BASE, RELAY_BASE = "bare ring", "bare epoll"
 # ouro divided by another: at most. 1.0 for those it is to stay below.
 CONNECT_TARGETS = {"bare ring": 1.05, "bare epoll": 1.0, "libuv": 1.0, "tokio": 1.0}
 ECHO_TARGETS = {"bare ring": 1.03}
 CHURN_TARGETS = {"bare ring": 1.05, "bare epoll": 0.85}
+RELAY_TARGETS = {"bare epoll": 0.95, "bare epoll, splice": 0.95}
 IDLE_TARGET_BYTES = 4608
 # Name of a row: (key of its value, at most).
 PRIM_TARGETS = {
@@ -74,10 +86,15 @@ def add(tables, what, text):
         raise Problem(f"--add {name}: with 'all' say for what, e.g. connect:{name}=...")
 
 
+def needed(table):
+    """The two rows that a comparison needs: ouro, and what the others are divided by."""
+    return OURO, BASE if BASE in table else RELAY_BASE
+
+
 def only(table, names):
-    """The named rows, with the two that every comparison needs."""
+    """The named rows, with the two that are needed."""
     return {name: template for name, template in table.items()
-            if name in names or name in (OURO, BASE)}
+            if name in names or name in needed(table)}
 
 
 def steps(template, build, **values):
@@ -96,7 +113,7 @@ def present(table, build, warn):
                    if "/" in words[0] and not pathlib.Path(words[0]).exists()]
         if not missing:
             there[name] = template
-        elif name in (OURO, BASE):
+        elif name in needed(table):
             raise Problem(f"{missing[0]} is not there: cmake --preset release && "
                           "cmake --build --preset release, or name the directory with --build")
         else:

@@ -46,13 +46,13 @@ def noise_line(foreign, limit):
             f"meanwhile; median {statistics.median(foreign):.2f}).")
 
 
-def comparison(title, about, results, targets, options, latency=False):
+def comparison(title, about, results, targets, options, latency=False, base=programs.BASE):
     """One table of a connect storm or an echo."""
     foreign = [run["foreign"] for rows in results.values() for run in rows]
-    against = {name: ratios(results, name, programs.BASE) for name in results}
+    against = {name: ratios(results, name, base) for name in results}
     order = sorted(results, key=lambda name: statistics.median(against[name]))
     text = [f"### {title}", "", about + " " + noise_line(foreign, options.noise), "",
-            "| | CPU µs each | against the bare ring | each/s |" + (" p50 µs | p99 µs |" * latency),
+            f"| | CPU µs each | against the {base} | each/s |" + " p50 µs | p99 µs |" * latency,
             "|---|--:|--:|--:|" + ("--:|--:|" * latency)]
     for name in order:
         rows = results[name]

@@ -29,10 +29,10 @@ def connect(table, options, tell):
     return interleave(table, options.rounds, lambda name: runs.connect(table[name], options), tell)
 
 
-def served(table, one, options, tell):
+def served(table, one, options, tell, kind=runs.Server):
     """@one measures a server. They are up together: a round changes between them at once."""
     with contextlib.ExitStack() as stack:
-        servers = {name: stack.enter_context(runs.Server(template, options.build))
+        servers = {name: stack.enter_context(kind(template, options.build))
                    for name, template in table.items()}
         return interleave(table, options.rounds, lambda name: one(servers[name]), tell)
 
@@ -43,6 +43,10 @@ def echo(table, connections, options, tell):
 
 def churn(table, conc, options, tell):
     return served(table, lambda server: runs.churn(server, conc, options), options, tell)
+
+
+def relay(table, size, options, tell):
+    return served(table, lambda proxy: runs.relay(proxy, size, options), options, tell, runs.Proxy)
 
 
 def idle(table, options, tell):

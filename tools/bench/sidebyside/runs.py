@@ -41,7 +41,8 @@ class Server:
 
     def __init__(self, template, build):
         self.port = free_port()
-        words = programs.steps(template, build, port=self.port)[0]
+        self.sink = free_port()  # of a proxy
+        words = programs.steps(template, build, port=self.port, sink=self.sink)[0]
         self.words = words
         self.process = subprocess.Popen(words, preexec_fn=machine.pin(machine.SERVER_CORE),
                                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
@@ -111,11 +112,37 @@ def echo(server, connections, options):
     return dict(json.loads(output), foreign=foreign)
 
 
+class Proxy(Server):
+    """A server that connects to its sink when it is connected to. There is one at the start, too: a
+    proxy may leave out for a while what has refused it."""
+
+    def __enter__(self):
+        with socket.create_server(("127.0.0.1", self.sink)) as sink:
+            super().__enter__()
+            sink.settimeout(START_SECONDS)
+            try:
+                sink.accept()[0].close()
+            except TimeoutError:
+                self.__exit__()
+                raise Problem(f"connects to nothing: {' '.join(self.words)}") from None
+            return self
+
+
 def churn(server, conc, options):
-    """Short connections for a while, each with one message. The server is the one measured, by the
-    same generator for all."""
-    words = programs.steps(programs.CHURN_LOAD, options.build, port=server.port,
-                           pid=server.process.pid, conc=conc, millis=round(options.secs * 1000))[0]
+    """Short connections for a while, each with one message."""
+    return by_ouro(programs.CHURN_LOAD, server, options, conc=conc)
+
+
+def relay(proxy, size, options):
+    """Messages through a proxy. As many are on their way as make 64 KiB, at least one."""
+    return by_ouro(programs.RELAY_LOAD, proxy, options, sink=proxy.sink, size=size,
+                   depth=max(65536 // size, 1))
+
+
+def by_ouro(load, server, options, **values):
+    """The server is the one measured, by the same generator for all."""
+    words = programs.steps(load, options.build, port=server.port, pid=server.process.pid,
+                           millis=round(options.secs * 1000), **values)[0]
     before = server.cpu_seconds()
     neighbours = machine.Neighbours()
     output, cpu, _ = run(words, machine.CLIENT_CORE)
