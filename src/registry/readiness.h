@@ -2,10 +2,10 @@
 /*
  * The readiness word: what is known about a descriptor, in one atomic u64.
  *
- *     63        40 39        16 15      9    8     7      0
- *     +-----------+------------+--------+--------+---------+
- *     | write tick|  read tick |   0    |shutdown|  ready  |
- *     +-----------+------------+--------+--------+---------+
+ *     63        40 39        16 15     10   9      8     7      0
+ *     +-----------+------------+-------+------+--------+---------+
+ *     | write tick|  read tick |   0   |waited|shutdown|  ready  |
+ *     +-----------+------------+-------+------+--------+---------+
  *
  * The driver sets: it ORs ready bits in and moves the tick of each direction it touched.  A task
  * clears: it names the word it saw, and its bits are taken out only where that direction's tick has
@@ -15,6 +15,9 @@
  *   - a write event between a read event and its clear does not keep the read from being cleared;
  *   - READ_CLOSED, WRITE_CLOSED and SHUTDOWN are final: a clear masks and exchanges, it never
  *     rebuilds the word.
+ *
+ * WAITED says that somebody may wait; without it a change takes no lock, since it has nobody to
+ * wake (registry/scheduled_io.c).
  *
  * Pure: no lock, no clock, no memory of its own.  tests/model explores all interleavings of it.
  */
@@ -35,6 +38,7 @@
 #define OURO__INTEREST_ALL (OURO_READABLE | OURO_WRITABLE | OURO_PRIORITY | OURO_ERROR)
 
 #define OURO__READINESS_SHUTDOWN (UINT64_C(1) << 8)
+#define OURO__READINESS_WAITED (UINT64_C(1) << 9)
 #define OURO__READ_TICK_SHIFT 16
 #define OURO__WRITE_TICK_SHIFT 40
 #define OURO__TICK_MASK UINT64_C(0xffffff)

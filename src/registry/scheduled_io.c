@@ -4,9 +4,11 @@
  *
  * Readiness is one atomic word (registry/readiness.h).  The waiters are kept under a lock: two
  * places for poll-style callers, one for each direction, and a list whose nodes lie in the waiters'
- * frames.  A waiter reads the word, locks, links its node, and reads the word again.  The driver
- * sets the word, then locks and collects those whom the change concerns.  Each side writes, then
- * reads what the other has written; at least one sees both, so no wake is lost.
+ * frames.  A waiter locks, sets WAITED in the word, which gives it the word before, and links its
+ * node if nothing is ready there.  The driver sets readiness in the same word, which gives it the
+ * word before: if WAITED was there it locks and collects those whom the change concerns.  Changes
+ * of one word have one order, so either the waiter sees the readiness or the driver sees WAITED; no
+ * wake is lost, and readiness that nobody waits for takes no lock.
  *
  * Wakers are called, and dropped, after the lock was released: a waker may wait, cancel, drop this
  * very registration or shut the runtime down.  They leave the lock in batches of a fixed size on
@@ -95,22 +97,36 @@ static bool collect_locked(struct ouro__scheduled_io *sio, uint32_t ready, bool 
     return true;
 }
 
-static void wake(struct ouro__scheduled_io *sio, uint32_t ready, bool all)
+static bool is_waited_locked(const struct ouro__scheduled_io *sio)
+{
+    return sio->reader.vtable != NULL || sio->writer.vtable != NULL ||
+           !ouro__list_is_empty(&sio->waiters);
+}
+
+static OURO__COLD void wake_waiters(struct ouro__scheduled_io *sio, uint32_t ready, bool all)
 {
     struct batch batch = {.count = 0};
     bool complete = false;
     while (!complete) {
         ouro__mutex_lock(&sio->lock);
         complete = collect_locked(sio, ready, all, &batch);
+        if (complete && !is_waited_locked(sio))
+            (void)ouro__fetch_and(&sio->readiness, ~OURO__READINESS_WAITED, memory_order_relaxed);
         ouro__mutex_unlock(&sio->lock);
         wake_and_drop(&batch);
     }
 }
 
+/* @word: the readiness before the change that may concern a waiter. */
+static void wake(struct ouro__scheduled_io *sio, uint64_t word, uint32_t ready, bool all)
+{
+    if ((word & OURO__READINESS_WAITED) != 0)
+        wake_waiters(sio, ready, all);
+}
+
 void ouro__sio_set_ready(struct ouro__scheduled_io *sio, uint32_t ready)
 {
-    ouro__readiness_set(&sio->readiness, ready);
-    wake(sio, ready, false);
+    wake(sio, ouro__readiness_set(&sio->readiness, ready), ready, false);
 }
 
 void ouro__sio_hint(struct ouro__scheduled_io *sio, uint32_t ready)
@@ -125,25 +141,35 @@ void ouro__sio_clear(struct ouro__scheduled_io *sio, uint64_t snapshot, uint32_t
 
 void ouro__sio_shut_down(struct ouro__scheduled_io *sio)
 {
-    ouro__readiness_shut_down(&sio->readiness);
-    wake(sio, 0, true);
+    wake(sio, ouro__readiness_shut_down(&sio->readiness), 0, true);
 }
 
 void ouro__sio_wake_all(struct ouro__scheduled_io *sio)
 {
-    wake(sio, 0, true);
+    wake(sio, ouro__load(&sio->readiness, memory_order_acquire), 0, true);
 }
 
 /* 1 ready, 0 not, -OURO_ESHUTDOWN. */
-static int look(struct ouro__scheduled_io *sio, uint32_t interest, uint64_t *out_word)
+static int judge(uint64_t word, uint32_t interest, uint64_t *out_word)
 {
-    uint64_t word = ouro__load(&sio->readiness, memory_order_acquire);
     if (ouro__readiness_is_shutdown(word))
         return -OURO_ESHUTDOWN;
     if ((ouro__readiness_ready(word) & ouro__interest_mask(interest)) == 0)
         return 0;
     *out_word = word;
     return 1;
+}
+
+static int look(struct ouro__scheduled_io *sio, uint32_t interest, uint64_t *out_word)
+{
+    return judge(ouro__load(&sio->readiness, memory_order_acquire), interest, out_word);
+}
+
+/* As look(), for a caller that waits if nothing is ready. */
+static int look_locked(struct ouro__scheduled_io *sio, uint32_t interest, uint64_t *out_word)
+{
+    uint64_t word = ouro__fetch_or(&sio->readiness, OURO__READINESS_WAITED, memory_order_acq_rel);
+    return judge(word, interest, out_word);
 }
 
 int ouro__sio_poll(struct ouro__scheduled_io *sio, uint32_t interest,
@@ -160,7 +186,7 @@ int ouro__sio_poll(struct ouro__scheduled_io *sio, uint32_t interest,
     struct ouro_waker old_reader = no_waker;
     struct ouro_waker old_writer = no_waker;
     ouro__mutex_lock(&sio->lock);
-    rc = look(sio, interest, out_word);
+    rc = look_locked(sio, interest, out_word);
     if (rc == 0 && reads) {
         old_reader = sio->reader;
         sio->reader = for_reader;
@@ -187,7 +213,7 @@ int ouro__sio_link(struct ouro__scheduled_io *sio, struct ouro__io_waiter *node,
     if (rc != 0)
         return rc;
     ouro__mutex_lock(&sio->lock);
-    rc = look(sio, node->interest, out_word);
+    rc = look_locked(sio, node->interest, out_word);
     if (rc == 0) {
         ouro__list_push_back(&sio->waiters, &node->link);
         node->linked = true;

@@ -63,20 +63,34 @@ MUTANTS = {
     "waiters": {
         "poll_does_not_look_again": (
             "registry/scheduled_io.c",
-            "    rc = look(sio, interest, out_word);\n    if (rc == 0 && reads)",
+            "    rc = look_locked(sio, interest, out_word);\n    if (rc == 0 && reads)",
             "    if (rc == 0 && reads)"),
         "link_does_not_look_again": (
             "registry/scheduled_io.c",
-            "    ouro__mutex_lock(&sio->lock);\n    rc = look(sio, node->interest, out_word);\n",
+            "    ouro__mutex_lock(&sio->lock);\n"
+            "    rc = look_locked(sio, node->interest, out_word);\n",
             "    ouro__mutex_lock(&sio->lock);\n"),
+        "link_does_not_say_that_it_waits": (
+            "registry/scheduled_io.c",
+            "    rc = look_locked(sio, node->interest, out_word);\n",
+            "    rc = look(sio, node->interest, out_word);\n"),
+        "waited_is_forgotten_too_early": (
+            "registry/scheduled_io.c", "if (complete && !is_waited_locked(sio))", "if (complete)"),
+        "waited_is_said_after_the_look": (
+            "registry/scheduled_io.c",
+            "    uint64_t word = ouro__fetch_or("
+            "&sio->readiness, OURO__READINESS_WAITED, memory_order_acq_rel);\n",
+            "    uint64_t word = ouro__load(&sio->readiness, memory_order_acquire);\n"
+            "    ouro__fetch_or(&sio->readiness, OURO__READINESS_WAITED, memory_order_acq_rel);\n"),
         "shutdown_wakes_nobody": (
             "registry/scheduled_io.c",
-            "    ouro__readiness_shut_down(&sio->readiness);\n    wake(sio, 0, true);",
+            "    wake(sio, ouro__readiness_shut_down(&sio->readiness), 0, true);",
             "    ouro__readiness_shut_down(&sio->readiness);"),
         "wakes_before_setting": (
             "registry/scheduled_io.c",
-            "    ouro__readiness_set(&sio->readiness, ready);\n    wake(sio, ready, false);",
-            "    wake(sio, ready, false);\n    ouro__readiness_set(&sio->readiness, ready);"),
+            "    wake(sio, ouro__readiness_set(&sio->readiness, ready), ready, false);",
+            "    wake(sio, ouro__load(&sio->readiness, memory_order_acquire), ready, false);\n"
+            "    ouro__readiness_set(&sio->readiness, ready);"),
         "wakes_with_the_lock_held": (
             "registry/scheduled_io.c",
             "        ouro__mutex_unlock(&sio->lock);\n        wake_and_drop(&batch);",
