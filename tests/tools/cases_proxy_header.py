@@ -73,10 +73,11 @@ def test_ipv4_clients_of_an_ipv6_listener(ouro):
 def test_headers_of_unix_connections(ouro):
     with directory() as folder, Recorder(socket.AF_UNIX, folder + "/t") as target:
         path = folder + "/listen"
-        with proxy(ouro, f"unix:{folder}/t", "--send-proxy=v1", listen="unix:" + path) as server:
-            exchange(server.addresses[0], b"x")
-        with proxy(ouro, f"unix:{folder}/t", "--send-proxy=v2", listen="unix:" + path) as server:
-            exchange(server.addresses[0], b"x")
+        for version in ("v1", "v2"):
+            with proxy(ouro, f"unix:{folder}/t", "--send-proxy=" + version,
+                       listen="unix:" + path) as server:
+                exchange(server.addresses[0], b"x")
+                equal(drained(server), [], "messages")
         names = bytes(108) + path.encode().ljust(108, b"\0")
         equal(target.seen, [b"PROXY UNKNOWN\r\nx",
                             SIGNATURE + b"\x21\x31\0\xd8" + names + b"x"])

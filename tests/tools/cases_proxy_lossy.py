@@ -64,4 +64,4 @@ def test_every_byte_arrives(ouro):
             equal(len(received), 10, "connections that the target saw to their ends")
             equal(drained(server), [], "messages")
         for what in ("lost", "doubled", "overtaken"):
-            equal(link.counts[what] > 10, True, f"packets: {link.counts}")
+            equal(link.counts[what] > 2, True, f"packets: {link.counts}")

@@ -166,6 +166,11 @@ def test_a_successor_that_fails(ouro):
             ask(connection, b"x")
 
 
+def refuses(path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as peer:
+        return peer.connect_ex(path) != 0
+
+
 def test_files_of_control_sockets(ouro):
     with directory() as folder, Peer(echo_all) as target:
         path = folder + "/control"
@@ -175,6 +180,7 @@ def test_files_of_control_sockets(ouro):
             server.kill()
             server.wait()
         equal(os.listdir(folder), ["control"], "the file of the one that was killed")
+        until("the kernel has closed what it had", lambda: refuses(path))
         with proxy(ouro, target.address, "--control=" + path) as server:
             with client(server.addresses[0]) as connection:
                 ask(connection, b"x")
