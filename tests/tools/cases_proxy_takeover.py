@@ -166,6 +166,39 @@ def test_a_successor_that_fails(ouro):
             ask(connection, b"x")
 
 
+def test_a_predecessor_that_dies(ouro):
+    """What it has given is used, and the rest is opened."""
+    with directory() as folder, Peer(echo_all) as target, socket.socket() as listener, \
+            socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as control:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(8)
+        listener.setblocking(False)
+        address = "127.0.0.1:%d" % listener.getsockname()[1]
+        control.bind(folder + "/control")
+        control.listen(8)
+
+        def die():
+            for given in (False, True):
+                peer, _ = control.accept()
+                with peer:
+                    equal(peer.recv(100), b"ouro-proxy 1 takeover")
+                    if given:
+                        socket.send_fds(peer, [b"listener 0 " + address.encode()],
+                                        [listener.fileno()])
+        old = threading.Thread(target=die, daemon=True)
+        old.start()
+        failed_with(ouro.run("proxy", f"--control={folder}/control", address, target.address), 1,
+                    "EADDRINUSE")
+        with proxy(ouro, target.address, f"--control={folder}/control",
+                   listen=f"{address},127.0.0.1:0") as server:
+            old.join(LIMIT)
+            equal(server.addresses[0], address)
+            for each in server.addresses:
+                with client(each) as connection:
+                    ask(connection, b"x")
+            equal(drained(server), [], "messages")
+
+
 def refuses(path):
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as peer:
         return peer.connect_ex(path) != 0

@@ -152,14 +152,17 @@ static int open_all(struct proxy *proxy, struct proxy_listeners *old)
     return 0;
 }
 
-/* The predecessor's listeners, if there is one. */
+/*
+ * The predecessor's listeners, if there is one.  One that ends meanwhile, or was killed a moment
+ * ago, is none; what it has given is used all the same.
+ */
 static int take_over(struct server *server, struct proxy_listeners *old)
 {
     const char *path = server->proxy->options->control_path;
     if (path == NULL)
         return 0;
     int rc = proxy_control_take(path, &server->predecessor, old);
-    if (rc == -ENOENT || rc == -ECONNREFUSED)
+    if (rc == -ENOENT || rc == -ECONNREFUSED || rc == -ECONNRESET || rc == -EPIPE)
         return 0;
     if (rc < 0)
         output_error("%s: cannot take over: %s (%s)", path, ouro_strerror(rc), ouro_err_name(rc));
