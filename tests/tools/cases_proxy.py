@@ -9,8 +9,8 @@ import time
 
 from blackbox import (LIMIT, Peer, contains, echo_all, equal, failed_with, read_all,
                       read_line, refusing_address, reset, unanswered_address, until)
-from proxying import (ask, client, counts, directory, drained, is_closed, new_random, proxy,
-                      random_bytes, take)
+from proxying import (ask, client, counts, directory, drained, echo_until_cut, is_closed,
+                      new_random, proxy, random_bytes, take)
 
 
 def in_threads(count, function):
@@ -251,7 +251,7 @@ def test_all_targets_dead(ouro):
 
 
 def test_a_target_is_tried_again(ouro):
-    with socket.socket() as bound, Peer(echo_all) as live:
+    with socket.socket() as bound, Peer(echo_until_cut) as live:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(("127.0.0.1", 0))
         address = "127.0.0.1:%d" % bound.getsockname()[1]

@@ -43,7 +43,7 @@ enum {
 /* Descriptors that are no connection's: standard ones, each worker's, listeners and files. */
 #define OWN_DESCRIPTORS 32
 #define WORKER_DESCRIPTORS 8
-#define CONNECTION_DESCRIPTORS 2
+#define CONNECTION_DESCRIPTORS 6 /* two sockets, and for much data a pipe each way */
 
 static const struct argp_option options_table[] = {
     {"workers", 'w', "N", 0, "Threads, each with a driver and sockets of its own (1)", 0},

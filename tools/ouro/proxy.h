@@ -49,12 +49,15 @@ enum proxy_outcome {
     PROXY_OUTCOMES
 };
 
-/* What one worker has done.  Written by its tasks only, read by any. */
+struct proxy_flow;
+
+/* What one worker has done.  Written by its tasks only; the counters are read by any. */
 struct proxy_counts {
     _Alignas(64) atomic_uint_least64_t accepted;
     atomic_uint_least64_t ended[PROXY_OUTCOMES];
     atomic_uint_least64_t to_targets; /* bytes */
     atomic_uint_least64_t to_clients; /* bytes */
+    struct proxy_flow *flows;         /* relays in progress */
 };
 
 struct proxy {
@@ -86,13 +89,16 @@ struct proxy_client {
 int proxy_connection_task(void *arg);
 
 /*
- * Copies both ways until both sides have ended, adding to the counts while it goes.  Returns 0;
- * -ETIMEDOUT when nothing moved for options->idle_ns; else why a side failed.
+ * Copies both ways until both sides have ended.  Returns 0; -ETIMEDOUT when nothing moved for
+ * options->idle_ns; else why a side failed.
  */
 int proxy_relay(struct proxy *proxy, struct proxy_counts *counts, struct ouro_stream *client,
                 struct ouro_stream *target);
 
-/* Writes the counters to stderr, for people. */
+/* A task of the worker whose counts @arg are: adds to them what its relays have moved by now. */
+int proxy_relay_tell_task(void *arg);
+
+/* In a task: writes the counters to stderr, for people. */
 void proxy_stats_print(struct proxy *proxy);
 
 /* A task: writes the counters as a line of JSON each second, and once more when it is cancelled. */

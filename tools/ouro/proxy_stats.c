@@ -62,6 +62,23 @@ static void add_up(const struct proxy *proxy, struct sums *sums)
     sums->active = sums->accepted > ended ? sums->accepted - ended : 0;
 }
 
+/* Lets each worker add what its relays have moved by now. */
+static int refresh(struct proxy *proxy)
+{
+    struct ouro_task_options options = OURO_TASK_OPTIONS_INIT;
+    options.name = "count";
+    struct ouro_group group;
+    int rc = ouro_group_begin(&group, 0);
+    if (rc < 0)
+        return rc;
+    for (uint64_t i = 0; i < proxy->options->workers && rc == 0; i++) {
+        options.worker = (uint32_t)i;
+        rc = ouro_group_spawn(&group, &options, proxy_relay_tell_task, &proxy->counts[i]);
+    }
+    int end_rc = ouro_group_end(&group);
+    return rc < 0 ? rc : end_rc;
+}
+
 static void print_target(struct proxy *proxy, size_t index, int64_t now_ns)
 {
     struct proxy_target target;
@@ -79,6 +96,7 @@ void proxy_stats_print(struct proxy *proxy)
 {
     struct sums sums;
     char ends[256] = "";
+    (void)refresh(proxy); /* without it the bytes are those of a moment ago */
     add_up(proxy, &sums);
     for (size_t i = 0; i < PROXY_OUTCOMES; i++) {
         size_t used = strlen(ends);
@@ -150,6 +168,8 @@ static int write_lines(struct proxy *proxy, struct pipe_end *end)
     int rc = 0;
     while (rc == 0) {
         rc = ouro_sleep(OURO_SECOND);
+        if (rc == 0)
+            rc = refresh(proxy);
         if (rc == 0)
             rc = write_line(proxy, end);
     }
