@@ -17,6 +17,8 @@ def refuses(address):
         client(address).close()
     except (ConnectionRefusedError, FileNotFoundError):
         return True
+    except ConnectionResetError:  # it came while the listener was being closed
+        pass
     return False
 
 
@@ -125,7 +127,7 @@ def test_under_load(ouro):
             while not stop.is_set():
                 try:
                     connection = client(server.addresses[0])
-                except ConnectionRefusedError:
+                except ConnectionError:  # refused, or reset while the listener was being closed
                     return
                 with connection:
                     try:
