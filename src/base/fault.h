@@ -21,6 +21,7 @@ enum ouro__fault_point {
     OURO__FAULT_RING_CONNECT,   /* the result of IORING_OP_CONNECT is replaced */
     OURO__FAULT_RING_RESULT,    /* the result of an operation's request is replaced */
     OURO__FAULT_RING_SIZE,      /* -n: a request moves n bytes at most */
+    OURO__FAULT_RING_BUFFERS,   /* the kernel refuses a ring of buffers */
     OURO__FAULT_EPOLL_WAIT,     /* epoll_wait(2) */
     OURO__FAULT_EPOLL_CONNECT,  /* connect(2): it is made, then said to have returned this */
     OURO__FAULT_EPOLL_SPURIOUS, /* a spurious EPOLLOUT while a connect waits */

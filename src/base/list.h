@@ -91,6 +91,23 @@ static inline void ouro__queue_push(struct ouro__queue *queue, struct ouro__queu
     queue->tail = node;
 }
 
+/* Takes @node, which is in it, out of @queue.  Looks at those before it. */
+static inline void ouro__queue_remove(struct ouro__queue *queue, struct ouro__queue_node *node)
+{
+    struct ouro__queue_node *before = NULL;
+    struct ouro__queue_node *at = queue->head;
+    while (at != node) {
+        before = at;
+        at = at->next;
+    }
+    if (before == NULL)
+        queue->head = node->next;
+    else
+        before->next = node->next;
+    if (queue->tail == node)
+        queue->tail = before;
+}
+
 static inline struct ouro__queue_node *ouro__queue_pop(struct ouro__queue *queue)
 {
     struct ouro__queue_node *node = queue->head;

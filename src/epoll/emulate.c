@@ -28,6 +28,7 @@
 #include "epoll/rows.h"
 
 #include "base/fault.h"
+#include "registry/lending.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -42,7 +43,7 @@
 
 void ouro__epoll_queue(struct ouro__epoll *epoll, struct ouro__op *op)
 {
-    if ((op->backend & OURO__EPOLL_OP_QUEUED) != 0)
+    if ((op->backend & (OURO__EPOLL_OP_QUEUED | OURO__EPOLL_OP_DRY)) != 0)
         return;
     op->backend |= OURO__EPOLL_OP_QUEUED;
     ouro__queue_push(&epoll->tries, &op->node);
@@ -187,6 +188,8 @@ static void run(struct ouro__epoll *epoll, struct ouro__op *op)
                      (ouro__epoll_sio_flags(op->sio) & OURO__EPOLL_SIO_DETACHED) != 0;
     op->backend &= (uint16_t)~OURO__EPOLL_OP_QUEUED;
     if (cancelled) {
+        if (row->may_have_loan)
+            ouro__lending_undo(op);
         /* A transfer that fails after a part was done reports the count. */
         ouro__driver_complete(&epoll->driver, op, op->result > 0 ? op->result : -ECANCELED);
         return;
@@ -194,6 +197,8 @@ static void run(struct ouro__epoll *epoll, struct ouro__op *op)
     bool ended = has_chance(row, op) && row->begin(row, op, &result);
     op->backend &= (uint16_t)~OURO__EPOLL_OP_EVENT;
     if (!ended) {
+        if ((op->backend & OURO__EPOLL_OP_DRY) != 0)
+            return;
         int rc = 0;
         if (OURO__UNLIKELY((ouro__epoll_sio_flags(op->sio) & OURO__EPOLL_SIO_ARMED) == 0))
             rc = arm(epoll, op);

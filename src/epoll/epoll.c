@@ -124,6 +124,8 @@ static void submit(struct ouro__driver *driver, struct ouro__op *op)
 static void cancel(struct ouro__driver *driver, struct ouro__op *op)
 {
     op->backend |= OURO__EPOLL_OP_CANCELLED;
+    if ((op->backend & OURO__EPOLL_OP_DRY) != 0)
+        ouro__epoll_leave_loan(op);
     ouro__epoll_queue(epoll_of(driver), op);
 }
 
@@ -178,6 +180,7 @@ const struct ouro__driver_ops ouro__epoll_ops = {
     .submit = submit,
     .cancel = cancel,
     .try_now = ouro__epoll_try_now,
+    .resume = ouro__epoll_resume_loan,
     .turn = turn,
     .unpark = unpark,
     .poll_fd = poll_fd,

@@ -5,6 +5,7 @@
  *   epoll.c     open, close, turn; the table
  *   rows.c      what is special about each operation
  *   emulate.c   an operation is tried, completes or goes on waiting
+ *   loan.c      receives into buffers of the driver's pool
  *   connect.c   connect: begun first, its result read later
  *   events.c    epoll_wait, and what an event means
  *   epoll_set.c  epoll_ctl, and which registration added which descriptor number
@@ -30,6 +31,7 @@ enum {
     OURO__EPOLL_OP_CANCELLED = 1u << 1, /* ends with -ECANCELED when its turn comes */
     OURO__EPOLL_OP_BEGUN = 1u << 2,     /* connect(2) has been called */
     OURO__EPOLL_OP_EVENT = 1u << 3,     /* an event has come for it: try, whatever the word says */
+    OURO__EPOLL_OP_DRY = 1u << 4,       /* waits for a buffer of the pool, in no list of ours */
 };
 
 /* sio->backend; DETACHED is set by any thread, so all go through the two functions below. */
@@ -89,6 +91,10 @@ OURO__DRIVER_THREAD int32_t ouro__epoll_try_now(struct ouro__driver *driver, str
 struct ouro__epoll_row;
 OURO__DRIVER_THREAD bool ouro__epoll_connect(const struct ouro__epoll_row *row, struct ouro__op *op,
                                              int32_t *out_result);
+
+/* loan.c: @op waited for a buffer, and is cancelled; or has it now. */
+OURO__DRIVER_THREAD void ouro__epoll_leave_loan(struct ouro__op *op);
+OURO__DRIVER_THREAD void ouro__epoll_resume_loan(struct ouro__driver *driver, struct ouro__op *op);
 
 /* events.c: waits at most @timeout_ns for events and queues the tries they call for.  0 or -errno.
  */

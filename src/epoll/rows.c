@@ -118,6 +118,15 @@ const struct ouro__epoll_row ouro__epoll_rows[OURO__OP_CODES] = {
     [OURO__OP_SENDMSG] = {.begin = ouro__epoll_transfer, .call = call_sendmsg, .has_message = true},
     [OURO__OP_AWAIT_READ] = {.begin = ouro__epoll_transfer, .call = call_await_read, .reads = true},
     [OURO__OP_AWAIT_WRITE] = {.begin = ouro__epoll_transfer, .call = call_await_write},
+    [OURO__OP_RECV_LOAN] = {.begin = ouro__epoll_recv_loan,
+                            .call = call_recv,
+                            .has_buffer = true,
+                            .reads = true,
+                            .zero_is_end = true,
+                            .may_have_loan = true},
+    [OURO__OP_TAKE_LOAN] = {.begin = ouro__epoll_take_loan,
+                            .always_tries = true,
+                            .may_have_loan = true},
 };
 
 bool ouro__epoll_has_row(unsigned code)

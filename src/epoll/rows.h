@@ -14,11 +14,12 @@ struct ouro__epoll_row {
     /* The system call that ouro__epoll_transfer() makes, once, without waiting; -1 and errno. @done
      * bytes have been transferred. */
     ssize_t (*call)(const struct ouro__op *op, size_t done);
-    bool has_buffer;   /* arg.io */
-    bool has_message;  /* arg.message */
-    bool reads;        /* an event for reading concerns it; otherwise one for writing */
-    bool zero_is_end;  /* of a stream: a result of 0 is the end */
-    bool always_tries; /* without a look at the readiness word */
+    bool has_buffer;    /* arg.io */
+    bool has_message;   /* arg.message */
+    bool reads;         /* an event for reading concerns it; otherwise one for writing */
+    bool zero_is_end;   /* of a stream: a result of 0 is the end */
+    bool always_tries;  /* without a look at the readiness word */
+    bool may_have_loan; /* arg.io.loan */
 };
 
 extern const struct ouro__epoll_row ouro__epoll_rows[OURO__OP_CODES];
@@ -27,6 +28,12 @@ static inline const struct ouro__epoll_row *ouro__epoll_row_of(const struct ouro
 {
     return &ouro__epoll_rows[op->code];
 }
+
+/* loan.c */
+bool ouro__epoll_recv_loan(const struct ouro__epoll_row *row, struct ouro__op *op,
+                           int32_t *out_result);
+bool ouro__epoll_take_loan(const struct ouro__epoll_row *row, struct ouro__op *op,
+                           int32_t *out_result);
 
 /* emulate.c: the begin() of all that transfer something, as often as it goes on. */
 bool ouro__epoll_transfer(const struct ouro__epoll_row *row, struct ouro__op *op,

@@ -23,6 +23,11 @@ uint64_t ouro__uring_uses(void)
            BIT(SOCKET_OPS) | BIT(CANCEL) | BIT(RING_FD) | BIT(NO_IOWAIT) | BIT(MADV_GUARD);
 }
 
+uint64_t ouro__uring_uses_later(void)
+{
+    return BIT(PBUF_RING);
+}
+
 static const struct {
     enum ouro__feature feature;
     enum ouro__quirk quirk;

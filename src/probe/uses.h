@@ -12,6 +12,10 @@
 /* OURO__FEATURE_BIT()s of what the runtime uses where it is present. */
 uint64_t ouro__uring_uses(void);
 
+/* OURO__FEATURE_BIT()s of what it asks for when it first needs it, and does without if the kernel
+ * refuses.  A start does not look for these. */
+uint64_t ouro__uring_uses_later(void);
+
 /* Whether a runtime may run on io_uring here: all it uses of the tier works.  Stricter is
  * report->error == 0: then the whole tier that was looked for does. */
 bool ouro__uring_runs_on(const struct ouro__feature_report *report);

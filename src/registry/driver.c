@@ -18,6 +18,7 @@
 #include "base/alloc.h"
 #include "base/fault.h"
 #include "registry/descriptor_kind.h"
+#include "registry/loan_pool.h"
 #include "registry/parker.h"
 
 #include <ouro/error.h>
@@ -25,6 +26,8 @@
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
+
+enum { LOAN_BUFFER_BYTES_DEFAULT = 16 * 1024, LOAN_BUFFERS_DEFAULT = 256 };
 
 /* How long close() waits for the last completions before it reports a broken invariant. */
 #define CLOSE_LIMIT_NS (60 * OURO__NS_PER_SEC)
@@ -45,6 +48,7 @@ void ouro__driver_handle_fini(struct ouro__driver_handle *handle)
     if (handle->wake_fd >= 0)
         (void)close(handle->wake_fd);
     ouro__free(handle->shared); /* likewise: registrations may be dropped after close() */
+    ouro__loan_pool_free(ouro__load(&handle->loans, memory_order_acquire)); /* and loans be out */
     ouro__registration_set_fini(&handle->set);
 }
 
@@ -52,6 +56,10 @@ int ouro__driver_open(struct ouro__driver_handle *handle, const struct ouro__dri
 {
     handle->owner = ouro__thread_identity();
     handle->wait_mask = config->wait_mask;
+    handle->loan_buffer_bytes = config->loan_buffer_bytes;
+    if (handle->loan_buffer_bytes == 0)
+        handle->loan_buffer_bytes = LOAN_BUFFER_BYTES_DEFAULT;
+    handle->loan_buffers = config->loan_buffers == 0 ? LOAN_BUFFERS_DEFAULT : config->loan_buffers;
     int rc = ouro__fault(OURO__FAULT_DRIVER_OPEN);
     if (rc == 0)
         rc = handle->ops->open(config, handle, &handle->driver);
@@ -458,6 +466,20 @@ void ouro__driver_shut_down(struct ouro__driver_handle *handle)
         ouro__driver_cancel_all(handle->driver);
 }
 
+/* The memory of loans that are out stays until they are released, or longer: until the handle is.
+ */
+static void close_loans(struct ouro__driver_handle *handle)
+{
+    struct ouro__loan_pool *pool = ouro__load(&handle->loans, memory_order_acquire);
+    if (pool == NULL)
+        return;
+    ouro__loan_pool_withdraw(pool);
+    if (ouro__loan_pool_is_used(pool))
+        return;
+    ouro__store(&handle->loans, NULL, memory_order_relaxed);
+    ouro__loan_pool_free(pool);
+}
+
 void ouro__driver_close(struct ouro__driver_handle *handle)
 {
     struct ouro__driver *driver = handle->driver;
@@ -475,6 +497,7 @@ void ouro__driver_close(struct ouro__driver_handle *handle)
     ouro__op_slots_fini(&driver->slots);
     handle->ops->close(driver);
     handle->driver = NULL;
+    close_loans(handle);
 }
 
 void ouro__driver_metrics(const struct ouro__driver_handle *handle,

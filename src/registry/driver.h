@@ -32,14 +32,17 @@
 #include <signal.h>
 
 struct ouro__driver;
+struct ouro__loan_pool;
 
 struct ouro__driver_config {
-    uint32_t ring_entries;     /* submission queue; 0: 256 */
-    uint32_t spin_us;          /* as ouro_runtime_config.spin_us */
-    uint64_t features;         /* io_uring: optional features to use, OURO__FEATURE_ bits */
-    uint64_t quirks;           /* io_uring: quirks to work around */
-    const sigset_t *wait_mask; /* signals blocked during waits (base/signals.h); NULL: no change */
-    bool is_embedded;          /* another event loop polls it: poll_fd() and settle() are used */
+    uint32_t ring_entries;      /* submission queue; 0: 256 */
+    uint32_t spin_us;           /* as ouro_runtime_config.spin_us */
+    uint64_t features;          /* io_uring: optional features to use, OURO__FEATURE_ bits */
+    uint64_t quirks;            /* io_uring: quirks to work around */
+    const sigset_t *wait_mask;  /* signals blocked during waits (base/signals.h); NULL: no change */
+    uint32_t loan_buffer_bytes; /* of each buffer of its pool (registry/lending.h); 0: 16 KiB */
+    uint32_t loan_buffers;      /* how many; 0: 256 */
+    bool is_embedded;           /* another event loop polls it: poll_fd() and settle() are used */
 };
 
 struct ouro__driver_ops {
@@ -67,6 +70,9 @@ struct ouro__driver_ops {
     /* Owner's thread, the lane of @op is free.  The operation's result if it can be had by a system
      * call that does not wait, -EAGAIN otherwise.  @op is not submitted.  NULL: never. */
     int32_t (*try_now)(struct ouro__driver *driver, struct ouro__op *op);
+    /* Owner's thread: @op waited for a buffer of the pool and has one now (registry/lending.h).
+     * Never completes the op before it returns. */
+    void (*resume)(struct ouro__driver *driver, struct ouro__op *op);
     /* Owner's thread.  Hands everything submitted to the kernel, waits at most @timeout_ns (0: not
      * at all, negative: for ever) if nothing has completed, and calls ouro__driver_complete() and
      * ouro__sio_...() for what did.  0, or -errno when the driver is broken. */
@@ -103,6 +109,9 @@ struct ouro__driver_handle {
     uint32_t index;    /* of the worker or driver thread, for messages */
     const void *owner; /* ouro__thread_identity() of the owner's thread */
     bool is_away;      /* an embedded one, between turns; the owner's thread only */
+    uint32_t loan_buffer_bytes; /* constant from open on, as the next */
+    uint32_t loan_buffers;
+    _Atomic(struct ouro__loan_pool *) loans; /* NULL until the first receive on loan */
     ouro_trace_function *trace;
     void *trace_arg;
 };

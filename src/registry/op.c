@@ -58,6 +58,8 @@ static const struct {
     [OURO__OP_FILE_WRITE] = {"file_write", call_file_write},
     [OURO__OP_SPLICE] = {"splice", call_splice},
     [OURO__OP_ACCEPT_MANY] = {"accept_many", NULL},
+    [OURO__OP_RECV_LOAN] = {"recv_loan", NULL},
+    [OURO__OP_TAKE_LOAN] = {"take_loan", NULL},
 };
 
 const char *ouro__op_name(unsigned code)

@@ -27,6 +27,7 @@
 #include <sys/socket.h>
 
 struct ouro__driver_handle;
+struct ouro__loan_buffer;
 struct ouro__scheduled_io;
 struct ouro__op;
 
@@ -46,7 +47,9 @@ enum ouro__op_code {
     OURO__OP_FILE_WRITE = 12,
     OURO__OP_SPLICE = 13,
     OURO__OP_ACCEPT_MANY = 14, /* the driver's own: brings connections until it is cancelled */
-    OURO__OP_CODES = 15
+    OURO__OP_RECV_LOAN = 15,   /* a RECV into a buffer of the driver's pool */
+    OURO__OP_TAKE_LOAN = 16,   /* gets such a buffer and receives nothing */
+    OURO__OP_CODES = 17
 };
 
 enum ouro__op_state {
@@ -87,7 +90,8 @@ struct ouro__op {
         struct {
             void *buffer;
             size_t size;
-            uint32_t flags; /* MSG_... */
+            uint32_t flags;                 /* MSG_... */
+            struct ouro__loan_buffer *loan; /* RECV_LOAN, TAKE_LOAN: has @buffer; NULL: none yet */
         } io;
         struct {
             struct msghdr *header;
@@ -129,6 +133,14 @@ static inline void ouro__op_init_io(struct ouro__op *op, enum ouro__op_code code
     op->arg.io.buffer = (void *)(uintptr_t)buffer; /* a send only reads it */
     op->arg.io.size = size;
     op->arg.io.flags = flags;
+}
+
+/* RECV_LOAN or TAKE_LOAN, of at most @size bytes. */
+static inline void ouro__op_init_loan(struct ouro__op *op, enum ouro__op_code code, unsigned lane,
+                                      size_t size)
+{
+    ouro__op_init_io(op, code, lane, NULL, size, 0);
+    op->arg.io.loan = NULL;
 }
 
 /* The most of @size bytes that one operation can transfer: its result is an int32_t. */

@@ -102,7 +102,7 @@ int ouro__choose_driver(const struct ouro_runtime_config *config, struct ouro__c
     if (rc == 0) {
         choice.ops = &ouro__uring_ops;
         choice.kind = OURO_DRIVER_URING;
-        choice.features = report.present & ~config->feature_mask;
+        choice.features = (report.present | ouro__uring_uses_later()) & ~config->feature_mask;
         /* A quirk that could not be tested counts as present: the second path is right on every
          * kernel. */
         choice.quirks = (report.quirks | report.quirks_untested | config->quirk_mask) &

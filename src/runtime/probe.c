@@ -83,7 +83,7 @@ static const char *why_not(const struct ouro_probe *probe, unsigned feature)
     const char *quirk = ouro__uring_distrusted_by(&probe->report, (enum ouro__feature)feature);
     if (quirk[0] != '\0')
         return quirk;
-    if ((ouro__uring_uses() & bit) == 0)
+    if (((ouro__uring_uses() | ouro__uring_uses_later()) & bit) == 0)
         return ouro__feature_table[feature].required
                    ? "the tier has it; this version of ouro does not use it yet"
                    : "this version of ouro does not need it";

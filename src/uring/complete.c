@@ -22,12 +22,22 @@
 #define RESTART_FIRST (-512)
 #define RESTART_LAST (-516)
 
-static void take_stale(struct ouro__uring *uring, unsigned lane, int32_t result)
+/* The buffer that a CQE names, if it names one, goes to @op, or back to the pool. */
+static void take_buffer(struct ouro__uring *uring, struct ouro__op *op,
+                        const struct io_uring_cqe *cqe)
 {
+    if ((cqe->flags & IORING_CQE_F_BUFFER) != 0)
+        ouro__uring_claim_loan(uring, op, cqe->flags >> IORING_CQE_BUFFER_SHIFT);
+}
+
+static void take_stale(struct ouro__uring *uring, unsigned lane, const struct io_uring_cqe *cqe)
+{
+    int32_t result = cqe->res;
     unsigned code = lane == OURO__LANE_ACCEPT ? OURO__OP_ACCEPT : OURO__OP_NONE;
     if (ouro__lane_is_slot(lane))
         code = ouro__lane_code(lane);
     ouro__counter_add(&uring->driver.handle->counters.stale, 1);
+    take_buffer(uring, NULL, cqe);
     if (code < OURO__OP_CODES && ouro__uring_rows[code].dispose != NULL)
         ouro__uring_rows[code].dispose(result);
 }
@@ -70,10 +80,12 @@ static enum ouro__uring_next judge(const struct ouro__uring *uring, struct ouro_
     }
     if (OURO__UNLIKELY(*result < 0)) {
         *result = named(op, *result);
-        if (*result == -EAGAIN && row->waits_for != 0)
-            return OURO__URING_WAITS;
-        if (*result == -EINTR && row->restarts)
-            return OURO__URING_AGAIN;
+        bool waits = *result == -EAGAIN && row->waits_for != 0;
+        bool restarts = *result == -EINTR && row->restarts;
+        if ((waits || restarts) && row->undo != NULL)
+            row->undo(op);
+        if (waits || restarts)
+            return waits ? OURO__URING_WAITS : OURO__URING_AGAIN;
     }
     return row->finish == NULL ? OURO__URING_ENDS : row->finish(uring, op, result);
 }
@@ -98,9 +110,10 @@ static void end(struct ouro__uring *uring, struct ouro__op *op, int32_t result)
 /* The operation was cancelled, or its request is a poll.  False: it has not ended. */
 static OURO__COLD bool take_special(struct ouro__uring *uring, struct ouro__op *op, int32_t *result)
 {
-    OURO__ASSERT((op->backend & (OURO__URING_BACKLOG | OURO__URING_WITHDRAWN)) == 0);
+    OURO__ASSERT((op->backend & (OURO__URING_BACKLOG | OURO__URING_WITHDRAWN | OURO__URING_DRY)) ==
+                 0);
     if ((op->backend & OURO__URING_CANCEL_QUEUED) != 0)
-        ouro__uring_unlink(&uring->cancels, &op->node);
+        ouro__queue_remove(&uring->cancels, &op->node);
     op->backend &= (uint16_t)~OURO__URING_CANCEL_QUEUED;
     return (op->backend & OURO__URING_WAITING) == 0 || ouro__uring_wait_end(uring, op, result);
 }
@@ -125,12 +138,15 @@ static void take(struct ouro__uring *uring, const struct io_uring_cqe *cqe)
         return;
     struct ouro__op *op = ouro__driver_find(&uring->driver, token);
     if (OURO__UNLIKELY(op == NULL)) {
-        take_stale(uring, lane, result);
+        take_stale(uring, lane, cqe);
         return;
     }
-    if (OURO__UNLIKELY((cqe->flags & IORING_CQE_F_MORE) != 0)) {
-        take_more(uring, op, result);
-        return;
+    if (OURO__UNLIKELY((cqe->flags & (IORING_CQE_F_MORE | IORING_CQE_F_BUFFER)) != 0)) {
+        take_buffer(uring, op, cqe);
+        if ((cqe->flags & IORING_CQE_F_MORE) != 0) {
+            take_more(uring, op, result);
+            return;
+        }
     }
     bool waited = (op->backend & OURO__URING_WAITING) != 0;
     if (OURO__UNLIKELY(op->backend != 0) && !take_special(uring, op, &result))
@@ -140,7 +156,7 @@ static void take(struct ouro__uring *uring, const struct io_uring_cqe *cqe)
         end(uring, op, result);
     else if (next == OURO__URING_WAITS)
         ouro__uring_wait_begin(uring, op);
-    else
+    else if (next == OURO__URING_AGAIN)
         ouro__uring_queue(uring, op);
 }
 

@@ -123,6 +123,7 @@ int ouro__uring_open(const struct ouro__driver_config *config, struct ouro__driv
     uring->driver.accepts_many =
         (config->features & OURO__FEATURE_BIT(OURO__FEATURE_ACCEPT_MULTISHOT)) != 0;
     uring->waits_to_send = (config->quirks & OURO__QUIRK_BIT(OURO__QUIRK_SEND_READ_SIDE)) != 0;
+    uring->buffers.is_wanted = (config->features & OURO__FEATURE_BIT(OURO__FEATURE_PBUF_RING)) != 0;
     ouro__uring_spin_init(&uring->spin, config->spin_us);
     ouro__sanitize_init();
     uring->driver.handle = handle;
@@ -145,6 +146,7 @@ void ouro__uring_close(struct ouro__driver *driver)
     OURO__ASSERT(ouro__queue_is_empty(&uring->withdrawn));
     /* The read of the wake descriptor may still be in flight; its buffer outlives every ring. */
     io_uring_queue_exit(&uring->ring);
+    ouro__uring_buffers_close(&uring->buffers);
     ouro__free(uring);
 }
 

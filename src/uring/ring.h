@@ -11,6 +11,7 @@
  *   spin.c      looking at the ring before sleeping
  *   turn.c      one turn: place, submit, wait, reap
  *   uring.c     submit, cancel, unpark and the table
+ *   buffers.c   buffers from which the kernel chooses
  *   sanitize.c  what the memory checkers are told
  *
  * Everything here is the owner's thread's.
@@ -20,12 +21,13 @@
 
 #include "base/fault.h"
 #include "registry/driver.h"
+#include "uring/buffers.h"
 
 #include <liburing.h>
 
 /*
  * op->backend.  An operation is in exactly one place: in the backlog, on the list of the withdrawn,
- * or in the ring (its SQE, or the kernel).
+ * in the pool's list of those that wait for a buffer, or in the ring (its SQE, or the kernel).
  */
 #define OURO__URING_BACKLOG (1u << 0)       /* waits for an SQE */
 #define OURO__URING_WITHDRAWN (1u << 1)     /* never reached the kernel; ends in the coming turn */
@@ -34,6 +36,7 @@
 #define OURO__URING_WAITING (1u << 4)   /* its request is a poll: the operation comes after it */
 #define OURO__URING_MULTISHOT (1u << 5) /* that poll is multishot */
 #define OURO__URING_ANSWERED (1u << 6)  /* that poll has answered and is being taken back */
+#define OURO__URING_DRY (1u << 7)       /* waits for a buffer of the pool */
 #define OURO__URING_STAMP_SHIFT 8       /* eight bits: the turn in which it was cancelled */
 
 /* The tokens that are the driver's own. */
@@ -58,6 +61,7 @@ struct ouro__uring {
     struct ouro__queue cancels;   /* ops whose cancellation found none */
     struct ouro__queue withdrawn; /* ops that end with -ECANCELED in the coming turn */
     struct ouro__uring_spin spin;
+    struct ouro__uring_buffers buffers;
     uint32_t turns;
     bool waits_to_send; /* never lets the kernel wait for room (OURO__QUIRK_SEND_READ_SIDE) */
     bool is_embedded;   /* another event loop polls the ring */
@@ -106,23 +110,6 @@ static inline bool ouro__uring_has_task_work(const struct ouro__uring *uring)
 {
     return (IO_URING_READ_ONCE(*uring->ring.sq.kflags) &
             (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
-}
-
-/* Takes @node, which is in it, out of @queue. */
-static inline void ouro__uring_unlink(struct ouro__queue *queue, struct ouro__queue_node *node)
-{
-    struct ouro__queue_node *before = NULL;
-    struct ouro__queue_node *at = queue->head;
-    while (at != node) {
-        before = at;
-        at = at->next;
-    }
-    if (before == NULL)
-        queue->head = node->next;
-    else
-        before->next = node->next;
-    if (queue->tail == node)
-        queue->tail = before;
 }
 
 /* prepare.c.  An SQE, if need be after handing over those before it; NULL: not now. */

@@ -28,6 +28,7 @@
 
 #include "base/fault.h"
 #include "registry/connect_end.h"
+#include "registry/lending.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -37,7 +38,7 @@
 /* What the kernel moves in one call at most, MAX_RW_COUNT. */
 #define IO_SIZE_MAX 0x7ffff000u
 
-static unsigned io_size(size_t size)
+unsigned ouro__uring_io_size(size_t size)
 {
     int injected = ouro__fault(OURO__FAULT_RING_SIZE);
     unsigned size_max = OURO__UNLIKELY(injected != 0) ? (unsigned)-injected : IO_SIZE_MAX;
@@ -133,7 +134,7 @@ static void begin_recv(const struct ouro__uring *uring, struct io_uring_sqe *sqe
                        const struct ouro__op *op)
 {
     (void)uring;
-    io_uring_prep_recv(sqe, op->fd, op->arg.io.buffer, io_size(op->arg.io.size),
+    io_uring_prep_recv(sqe, op->fd, op->arg.io.buffer, ouro__uring_io_size(op->arg.io.size),
                        (int)op->arg.io.flags);
 }
 
@@ -164,7 +165,7 @@ static void begin_send(const struct ouro__uring *uring, struct io_uring_sqe *sqe
     size_t sent = (size_t)op->result;
     uint32_t flags = op->arg.io.flags | MSG_NOSIGNAL | (uring->waits_to_send ? MSG_DONTWAIT : 0);
     io_uring_prep_send(sqe, op->fd, (const char *)op->arg.io.buffer + sent,
-                       io_size(op->arg.io.size - sent), (int)flags);
+                       ouro__uring_io_size(op->arg.io.size - sent), (int)flags);
 }
 
 static enum ouro__uring_next finish_send(const struct ouro__uring *uring, struct ouro__op *op,
@@ -175,7 +176,7 @@ static enum ouro__uring_next finish_send(const struct ouro__uring *uring, struct
     if (*result <= 0)
         return OURO__URING_ENDS;
     /* Less than the request asked for: there is no more room. */
-    bool is_full = (unsigned)*result < io_size(op->arg.io.size - (size_t)op->result);
+    bool is_full = (unsigned)*result < ouro__uring_io_size(op->arg.io.size - (size_t)op->result);
     op->result += *result;
     if ((size_t)op->result < op->arg.io.size)
         return is_full ? OURO__URING_WAITS : OURO__URING_AGAIN;
@@ -251,7 +252,7 @@ static void begin_file_read(const struct ouro__uring *uring, struct io_uring_sqe
                             const struct ouro__op *op)
 {
     (void)uring;
-    io_uring_prep_read(sqe, op->fd, op->arg.file.buffer, io_size(op->arg.file.size),
+    io_uring_prep_read(sqe, op->fd, op->arg.file.buffer, ouro__uring_io_size(op->arg.file.size),
                        op->arg.file.offset);
 }
 
@@ -259,7 +260,7 @@ static void begin_file_write(const struct ouro__uring *uring, struct io_uring_sq
                              const struct ouro__op *op)
 {
     (void)uring;
-    io_uring_prep_write(sqe, op->fd, op->arg.file.buffer, io_size(op->arg.file.size),
+    io_uring_prep_write(sqe, op->fd, op->arg.file.buffer, ouro__uring_io_size(op->arg.file.size),
                         op->arg.file.offset);
 }
 
@@ -269,7 +270,7 @@ static void begin_splice(const struct ouro__uring *uring, struct io_uring_sqe *s
 {
     (void)uring;
     io_uring_prep_splice(sqe, op->fd, op->arg.splice.offset, op->arg.splice.out_fd,
-                         op->arg.splice.out_offset, io_size(op->arg.splice.size),
+                         op->arg.splice.out_offset, ouro__uring_io_size(op->arg.splice.size),
                          SPLICE_F_NONBLOCK);
 }
 
@@ -355,4 +356,16 @@ const struct ouro__uring_row ouro__uring_rows[OURO__OP_CODES] = {
                          .finish = finish_splice,
                          .wait_for = splice_wait_for,
                          .restarts = true},
+    [OURO__OP_RECV_LOAN] = {.begin = ouro__uring_begin_recv_loan,
+                            .finish = ouro__uring_finish_recv_loan,
+                            .waited = ouro__uring_recv_loan_waited,
+                            .undo = ouro__lending_undo,
+                            .tells = recv_tells,
+                            .tells_on_success = OURO_READABLE,
+                            .restarts = true,
+                            .waits_for = POLLIN,
+                            .memory = OURO__SANITIZE_RECEIVED},
+    [OURO__OP_TAKE_LOAN] = {.begin = ouro__uring_begin_take_loan,
+                            .finish = ouro__uring_finish_take_loan,
+                            .undo = ouro__lending_undo},
 };

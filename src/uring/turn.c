@@ -24,8 +24,7 @@
  * Tests:   tests/uring/test_ring.c
  */
 #include "base/assert.h"
-#include "uring/ring.h"
-#include "uring/sanitize.h"
+#include "uring/rows.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -56,8 +55,12 @@ static bool complete_withdrawn(struct ouro__uring *uring)
     if (OURO__LIKELY(ouro__queue_is_empty(&uring->withdrawn)))
         return false;
     struct ouro__op *op = NULL;
-    while ((op = pop_op(&uring->withdrawn)) != NULL)
+    while ((op = pop_op(&uring->withdrawn)) != NULL) {
+        const struct ouro__uring_row *row = ouro__uring_row_of(op);
+        if (row->undo != NULL)
+            row->undo(op);
         ouro__driver_complete(&uring->driver, op, op->result > 0 ? op->result : -ECANCELED);
+    }
     return true;
 }
 

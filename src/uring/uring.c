@@ -6,10 +6,11 @@
  * is full it is submitted early.  When the kernel takes nothing, operations wait in the backlog, in
  * order.
  *
- * cancel() depends on where the operation is.  In the backlog, or in an SQE that the kernel has not
- * seen, it is withdrawn and ends in the coming turn.  In the kernel, a cancellation is requested,
- * and the operation ends by its own CQE, whatever the cancellation's result is.  Some kernels miss
- * a cancellation, so a cancel() in a later turn makes another request.
+ * cancel() depends on where the operation is.  In the backlog, waiting for a buffer, or in an SQE
+ * that the kernel has not seen, it is withdrawn and ends in the coming turn.  In the kernel, a
+ * cancellation is requested, and the operation ends by its own CQE, whatever the cancellation's
+ * result is.  Some kernels miss a cancellation, so a cancel() in a later turn makes another
+ * request.
  *
  * Owns:    nothing.
  * Threads: unpark() any, signal handlers too; attach() and detach() any; the rest the owner's.
@@ -40,7 +41,7 @@ static void submit(struct ouro__driver *driver, struct ouro__op *op)
 /* Takes @op out of the backlog. */
 static void leave_backlog(struct ouro__uring *uring, struct ouro__op *op)
 {
-    ouro__uring_unlink(&uring->backlog, &op->node);
+    ouro__queue_remove(&uring->backlog, &op->node);
     op->backend &= (uint16_t)~OURO__URING_BACKLOG;
 }
 
@@ -58,9 +59,12 @@ static void cancel(struct ouro__driver *driver, struct ouro__op *op)
         return;
 
     bool in_backlog = (op->backend & OURO__URING_BACKLOG) != 0;
+    bool is_dry = (op->backend & OURO__URING_DRY) != 0;
     if (in_backlog)
         leave_backlog(uring, op);
-    if (in_backlog || ouro__uring_withdraw(uring, op->token)) {
+    if (is_dry)
+        ouro__uring_leave_loan(op);
+    if (in_backlog || is_dry || ouro__uring_withdraw(uring, op->token)) {
         op->backend |= OURO__URING_WITHDRAWN;
         ouro__queue_push(&uring->withdrawn, &op->node);
         return;
@@ -99,6 +103,7 @@ const struct ouro__driver_ops ouro__uring_ops = {
     .detach = ouro__uring_detach,
     .submit = submit,
     .cancel = cancel,
+    .resume = ouro__uring_resume_loan,
     .turn = ouro__uring_turn,
     .unpark = unpark,
     .poll_fd = ouro__uring_poll_fd,

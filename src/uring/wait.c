@@ -79,11 +79,12 @@ bool ouro__uring_wait_end(struct ouro__uring *uring, struct ouro__op *op, int32_
         return false;
     }
     op->backend &= (uint16_t)~WAIT_FLAGS;
-    if (row->waited == NULL)
+    enum ouro__uring_next next = OURO__URING_AGAIN;
+    if (row->waited != NULL)
+        next = row->waited(op, result);
+    if (next == OURO__URING_AGAIN)
         ouro__uring_queue(uring, op);
-    else if (row->waited(op, result) == OURO__URING_ENDS)
-        return true;
-    else
+    else if (next == OURO__URING_WAITS)
         ouro__uring_wait_begin(uring, op);
-    return false;
+    return next == OURO__URING_ENDS;
 }

@@ -182,7 +182,8 @@ MUTANTS = {
         "    (void)cancelling;\n    (void)cancel_slot;\n}\n\n/* It ends at once",
         "registry/test_op_slots.c", "a_descriptor_waits_for_its_operations_in_slots", "uring"),
     "uring_gives_eagain": (
-        "uring/complete.c", "if (*result == -EAGAIN && row->waits_for != 0)", "if (false)",
+        "uring/complete.c", "bool waits = *result == -EAGAIN && row->waits_for != 0;",
+        "bool waits = false;",
         "uring/test_rows.c", "not_yet_is_no_result", "uring"),
     "uring_lets_restart_codes_out": (
         "uring/complete.c", "if (result <= RESTART_FIRST && result >= RESTART_LAST)",

@@ -42,7 +42,7 @@ static inline uint64_t bench_features(void)
     static struct ouro__feature_report report;
     if (report.present == 0)
         ck_assert_int_eq(ouro__feature_detect(ouro__uring_uses(), &report), 0);
-    return report.present;
+    return report.present | ouro__uring_uses_later();
 }
 
 static inline void bench_init(struct bench *bench)

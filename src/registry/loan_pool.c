@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Loan pool: the buffers of one driver that receives on loan use.
+ *
+ * The buffers are one mapping, whose pages take no memory before they are written to.  The buffer
+ * that came home last is taken first, so a pool touches as many buffers as were out at a time.
+ *
+ * A receive that finds no buffer waits in the pool's list.  A buffer that comes home while an
+ * operation waits is that operation's at once: it is neither put at home nor offered to the kernel,
+ * where a later receive could take it.  So a receive waits for as many buffers as there were
+ * receives before it.
+ *
+ * Under ASan the buffers that nobody has are poisoned: using a loan after its release is reported.
+ *
+ * Owns:    the mapping and the table of buffers, until the handle of the driver is released: loans
+ *          may outlive the driver.
+ * Threads: the driver's; ouro__loan_buffer_give_back() any.
+ * Always:  a buffer has one owner: the pool, the kernel, an operation, a loan, or its message home.
+ *          While an operation waits, no buffer is at home.
+ * Tests:   tests/registry/test_loan_pool.c
+ */
+#include "registry/loan_pool.h"
+
+#include "base/alloc.h"
+#include "base/assert.h"
+
+#include <sys/mman.h>
+#include <unistd.h>
+
+#if OURO__ASAN
+#include <sanitizer/asan_interface.h>
+#endif
+
+enum { ALIGNMENT = 64 };
+
+static void poison(const char *data, size_t size)
+{
+#if OURO__ASAN
+    __asan_poison_memory_region(data, size);
+#else
+    (void)data;
+    (void)size;
+#endif
+}
+
+static void unpoison(const char *data, size_t size)
+{
+#if OURO__ASAN
+    __asan_unpoison_memory_region(data, size);
+#else
+    (void)data;
+    (void)size;
+#endif
+}
+
+static inline unsigned state_of(uint32_t word)
+{
+    return word % OURO__LOAN_STATES;
+}
+
+static inline uint32_t with_state(uint32_t word, unsigned state)
+{
+    return word - state_of(word) + state;
+}
+
+/* On the driver's thread, which nobody races: others only change what is OUT. */
+static void change(struct ouro__loan_buffer *buffer, unsigned from, unsigned to)
+{
+    uint32_t word = ouro__load(&buffer->word, memory_order_relaxed);
+    OURO__ASSERT(state_of(word) == from);
+    ouro__store(&buffer->word, with_state(word, to), memory_order_relaxed);
+}
+
+/* Distance between two buffers: whole pages where a buffer is larger than one. */
+static size_t stride_of(size_t buffer_bytes)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t unit = buffer_bytes < page ? ALIGNMENT : page;
+    return (buffer_bytes + unit - 1) / unit * unit;
+}
+
+static void put_at_home(struct ouro__loan_pool *pool, struct ouro__loan_buffer *buffer)
+{
+    buffer->next = pool->home;
+    pool->home = buffer;
+    pool->home_count++;
+}
+
+static struct ouro__loan_buffer *take_from_home(struct ouro__loan_pool *pool)
+{
+    struct ouro__loan_buffer *buffer = pool->home;
+    if (buffer == NULL)
+        return NULL;
+    pool->home = buffer->next;
+    pool->home_count--;
+    return buffer;
+}
+
+static void init_buffers(struct ouro__loan_pool *pool, size_t stride)
+{
+    for (uint32_t i = pool->count; i-- > 0;) {
+        struct ouro__loan_buffer *buffer = &pool->buffer[i];
+        buffer->pool = pool;
+        buffer->index = i;
+        buffer->data = pool->memory + (size_t)i * stride;
+        ouro__atomic_init(&buffer->word, OURO__LOAN_HOME);
+        put_at_home(pool, buffer);
+    }
+}
+
+struct ouro__loan_pool *ouro__loan_pool_new(struct ouro__driver_handle *handle, size_t buffer_bytes,
+                                            uint32_t count)
+{
+    size_t stride = stride_of(buffer_bytes);
+    if (count > SIZE_MAX / stride)
+        return NULL;
+    struct ouro__loan_pool *pool = ouro__calloc(1, sizeof(*pool));
+    struct ouro__loan_buffer *buffer = ouro__calloc(count, sizeof(*buffer));
+    void *memory = MAP_FAILED;
+    if (pool != NULL && buffer != NULL)
+        memory = mmap(NULL, stride * count, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED) {
+        ouro__free(pool);
+        ouro__free(buffer);
+        return NULL;
+    }
+    *pool = (struct ouro__loan_pool){.handle = handle,
+                                     .memory = memory,
+                                     .memory_bytes = stride * count,
+                                     .buffer_bytes = buffer_bytes,
+                                     .buffer = buffer,
+                                     .count = count};
+    init_buffers(pool, stride);
+    poison(pool->memory, pool->memory_bytes);
+    return pool;
+}
+
+bool ouro__loan_pool_is_used(struct ouro__loan_pool *pool)
+{
+    for (uint32_t i = 0; i < pool->count; i++) {
+        unsigned state = state_of(ouro__load(&pool->buffer[i].word, memory_order_acquire));
+        if (state == OURO__LOAN_OUT || state == OURO__LOAN_RETURNED)
+            return true;
+    }
+    return false;
+}
+
+void ouro__loan_pool_free(struct ouro__loan_pool *pool)
+{
+    if (pool == NULL)
+        return;
+    OURO__ASSERT(!ouro__loan_pool_is_used(pool) && ouro__queue_is_empty(&pool->waiters));
+    unpoison(pool->memory, pool->memory_bytes);
+    (void)munmap(pool->memory, pool->memory_bytes);
+    ouro__free(pool->buffer);
+    ouro__free(pool);
+}
+
+void ouro__loan_pool_withdraw(struct ouro__loan_pool *pool)
+{
+    for (uint32_t i = 0; i < pool->count && pool->offered_count > 0; i++) {
+        struct ouro__loan_buffer *buffer = &pool->buffer[i];
+        if (state_of(ouro__load(&buffer->word, memory_order_relaxed)) != OURO__LOAN_OFFERED)
+            continue;
+        change(buffer, OURO__LOAN_OFFERED, OURO__LOAN_HOME);
+        pool->offered_count--;
+        put_at_home(pool, buffer);
+    }
+}
+
+struct ouro__loan_buffer *ouro__loan_pool_take(struct ouro__loan_pool *pool)
+{
+    struct ouro__loan_buffer *buffer = take_from_home(pool);
+    if (buffer == NULL)
+        return NULL;
+    change(buffer, OURO__LOAN_HOME, OURO__LOAN_OUT);
+    unpoison(buffer->data, pool->buffer_bytes);
+    return buffer;
+}
+
+struct ouro__loan_buffer *ouro__loan_pool_offer(struct ouro__loan_pool *pool)
+{
+    struct ouro__loan_buffer *buffer = take_from_home(pool);
+    if (buffer == NULL)
+        return NULL;
+    change(buffer, OURO__LOAN_HOME, OURO__LOAN_OFFERED);
+    pool->offered_count++;
+    return buffer;
+}
+
+struct ouro__loan_buffer *ouro__loan_pool_claim(struct ouro__loan_pool *pool, uint32_t index)
+{
+    OURO__ASSERT(index < pool->count);
+    struct ouro__loan_buffer *buffer = &pool->buffer[index];
+    change(buffer, OURO__LOAN_OFFERED, OURO__LOAN_OUT);
+    pool->offered_count--;
+    unpoison(buffer->data, pool->buffer_bytes);
+    return buffer;
+}
+
+bool ouro__loan_buffer_give_back(struct ouro__loan_buffer *buffer, uint32_t word)
+{
+    return state_of(word) == OURO__LOAN_OUT &&
+           ouro__compare_exchange(&buffer->word, &word, with_state(word, OURO__LOAN_RETURNED),
+                                  memory_order_acq_rel);
+}
+
+void ouro__loan_buffer_strand(struct ouro__loan_buffer *buffer)
+{
+    uint32_t word = ouro__load(&buffer->word, memory_order_relaxed);
+    OURO__ASSERT(state_of(word) == OURO__LOAN_RETURNED);
+    poison(buffer->data, buffer->pool->buffer_bytes);
+    ouro__store(&buffer->word, with_state(word, OURO__LOAN_HOME), memory_order_release);
+}
+
+struct ouro__op *ouro__loan_pool_put(struct ouro__loan_pool *pool, struct ouro__loan_buffer *buffer)
+{
+    uint32_t word = ouro__load(&buffer->word, memory_order_relaxed);
+    OURO__ASSERT(buffer->pool == pool);
+    OURO__ASSERT(state_of(word) == OURO__LOAN_RETURNED);
+    word += OURO__LOAN_STATES; /* the next loan of it is another one */
+    struct ouro__queue_node *node = ouro__queue_pop(&pool->waiters);
+    if (OURO__UNLIKELY(node != NULL)) {
+        struct ouro__op *op = OURO__CONTAINER_OF(node, struct ouro__op, node);
+        ouro__store(&buffer->word, with_state(word, OURO__LOAN_OUT), memory_order_relaxed);
+        ouro__loan_buffer_assign(buffer, op);
+        return op;
+    }
+    ouro__store(&buffer->word, with_state(word, OURO__LOAN_HOME), memory_order_relaxed);
+    poison(buffer->data, pool->buffer_bytes);
+    put_at_home(pool, buffer);
+    return NULL;
+}
+
+void ouro__loan_pool_wait(struct ouro__loan_pool *pool, struct ouro__op *op)
+{
+    OURO__ASSERT(pool->home == NULL && op->arg.io.loan == NULL);
+    ouro__queue_push(&pool->waiters, &op->node);
+}
+
+void ouro__loan_pool_leave(struct ouro__loan_pool *pool, struct ouro__op *op)
+{
+    ouro__queue_remove(&pool->waiters, &op->node);
+}

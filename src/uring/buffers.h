@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Buffers: the ring of buffers from which the kernel chooses one for a receive on loan.
+ */
+#ifndef OURO_URING_BUFFERS_H
+#define OURO_URING_BUFFERS_H
+
+#include "registry/loan_pool.h"
+
+#include <liburing.h>
+
+struct ouro__uring_buffers {
+    struct io_uring_buf_ring *ring; /* NULL: there is none */
+    size_t ring_bytes;
+    uint32_t entries; /* a power of two */
+    uint32_t target;  /* how many to offer, if there are so many */
+    bool is_wanted;   /* the kernel's feature may be used */
+    bool was_tried;   /* to make the ring */
+};
+
+/* The number of the one group. */
+enum { OURO__URING_GROUP = 1 };
+
+/*
+ * Offers the kernel as many of the pool's buffers as it shall have.  Makes the ring if it was not
+ * tried.  False: there is no ring; receive into a buffer that was taken for it.
+ */
+bool ouro__uring_buffers_offer(struct ouro__uring_buffers *buffers, struct io_uring *ring,
+                               struct ouro__loan_pool *pool);
+
+/* The kernel found none although the pool had some: it shall have more. */
+void ouro__uring_buffers_grow(struct ouro__uring_buffers *buffers);
+
+/* After the ring that they belong to was closed. */
+void ouro__uring_buffers_close(struct ouro__uring_buffers *buffers);
+
+#endif
