@@ -12,6 +12,7 @@
 #include <ouro/api.h>
 #include <ouro/error.h>
 #include <ouro/group.h>
+#include <ouro/loan.h>
 #include <ouro/metrics.h>
 #include <ouro/poll_evented.h>
 #include <ouro/probe.h>

@@ -23,6 +23,9 @@ enum ouro_error {
     OURO_ENODRIVER = 4104,   /* io_uring was demanded and cannot run here; ouro/probe.h says why */
     OURO_ENOADDRESS = 4105,  /* an empty list of addresses, or a name without any */
     OURO_EADDRSYNTAX = 4106, /* the text is not HOST:PORT, an address or a path */
+    OURO_ELOANED = 4107,     /* buffers on loan from the stream have not been released */
+    OURO_ECREDIT = 4108,     /* the stream has all the loans that it may have at a time */
+    OURO_ESTREAMEND = 4109,  /* the stream ended before all that was asked for had arrived */
     OURO_ERESOLVE = 4200     /* the resolver failed: OURO_ERESOLVE + the absolute EAI_* code */
 };
 

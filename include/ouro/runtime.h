@@ -73,12 +73,16 @@ struct ouro_runtime_config {
                               (ouro_probe_item.used 0) changes nothing */
     ouro_trace_function *trace; /* called at every step of ouro/trace.h; NULL: no tracing */
     void *trace_arg;            /* its first argument */
+    uint32_t loan_buffer_bytes; /* size of the buffers that are read into on loan (ouro/loan.h), 64
+                                   to 16 MiB; 0: 16 KiB */
+    uint32_t loan_buffers;      /* how many each worker has, at most 32768; 0: 256 */
+    uint32_t loans_per_stream;  /* how many a stream may have at a time; 0: 4 */
 };
 
 #define OURO_RUNTIME_CONFIG_INIT                                                                   \
     {                                                                                              \
         sizeof(struct ouro_runtime_config), 0, OURO_FLAVOUR_CURRENT_THREAD, OURO_DRIVER_AUTO, 0,   \
-            0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL                                                     \
+            0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, 0, 0, 0                                            \
     }
 
 /*

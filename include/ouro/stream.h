@@ -75,6 +75,7 @@ OURO_API int ouro_stream_from_fd(int fd, struct ouro_stream **out_stream) OURO_M
  * Owns:     on success the stream is gone and the descriptor returned is the caller's; on failure
  *           the stream remains as it was.
  * Errors:   the descriptor, or -EINVAL for NULL; -EBUSY while a call is in progress on the stream;
+ *           -OURO_ELOANED while buffers on loan from it (ouro/loan.h) have not been released;
  *           -OURO_EFORKED.
  * Since:    0.2
  */
@@ -229,8 +230,10 @@ OURO_API int ouro_stream_shutdown(struct ouro_stream *stream, enum ouro_shutdown
  * Suspends: only until calls of other tasks have ended; and, for a pipe on which a call has waited,
  *           until the kernel has released it, which it does at once.
  * Owns:     takes @stream, always; NULL is ignored.
- * Errors:   -OURO_EFORKED in a forked child, where only the child's descriptor is closed.  Whatever
- *           is returned, the stream is released.
+ * Errors:   -OURO_ELOANED when buffers on loan from the stream (ouro/loan.h) have not been
+ *           released: they stay valid, and must still be released; -OURO_EFORKED in a forked child,
+ *           where only the child's descriptor is closed.  Whatever is returned, the stream is
+ *           released.
  * Since:    0.2
  */
 OURO_API int ouro_stream_close(struct ouro_stream *stream);

@@ -42,6 +42,9 @@ static const struct error_text own_errors[] = {
     ENTRY(OURO_ENODRIVER, "io_uring cannot run here"),
     ENTRY(OURO_ENOADDRESS, "no address to use"),
     ENTRY(OURO_EADDRSYNTAX, "not an address"),
+    ENTRY(OURO_ELOANED, "buffers on loan have not been released"),
+    ENTRY(OURO_ECREDIT, "the stream has all the loans it may have"),
+    ENTRY(OURO_ESTREAMEND, "the stream ended too early"),
 };
 #undef ENTRY
 

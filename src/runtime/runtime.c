@@ -34,6 +34,10 @@
 #include <string.h>
 
 enum {
+    LOAN_BUFFER_BYTES_MIN = 64,
+    LOAN_BUFFER_BYTES_MAX = 16 * 1024 * 1024,
+    LOAN_BUFFERS_MAX = 32768, /* entries of a ring of buffers */
+    LOANS_PER_STREAM_DEFAULT = 4,
     BLOCKING_THREADS_DEFAULT = 64,
     WORKERS_MAX = 1024,
     STACK_DEFAULT_BYTES = 64 * 1024,
@@ -75,6 +79,11 @@ static int fill_config(const struct ouro_runtime_config *from, struct ouro_runti
         return -EINVAL;
     if (to->workers > WORKERS_MAX || to->driver_threads > WORKERS_MAX)
         return -EINVAL;
+    if (to->loan_buffer_bytes != 0 && (to->loan_buffer_bytes < LOAN_BUFFER_BYTES_MIN ||
+                                       to->loan_buffer_bytes > LOAN_BUFFER_BYTES_MAX))
+        return -EINVAL;
+    if (to->loan_buffers > LOAN_BUFFERS_MAX)
+        return -EINVAL;
     if (to->driver == OURO_DRIVER_NONE)
         to->flags |= OURO_RUNTIME_F_NO_IO;
     if ((to->flags & OURO_RUNTIME_F_EMBEDDED) != 0 &&
@@ -85,6 +94,8 @@ static int fill_config(const struct ouro_runtime_config *from, struct ouro_runti
     if (to->stack_size_bytes == 0)
         to->stack_size_bytes =
             OURO__ASAN || OURO__TSAN ? STACK_SANITIZER_BYTES : STACK_DEFAULT_BYTES;
+    if (to->loans_per_stream == 0)
+        to->loans_per_stream = LOANS_PER_STREAM_DEFAULT;
     if (to->blocking_threads_max == 0)
         to->blocking_threads_max = BLOCKING_THREADS_DEFAULT;
     return 0;

@@ -136,6 +136,33 @@ void ouro__descriptor_leave_slowly(struct ouro__descriptor *descriptor, uint32_t
     }
 }
 
+int ouro__descriptor_register(struct ouro__descriptor *descriptor, struct ouro__context *context,
+                              struct ouro__driver_handle **out_driver)
+{
+    struct ouro__scheduled_io *sio = ouro__load(&descriptor->sio, memory_order_acquire);
+    if (OURO__UNLIKELY(sio == NULL)) {
+        int rc = attach(descriptor, context, 0);
+        if (rc < 0)
+            return rc;
+        sio = ouro__load(&descriptor->sio, memory_order_acquire);
+    }
+    *out_driver = sio->handle;
+    return 0;
+}
+
+int32_t ouro__descriptor_await_beside(struct ouro__descriptor *descriptor,
+                                      struct ouro__context *context, struct ouro__op *op)
+{
+    int32_t result = -ECANCELED;
+    /* The closer sets CLOSING, then looks for this. */
+    uint32_t calls =
+        ouro__fetch_or(&descriptor->calls, OURO__DESCRIPTOR_HAS_OP, memory_order_seq_cst);
+    if ((calls & CLOSING) == 0)
+        result = ouro__descriptor_await(descriptor, context, op);
+    (void)ouro__fetch_and(&descriptor->calls, ~OURO__DESCRIPTOR_HAS_OP, memory_order_release);
+    return result;
+}
+
 int32_t ouro__descriptor_await(struct ouro__descriptor *descriptor, struct ouro__context *context,
                                struct ouro__op *op)
 {
@@ -300,7 +327,9 @@ static void quiesce(struct ouro__descriptor *descriptor, struct ouro__context *c
     bool waits_for_readiness = (op.sio->flags & OURO__SIO_READINESS) != 0;
     if (waits_for_readiness)
         ouro__sio_wake_all(op.sio);
-    if (!waits_for_readiness || is_held_open(descriptor))
+    bool has_op =
+        (ouro__load(&descriptor->calls, memory_order_seq_cst) & OURO__DESCRIPTOR_HAS_OP) != 0;
+    if (!waits_for_readiness || has_op || is_held_open(descriptor))
         (void)ouro__await(context, &op, OURO__AWAIT_UNINTERRUPTIBLE);
 }
 

@@ -33,6 +33,9 @@ void ouro__descriptor_init(struct ouro__descriptor *descriptor, struct ouro_hand
 /* In @calls: it is being closed. */
 #define OURO__DESCRIPTOR_CLOSING (UINT32_C(1) << 31)
 
+/* In @calls: a call on a descriptor that is waited for has an operation in flight. */
+#define OURO__DESCRIPTOR_HAS_OP (UINT32_C(1) << 29)
+
 /*
  * Begins a call on @lane (enum ouro__lane); after 0 the caller must call ouro__descriptor_leave().
  * Errors: -EBUSY when another call is in that lane, -ECANCELED while the descriptor is being
@@ -72,7 +75,7 @@ static inline void ouro__descriptor_leave(struct ouro__descriptor *descriptor, u
 
 /* In @calls: one of the calls of which there may be many at a time, and the most of them. */
 #define OURO__DESCRIPTOR_ONE_OF_MANY (UINT32_C(1) << 8)
-#define OURO__DESCRIPTOR_MANY_MAX (((UINT32_C(1) << 30) - 1) & ~(OURO__DESCRIPTOR_ONE_OF_MANY - 1))
+#define OURO__DESCRIPTOR_MANY_MAX (((UINT32_C(1) << 29) - 1) & ~(OURO__DESCRIPTOR_ONE_OF_MANY - 1))
 
 /*
  * Begins one of many calls; after 0 the caller must call ouro__descriptor_leave_many().
@@ -122,6 +125,22 @@ int32_t ouro__descriptor_await(struct ouro__descriptor *descriptor, struct ouro_
  */
 int32_t ouro__descriptor_accept(struct ouro__descriptor *descriptor, struct ouro__context *context,
                                 struct ouro__op *op);
+
+/*
+ * Registers the descriptor with the driver of the calling worker unless it is registered, and
+ * returns the driver it is registered with.
+ * Errors: -OURO_EIODISABLED, -OURO_ESHUTDOWN, -ENOMEM.
+ */
+int ouro__descriptor_register(struct ouro__descriptor *descriptor, struct ouro__context *context,
+                              struct ouro__driver_handle **out_driver);
+
+/*
+ * As ouro__descriptor_await(), for a descriptor that is waited for with
+ * ouro__descriptor_await_ready(), after such a wait.  Errors: also -ECANCELED when it is closed
+ * meanwhile.
+ */
+int32_t ouro__descriptor_await_beside(struct ouro__descriptor *descriptor,
+                                      struct ouro__context *context, struct ouro__op *op);
 
 /*
  * Waits until the descriptor is ready for @interest (OURO_READABLE or OURO_WRITABLE) and returns

@@ -21,6 +21,7 @@
 
 #include "base/alloc.h"
 #include "base/kernel.h"
+#include "registry/lending.h"
 #include "registry/readiness.h"
 #include "stream/sigpipe.h"
 
@@ -102,6 +103,72 @@ static ssize_t pipe_read(struct ouro_stream *stream, struct ouro__context *conte
     return pipe_readv(stream, context, &vector, 1);
 }
 
+/* A buffer of the pool of the driver that the pipe is registered with. */
+static int get_buffer(struct ouro_stream *stream, struct ouro__context *context,
+                      struct ouro__loan_buffer **out_buffer)
+{
+    struct ouro__driver_handle *driver = NULL;
+    int rc = ouro__descriptor_register(&stream->descriptor, context, &driver);
+    if (rc < 0)
+        return rc;
+    struct ouro__loan_pool *pool = ouro__lending_pool(driver);
+    if (pool == NULL)
+        return -ENOMEM;
+    if (ouro__driver_is_here(driver) && driver->driver != NULL) {
+        *out_buffer = ouro__loan_pool_take(pool);
+        if (*out_buffer != NULL)
+            return 0;
+    }
+    struct ouro__op op;
+    ouro__op_init_loan(&op, OURO__OP_TAKE_LOAN, OURO__LANE_READ, pool->buffer_bytes);
+    rc = ouro__descriptor_await_beside(&stream->descriptor, context, &op);
+    *out_buffer = op.arg.io.loan;
+    return rc;
+}
+
+/* A write-only end is never readable, so it has to be found out before the wait. */
+static int check_readable(const struct ouro_stream *stream)
+{
+    int flags = ouro__kernel_get_flags(stream->descriptor.fd);
+    if (flags < 0)
+        return flags;
+    return (flags & O_ACCMODE) == O_WRONLY ? -EBADF : 0;
+}
+
+/* The buffer is taken when the pipe is readable: one that waits for data has none. */
+static ssize_t pipe_read_loan(struct ouro_stream *stream, struct ouro__context *context,
+                              struct ouro__loan_buffer **out_buffer)
+{
+    struct ouro__descriptor *descriptor = &stream->descriptor;
+    int rc = ouro__context_interrupted_io(context);
+    if (rc == 0 && ouro__load(&stream->loans, memory_order_relaxed) == NULL)
+        rc = check_readable(stream);
+    while (rc == 0) {
+        uint64_t seen = 0;
+        struct ouro__loan_buffer *buffer = NULL;
+        rc = ouro__descriptor_await_ready(descriptor, context, OURO_READABLE, &seen);
+        if (rc == 0)
+            rc = get_buffer(stream, context, &buffer);
+        if (rc < 0)
+            break;
+        const struct iovec vector = {.iov_base = buffer->data,
+                                     .iov_len = buffer->pool->buffer_bytes};
+        ssize_t n = ouro__kernel_readv(descriptor->fd, &vector, 1);
+        if (n > 0) {
+            *out_buffer = buffer;
+            ouro__context_spend(context);
+            return n;
+        }
+        (void)ouro__lending_return(buffer, ouro__loan_buffer_word(buffer));
+        ouro__context_spend(context);
+        if (n != -EAGAIN && n != -EINTR)
+            return n;
+        if (n == -EAGAIN)
+            ouro__descriptor_clear(descriptor, seen, OURO_READABLE);
+    }
+    return rc;
+}
+
 static ssize_t pipe_writev(struct ouro_stream *stream, struct ouro__context *context,
                            const struct iovec *vectors, int count)
 {
@@ -158,6 +225,7 @@ const struct ouro__stream_kind ouro__stream_pipe = {
     .writev = pipe_writev,
     .await = pipe_await,
     .shutdown = pipe_shutdown,
+    .read_loan = pipe_read_loan,
 };
 
 int ouro_pipe(struct ouro_stream **out_reader, struct ouro_stream **out_writer)

@@ -10,6 +10,7 @@
  * Tests:   tests/stream/test_stream.c, tests/stream/test_stream_ends.c
  */
 #include "base/kernel.h"
+#include "registry/lending.h"
 #include "stream/stream.h"
 
 #include <errno.h>
@@ -22,6 +23,24 @@ static ssize_t socket_read(struct ouro_stream *stream, struct ouro__context *con
     struct ouro__op op;
     ouro__op_init_io(&op, OURO__OP_RECV, OURO__LANE_READ, buffer, size, flags);
     return ouro__descriptor_await(&stream->descriptor, context, &op);
+}
+
+static ssize_t socket_read_loan(struct ouro_stream *stream, struct ouro__context *context,
+                                struct ouro__loan_buffer **out_buffer)
+{
+    struct ouro__driver_handle *driver = NULL;
+    int rc = ouro__descriptor_register(&stream->descriptor, context, &driver);
+    if (rc < 0)
+        return rc;
+    const struct ouro__loan_pool *pool = ouro__lending_pool(driver);
+    if (pool == NULL)
+        return -ENOMEM;
+    struct ouro__op op;
+    ouro__op_init_loan(&op, OURO__OP_RECV_LOAN, OURO__LANE_READ, pool->buffer_bytes);
+    int32_t n = ouro__descriptor_await(&stream->descriptor, context, &op);
+    if (n > 0)
+        *out_buffer = op.arg.io.loan;
+    return n;
 }
 
 static ssize_t socket_write(struct ouro_stream *stream, struct ouro__context *context,
@@ -86,6 +105,7 @@ const struct ouro__stream_kind ouro__stream_tcp = {
     .writev = socket_writev,
     .await = socket_await,
     .shutdown = socket_shutdown,
+    .read_loan = socket_read_loan,
 };
 
 const struct ouro__stream_kind ouro__stream_unix = {
@@ -96,4 +116,5 @@ const struct ouro__stream_kind ouro__stream_unix = {
     .writev = socket_writev,
     .await = socket_await,
     .shutdown = socket_shutdown,
+    .read_loan = socket_read_loan,
 };

@@ -145,9 +145,13 @@ int ouro_stream_into_fd(struct ouro_stream *stream)
 {
     if (stream == NULL)
         return -EINVAL;
+    if (ouro__loan_is_out(stream))
+        return -OURO_ELOANED;
     int fd = ouro__descriptor_into_fd(&stream->descriptor);
-    if (fd >= 0)
+    if (fd >= 0) {
+        (void)ouro__loan_close(stream);
         ouro__free(stream);
+    }
     return fd;
 }
 
@@ -174,6 +178,8 @@ int ouro_stream_close(struct ouro_stream *stream)
         !ouro__fork_is_child(stream->descriptor.handle->fork_generation))
         stop_lingering(stream);
     int rc = ouro__descriptor_close(&stream->descriptor);
+    if (rc == 0)
+        rc = ouro__loan_close(stream);
     ouro__free(stream);
     return rc;
 }

@@ -13,6 +13,8 @@
 #include <ouro/stream.h>
 
 struct iovec;
+struct ouro__loan_account;
+struct ouro__loan_buffer;
 
 /*
  * What one kind does.  The functions run with their direction held, and with at least one byte to
@@ -32,6 +34,10 @@ struct ouro__stream_kind {
     /* Waits until a read (OURO_READABLE) or a write (OURO_WRITABLE) may succeed or fail. */
     int (*await)(struct ouro_stream *stream, struct ouro__context *context, uint32_t interest);
     int (*shutdown)(struct ouro_stream *stream, enum ouro_shutdown how);
+    /* Reads into a buffer of the driver's pool; after a result above 0 *out_buffer is the caller's.
+     */
+    ssize_t (*read_loan)(struct ouro_stream *stream, struct ouro__context *context,
+                         struct ouro__loan_buffer **out_buffer);
 };
 
 extern const struct ouro__stream_kind ouro__stream_tcp;  /* socket_stream.c */
@@ -42,9 +48,17 @@ extern const struct ouro__stream_kind ouro__stream_pipe; /* pipe.c */
 struct ouro_stream {
     struct ouro__descriptor descriptor;
     const struct ouro__stream_kind *kind;
+    _Atomic(struct ouro__loan_account *) loans; /* NULL before the first read on loan (loan.c) */
     _Atomic bool
         is_known_outside; /* the program has had the descriptor, and may have set options */
 };
+
+/* loan.c: whether buffers are on loan from @stream. */
+bool ouro__loan_is_out(const struct ouro_stream *stream);
+
+/* loan.c: the stream ends, and no call is in progress.  Errors: -OURO_ELOANED when buffers are on
+ * loan from it; they may be released later all the same. */
+int ouro__loan_close(struct ouro_stream *stream);
 
 /* Takes @fd over, and a reference to @handle.  Registers nothing. */
 static inline void ouro__stream_init(struct ouro_stream *stream,
@@ -53,6 +67,7 @@ static inline void ouro__stream_init(struct ouro_stream *stream,
 {
     ouro__descriptor_init(&stream->descriptor, handle, fd);
     stream->kind = kind;
+    ouro__atomic_init(&stream->loans, NULL);
     ouro__atomic_init(&stream->is_known_outside, false);
 }
 

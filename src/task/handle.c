@@ -91,6 +91,8 @@ int ouro__handle_open_worker(struct ouro_handle *handle, struct ouro__worker *wo
                    .spin_us = from->spin_us,
                    .features = ~from->feature_mask,
                    .quirks = from->quirk_mask,
+                   .loan_buffer_bytes = from->loan_buffer_bytes,
+                   .loan_buffers = from->loan_buffers,
                    .is_embedded = (from->flags & OURO_RUNTIME_F_EMBEDDED) != 0,
                    .wait_mask = is_programs_thread(worker) ? NULL : ouro__signals_quiet()},
         .stacks = stack_config(handle, from->stack_size_bytes),

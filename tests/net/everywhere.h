@@ -37,11 +37,14 @@ static inline bool is_in_time(int64_t took_ns, int64_t limit_ns, int *late)
     return false;
 }
 
-static inline struct ouro_runtime *open_place(enum place place, uint32_t flags)
+/* @base NULL: what every test starts from. */
+static inline struct ouro_runtime *open_place_with(enum place place,
+                                                   const struct ouro_runtime_config *base)
 {
     struct ouro_runtime_config config = ouro_test_config(OURO_FLAVOUR_CURRENT_THREAD);
     struct ouro_runtime *runtime = NULL;
-    config.flags = flags;
+    if (base != NULL)
+        config = *base;
     if (place >= IN_WORKER_TASK) {
         config.flavour = OURO_FLAVOUR_MULTI_THREAD;
         config.workers = 2;
@@ -50,6 +53,13 @@ static inline struct ouro_runtime *open_place(enum place place, uint32_t flags)
     int rc = ouro_runtime_new(&config, &runtime);
     ck_assert_msg(rc == 0, "ouro_runtime_new: %d", rc);
     return runtime;
+}
+
+static inline struct ouro_runtime *open_place(enum place place, uint32_t flags)
+{
+    struct ouro_runtime_config config = ouro_test_config(OURO_FLAVOUR_CURRENT_THREAD);
+    config.flags = flags;
+    return open_place_with(place, &config);
 }
 
 /* After the runtime: every descriptor that was registered has been deregistered and released, and
@@ -79,15 +89,21 @@ static inline void run_in_place(enum place place, struct ouro_runtime *runtime,
     ouro_handle_unref(handle);
 }
 
-static inline void in_place(enum place place, ouro_task_function *body, void *arg)
+static inline void in_place_with(enum place place, const struct ouro_runtime_config *base,
+                                 ouro_task_function *body, void *arg)
 {
-    struct ouro_runtime *runtime = open_place(place, 0);
+    struct ouro_runtime *runtime = open_place_with(place, base);
     struct ouro_handle *handle = ouro_runtime_handle(runtime);
     run_in_place(place, runtime, body, arg);
     ck_assert_int_eq(ouro_runtime_shutdown(runtime, 5 * OURO_TEST_SECOND), 0);
     ouro_runtime_free(runtime);
     check_nothing_left(handle);
     ouro_handle_unref(handle);
+}
+
+static inline void in_place(enum place place, ouro_task_function *body, void *arg)
+{
+    in_place_with(place, NULL, body, arg);
 }
 
 static inline void everywhere(ouro_task_function *body, void *arg)

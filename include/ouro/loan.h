@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Reading on loan: the bytes arrive in a buffer of the runtime's, which is the caller's until it
+ * releases it.  Nothing is copied, and a stream that waits for data holds no buffer.
+ *
+ * Each worker has a pool of buffers.  A read takes one when data is there.  When the pool is empty
+ * the read waits until one is released; reads that wait get buffers in the order in which they
+ * began to wait, and no data is lost meanwhile.  The pool's size is set when the runtime is made
+ * (loan_buffer_bytes and loan_buffers of ouro_runtime_config); it takes memory from the first read
+ * on loan on, and no more than was needed at a time.
+ *
+ *     struct ouro_loan loan;
+ *     ssize_t n = ouro_stream_read_loan(stream, &loan);
+ *     if (n > 0) {
+ *         use(loan.data, loan.size);
+ *         ouro_loan_release(&loan);
+ *     }
+ *
+ * Release a loan before waiting for the next, where that can be: streams that each hold one and
+ * wait for another may together hold all buffers, and then they wait for ever.  ouro/reader.h keeps
+ * to this rule.
+ */
+#ifndef OURO_LOAN_H
+#define OURO_LOAN_H
+
+#include <ouro/api.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct ouro_stream;
+
+/*
+ * Bytes on loan.  A zeroed struct is a loan of nothing.  The struct may be moved; of several copies
+ * only one may be released.
+ */
+struct ouro_loan {
+    const void *data;   /* the first byte */
+    size_t size;        /* how many there are; the caller may change both, release ignores them */
+    uint64_t opaque[2]; /* the library's */
+};
+
+/*
+ * Reads the bytes that have arrived, at most a buffer full, on loan.  The loan may outlive this
+ * call, the stream and the runtime: its bytes stay valid and unchanged until it is released.
+ *
+ * A stream may have ouro_runtime_config.loans_per_stream loans at a time, so that one slow consumer
+ * cannot take the whole pool.
+ *
+ * Suspends: until at least one byte and a buffer, the end of the stream or an error.
+ * Owns:     after a result above 0 *out_loan is the caller's; release it with ouro_loan_release().
+ *           After 0 it is a loan of nothing.  After an error it is unchanged.
+ * Errors:   0 is the end of the stream; -OURO_ECREDIT when the stream has all its loans; -ENOMEM
+ *           when there is no memory for the pool; else as ouro_stream_read().  An error, also
+ *           -ETIMEDOUT and -ECANCELED, takes no bytes from the stream.
+ * Threads:  as ouro_stream_read().
+ * Since:    0.3
+ */
+OURO_API ssize_t ouro_stream_read_loan(struct ouro_stream *stream,
+                                       struct ouro_loan *out_loan) OURO_MUST_CHECK;
+
+/*
+ * Gives the buffer back and zeroes *@loan.  A loan of nothing, and NULL, are ignored.  A second
+ * release of the same buffer, by a copy of the struct, stops the program with a message: the buffer
+ * may have another connection's bytes by then.
+ *
+ * Owns:    takes the buffer.
+ * Threads: any, inside a runtime or not; also after the stream was closed and the runtime freed.
+ *          In a forked child it only zeroes *@loan.
+ * Since:   0.3
+ */
+OURO_API void ouro_loan_release(struct ouro_loan *loan);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Loan: reading on loan, for every kind of stream.
+ *
+ * Each stream that reads on loan has an account, made by the first read.  Its count is 1 for the
+ * stream and 1 for each loan; who counts it down to 0 frees it.  It has a reference to the
+ * runtime's handle, and so keeps the driver's pool and inbox until the last loan was released,
+ * whatever has ended before.
+ *
+ * The struct of a loan names the buffer, and the buffer's word (registry/loan_pool.h), which is
+ * another one for each loan of the buffer: so a second release is noticed.
+ *
+ * Owns:    the account.
+ * Threads: reading as in stream.c; a release any.
+ * Always:  only the reader counts the account up, so the credit is never exceeded.
+ * Tests:   tests/stream/test_loan.c, tests/stream/test_loan_ends.c
+ */
+#include <ouro/loan.h>
+
+#include "base/alloc.h"
+#include "base/assert.h"
+#include "base/fork.h"
+#include "registry/lending.h"
+#include "stream/stream.h"
+#include "task/handle.h"
+
+#include <ouro/error.h>
+
+#include <errno.h>
+
+struct ouro__loan_account {
+    _Atomic uint32_t references;
+    struct ouro_handle *handle; /* one reference */
+};
+
+static struct ouro__loan_account *account_new(struct ouro_handle *handle)
+{
+    struct ouro__loan_account *account = ouro__alloc(sizeof(*account));
+    if (account == NULL)
+        return NULL;
+    ouro__atomic_init(&account->references, 1);
+    account->handle = ouro_handle_ref(handle);
+    return account;
+}
+
+/* Returns how many references are left. */
+static uint32_t account_unref(struct ouro__loan_account *account)
+{
+    uint32_t left = ouro__fetch_sub(&account->references, 1, memory_order_acq_rel) - 1;
+    if (left == 0) {
+        ouro_handle_unref(account->handle);
+        ouro__free(account);
+    }
+    return left;
+}
+
+static struct ouro__loan_account *account_of(const struct ouro_stream *stream)
+{
+    return ouro__load(&stream->loans, memory_order_acquire);
+}
+
+static uint32_t loans_out(const struct ouro__loan_account *account)
+{
+    return account == NULL ? 0 : ouro__load(&account->references, memory_order_acquire) - 1;
+}
+
+bool ouro__loan_is_out(const struct ouro_stream *stream)
+{
+    return loans_out(account_of(stream)) > 0;
+}
+
+int ouro__loan_close(struct ouro_stream *stream)
+{
+    struct ouro__loan_account *account = account_of(stream);
+    return account != NULL && account_unref(account) > 0 ? -OURO_ELOANED : 0;
+}
+
+/* With the reading direction held, and an account. */
+static ssize_t read_with(struct ouro_stream *stream, struct ouro__context *context,
+                         struct ouro__loan_account *account, struct ouro_loan *out_loan)
+{
+    struct ouro__loan_buffer *buffer = NULL;
+    ssize_t n = stream->kind->read_loan(stream, context, &buffer);
+    if (n < 0)
+        return n;
+    if (n == 0) {
+        *out_loan = (struct ouro_loan){.size = 0};
+        return 0;
+    }
+    (void)ouro__fetch_add(&account->references, 1, memory_order_relaxed);
+    buffer->account = account;
+    *out_loan = (struct ouro_loan){
+        .data = buffer->data,
+        .size = (size_t)n,
+        .opaque = {(uint64_t)(uintptr_t)buffer, ouro__loan_buffer_word(buffer)},
+    };
+    return n;
+}
+
+/* The account is made before anything is read: what was read must not be lost for want of memory.
+ */
+static OURO__NOINLINE ssize_t read_first(struct ouro_stream *stream, struct ouro__context *context,
+                                         struct ouro_loan *out_loan)
+{
+    struct ouro__loan_account *account = account_new(stream->descriptor.handle);
+    if (account == NULL)
+        return -ENOMEM;
+    ssize_t n = read_with(stream, context, account, out_loan);
+    if (n > 0)
+        ouro__store(&stream->loans, account, memory_order_release);
+    else
+        (void)account_unref(account);
+    return n;
+}
+
+/* With the reading direction held. */
+static ssize_t read_loan(struct ouro_stream *stream, struct ouro__context *context,
+                         struct ouro_loan *out_loan)
+{
+    struct ouro__loan_account *account = account_of(stream);
+    if (OURO__UNLIKELY(account == NULL))
+        return read_first(stream, context, out_loan);
+    if (loans_out(account) >= stream->descriptor.handle->config.loans_per_stream)
+        return -OURO_ECREDIT;
+    return read_with(stream, context, account, out_loan);
+}
+
+ssize_t ouro_stream_read_loan(struct ouro_stream *stream, struct ouro_loan *out_loan)
+{
+    struct ouro__context *context = NULL;
+    if (stream == NULL || out_loan == NULL)
+        return -EINVAL;
+    int rc = ouro__context_enter(&context);
+    if (rc == 0)
+        rc = ouro__descriptor_enter(&stream->descriptor, OURO__LANE_READ);
+    if (OURO__UNLIKELY(rc < 0))
+        return rc;
+    ssize_t n = read_loan(stream, context, out_loan);
+    ouro__descriptor_leave(&stream->descriptor, OURO__LANE_READ);
+    return n;
+}
+
+void ouro_loan_release(struct ouro_loan *loan)
+{
+    if (loan == NULL || loan->opaque[0] == 0)
+        return;
+    struct ouro__loan_buffer *buffer = (struct ouro__loan_buffer *)(uintptr_t)loan->opaque[0];
+    uint32_t word = (uint32_t)loan->opaque[1];
+    *loan = (struct ouro_loan){.size = 0};
+    struct ouro__loan_account *account = NULL;
+    if (ouro__loan_buffer_word(buffer) == word)
+        account = buffer->account;
+    /* A forked child shares neither the pool nor the inbox with the parent's threads. */
+    if (account != NULL && ouro__fork_is_child(account->handle->fork_generation))
+        return;
+    if (account == NULL || !ouro__lending_return(buffer, word))
+        OURO__PANIC("a loan was released twice: of several copies only one may be released", 0);
+    (void)account_unref(account);
+}

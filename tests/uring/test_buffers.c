@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Receives on loan on io_uring: the kernel's choice of a buffer, what it answers when it has none,
+ * results that fail and name a buffer, results that come too late, and a kernel without the ring.
+ */
+#include "stream/loans.h"
+
+#include "base/fault.h"
+#include "registry/driver_bench.h"
+#include "registry/lending.h"
+#include "uring/rows.h"
+
+static struct ouro__uring *uring_of(struct bench *bench)
+{
+    return ouro__uring_of(bench->handle.driver);
+}
+
+static void recv_loan(struct trial *trial, struct bench *bench,
+                      const struct ouro__registration *registration)
+{
+    struct ouro__loan_pool *pool = ouro__lending_pool(&bench->handle);
+    trial_init(trial, bench, registration, OURO__OP_RECV_LOAN, OURO__LANE_READ);
+    ouro__op_init_loan(&trial->op, OURO__OP_RECV_LOAN, OURO__LANE_READ, pool->buffer_bytes);
+    trial_submit(trial);
+}
+
+/* What the pool has and nobody else. */
+static uint32_t at_home(struct bench *bench)
+{
+    const struct ouro__loan_pool *pool = ouro__lending_pool(&bench->handle);
+    return pool->home_count + pool->offered_count;
+}
+
+enum { COUNT = 8 };
+
+static void open_with_pool(struct bench *bench, uint32_t count)
+{
+    bench_init(bench);
+    bench->config.loan_buffers = count;
+    bench->config.loan_buffer_bytes = 64;
+    ck_assert_int_eq(ouro__driver_open(&bench->handle, &bench->config), 0);
+}
+
+/* An error, the end and "not yet" leave no buffer with the operation, whatever the CQE names. */
+OURO_TEST_URING(a_failed_receive_that_names_a_buffer_returns_it)
+{
+    static const int failures[] = {-EIO, -ENOMEM, -ECONNRESET, -EAGAIN, -EINTR, -512};
+    struct bench bench;
+    struct trial trial;
+    int ends[2];
+    open_with_pool(&bench, COUNT);
+    bench_pair(ends);
+    struct ouro__registration registration = bench_register(&bench, ends[0]);
+    for (size_t i = 0; i < OURO__ARRAY_LEN(failures); i++) {
+        bool is_final = i < 3;
+        ouro_test_write_exactly(ends[1], "x", 1); /* it is lost to the replaced result */
+        ouro__fault_arm(OURO__FAULT_RING_RESULT, 1, 1, failures[i]);
+        recv_loan(&trial, &bench, &registration);
+        if (!is_final) {
+            bench_turn(&bench, 0);
+            bench_turn(&bench, 0);
+            ck_assert_uint_eq(trial.done, 0);
+            ck_assert_uint_eq(at_home(&bench), COUNT);
+            ouro_test_write_exactly(ends[1], "y", 1);
+        }
+        ck_assert_int_eq(trial_wait(&trial), is_final ? failures[i] : 1);
+        ck_assert_uint_eq(ouro__fault_fired(OURO__FAULT_RING_RESULT), 1);
+        ouro__fault_disarm_all();
+        if (is_final) {
+            ck_assert_ptr_null(trial.op.arg.io.loan);
+        } else {
+            ck_assert_int_eq(*(const char *)trial.op.arg.io.buffer, 'y');
+            ouro__lending_put(bench.handle.driver, trial.op.arg.io.loan);
+        }
+        ck_assert_uint_eq(at_home(&bench), COUNT);
+    }
+    (void)shutdown(ends[1], SHUT_WR);
+    recv_loan(&trial, &bench, &registration);
+    ck_assert_int_eq(trial_wait(&trial), 0);
+    ck_assert_ptr_null(trial.op.arg.io.loan);
+    ck_assert_uint_eq(at_home(&bench), COUNT);
+    bench_release(&bench, &registration);
+    bench_close(&bench);
+    (void)close(ends[0]);
+    (void)close(ends[1]);
+}
+
+/* A receive that the driver does not know: its buffer goes back, and it is counted. */
+OURO_TEST_URING(a_late_result_with_a_buffer_is_dropped_and_the_buffer_returned)
+{
+    struct bench bench;
+    struct trial trial;
+    int ends[2];
+    open_with_pool(&bench, COUNT);
+    bench_pair(ends);
+    struct ouro__registration registration = bench_register(&bench, ends[0]);
+    ouro_test_write_exactly(ends[1], "first", 5);
+    recv_loan(&trial, &bench, &registration);
+    ck_assert_int_eq(trial_wait(&trial), 5);
+    ouro__lending_put(bench.handle.driver, trial.op.arg.io.loan);
+    struct io_uring_sqe *sqe = ouro__uring_sqe(uring_of(&bench));
+    io_uring_prep_recv(sqe, ends[0], NULL, 64, 0);
+    sqe->flags = IOSQE_BUFFER_SELECT;
+    sqe->buf_group = OURO__URING_GROUP;
+    sqe->user_data = trial.op.token + (UINT64_C(1) << 32); /* another generation */
+    ouro_test_write_exactly(ends[1], "late", 4);
+    bench_turn(&bench, 0);
+    ck_assert_uint_eq(bench_metrics(&bench).stale, 1);
+    ck_assert_uint_eq(at_home(&bench), COUNT);
+    bench_release(&bench, &registration);
+    bench_close(&bench);
+    (void)close(ends[0]);
+    (void)close(ends[1]);
+}
+
+/* More descriptors have data than buffers are offered, and then more than there are. */
+static void receive_at_once(uint32_t buffers, unsigned many)
+{
+    struct bench bench;
+    struct trial trials[64];
+    struct ouro__registration registrations[64];
+    int ends[64][2];
+    unsigned done = 0;
+    open_with_pool(&bench, buffers);
+    for (unsigned i = 0; i < many; i++) {
+        bench_pair(ends[i]);
+        registrations[i] = bench_register(&bench, ends[i][0]);
+        ouro_test_write_exactly(ends[i][1], &(char){(char)i}, 1);
+        recv_loan(&trials[i], &bench, &registrations[i]);
+    }
+    while (done < many) {
+        unsigned before = done;
+        bench_turn(&bench, OURO_TEST_SECOND);
+        for (unsigned i = 0; i < many; i++) {
+            if (trials[i].done == 0 || trials[i].op.arg.io.loan == NULL)
+                continue;
+            ck_assert_int_eq(trials[i].op.result, 1);
+            ck_assert_int_eq(*(const char *)trials[i].op.arg.io.buffer, (char)i);
+            ouro__lending_put(bench.handle.driver, trials[i].op.arg.io.loan);
+            trials[i].op.arg.io.loan = NULL;
+            done++;
+        }
+        ck_assert_uint_le(before, done);
+    }
+    ck_assert_uint_eq(at_home(&bench), buffers);
+    for (unsigned i = 0; i < many; i++) {
+        bench_release(&bench, &registrations[i]);
+        (void)close(ends[i][0]);
+        (void)close(ends[i][1]);
+    }
+    bench_close(&bench);
+}
+
+OURO_TEST_URING(the_kernel_gets_more_buffers_when_it_has_none)
+{
+    static const uint32_t pools[] = {1, 2, 3, 17, 64, 100};
+    for (unsigned i = 0; i < OURO__ARRAY_LEN(pools); i++)
+        receive_at_once(pools[i], 64);
+}
+
+OURO_TEST_URING(without_a_ring_of_buffers_a_receive_waits_by_a_poll)
+{
+    ouro__fault_arm(OURO__FAULT_RING_BUFFERS, 1, UINT64_MAX, -ENOMEM);
+    receive_at_once(3, 40);
+    ck_assert_uint_ge(ouro__fault_fired(OURO__FAULT_RING_BUFFERS), 1);
+    ouro__fault_disarm_all();
+}
+
+static int read_some(void *arg)
+{
+    (void)arg;
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < KINDS; i++) {
+            struct pair pair = open_kind(kinds[i]);
+            struct ouro_loan loan;
+            {
+                OURO_DEADLINE(soon, OURO_MILLISECOND);
+                ck_assert_int_eq(ouro_stream_read_loan(pair.stream, &loan), -ETIMEDOUT);
+            }
+            put_text(pair.peer, "text");
+            expect_text(pair.stream, "text");
+            (void)close(pair.peer);
+            ck_assert_int_eq(ouro_stream_read_loan(pair.stream, &loan), 0);
+            ck_assert_int_eq(ouro_stream_close(pair.stream), 0);
+        }
+    }
+    return 0;
+}
+
+OURO_TEST_URING(streams_are_read_without_a_ring_of_buffers)
+{
+    struct ouro_runtime_config config = pool_of(2, 64);
+    ouro__fault_arm(OURO__FAULT_RING_BUFFERS, 1, UINT64_MAX, -ENOMEM);
+    everywhere_with_pool(&config, read_some, NULL);
+    ck_assert_uint_ge(ouro__fault_fired(OURO__FAULT_RING_BUFFERS), 1);
+    ouro__fault_disarm_all();
+}
