@@ -16,6 +16,7 @@
 #include <ouro/metrics.h>
 #include <ouro/poll_evented.h>
 #include <ouro/probe.h>
+#include <ouro/reader.h>
 #include <ouro/relay.h>
 #include <ouro/runtime.h>
 #include <ouro/serve.h>

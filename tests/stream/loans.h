@@ -49,6 +49,16 @@ static inline void put_text(int fd, const char *text)
     ck_assert_int_eq(write(fd, text, strlen(text)), (ssize_t)strlen(text));
 }
 
+/* Any amount, into a pipe too. */
+static inline void put_bytes(int fd, const char *bytes, size_t size)
+{
+    for (size_t done = 0; done < size;) {
+        ssize_t n = write(fd, bytes + done, size - done);
+        ck_assert_msg(n > 0, "write: %m");
+        done += (size_t)n;
+    }
+}
+
 /* Reads until @text has come on loan, and nothing else. */
 static inline void expect_text(struct ouro_stream *stream, const char *text)
 {
