@@ -117,6 +117,80 @@ static void buffer_late(struct kt *t)
     KT_EXPECT_EQ(t, *kt_buffer(&buffers, 0), 'a', "the byte in the buffer, given back");
 }
 
+/* Single receives with no buffer left: the data is there first, then the receive is. */
+static void buffer_dry(struct kt *t)
+{
+    int fds[2];
+    char byte = 0;
+    struct kt_buffers buffers;
+    kt_unix_pair(t, SOCK_STREAM, fds);
+    kt_buffers_open(t, &buffers, BGID, COUNT, 0, SIZE, 0);
+    for (int late = 0; late < 2; late++) {
+        if (late == 0)
+            kt_write(t, fds[0], "a", 1);
+        select_recv(t, fds[1], 0, BGID, UD_RECV);
+        kt_submit(t, 1);
+        if (late != 0) {
+            kt_expect_silence(t, 5, "a receive without data and without a buffer");
+            kt_write(t, fds[0], "a", 1);
+        }
+        const struct kt_cqe cqe = kt_wait_for(t, UD_RECV);
+        KT_EXPECT_RES(t, cqe.res, -ENOBUFS, "a receive that finds data and no buffer");
+        KT_EXPECT_EQ(t, KT_HAS(cqe, IORING_CQE_F_BUFFER), 0, "F_BUFFER on -ENOBUFS");
+        KT_EXPECT_EQ(t, kt_read(t, fds[1], &byte, 1), 1, "the byte, left in the socket");
+        KT_EXPECT_EQ(t, byte, 'a', "that byte");
+    }
+    kt_write(t, fds[0], "b", 1);
+    kt_buffers_give(&buffers, 3);
+    select_recv(t, fds[1], 0, BGID, UD_RECV);
+    kt_submit(t, 1);
+    const struct kt_cqe cqe = kt_wait_for(t, UD_RECV);
+    KT_EXPECT_RES(t, cqe.res, 1, "the receive after a buffer was given");
+    KT_EXPECT_EQ(t, kt_buffer_id(cqe), 3, "its buffer's id");
+    KT_EXPECT_EQ(t, *kt_buffer(&buffers, 3), 'b', "the byte in that buffer");
+}
+
+/* A receive that brings nothing gives its buffer back, or names it: here it is given back then. */
+static void expect_nothing(struct kt *t, struct kt_buffers *buffers, int expected, const char *what)
+{
+    const struct kt_cqe cqe = kt_wait_for(t, UD_RECV);
+    KT_EXPECT_RES(t, cqe.res, expected, "%s", what);
+    if (KT_HAS(cqe, IORING_CQE_F_BUFFER) != 0)
+        kt_buffers_give(buffers, kt_buffer_id(cqe));
+}
+
+static void buffer_kept(struct kt *t)
+{
+    int fds[2];
+    int other[2];
+    struct kt_buffers buffers;
+    kt_unix_pair(t, SOCK_STREAM, other);
+    kt_buffers_open(t, &buffers, BGID, COUNT, 1, SIZE, 0);
+    for (int i = 0; i < 3; i++) {
+        kt_tcp_pair(t, fds);
+        select_recv(t, fds[1], 0, BGID, UD_RECV);
+        kt_submit(t, 1);
+        if (i == 0) {
+            KT_SYS(t, shutdown(fds[0], SHUT_WR));
+            expect_nothing(t, &buffers, 0, "the end of the stream");
+        } else if (i == 1) {
+            kt_reset(t, fds[0]);
+            expect_nothing(t, &buffers, -ECONNRESET, "a reset");
+        } else {
+            kt_prep_cancel(t, UD_RECV, 0, UD_GIVE);
+            kt_submit(t, 1);
+            expect_nothing(t, &buffers, -ECANCELED, "a cancelled receive");
+            KT_EXPECT_RES(t, kt_wait_for(t, UD_GIVE).res, 0, "the cancellation");
+        }
+        kt_write(t, other[0], "x", 1);
+        select_recv(t, other[1], 0, BGID, UD_OTHER);
+        kt_submit(t, 1);
+        const struct kt_cqe cqe = kt_wait_for(t, UD_OTHER);
+        KT_EXPECT_RES(t, cqe.res, 1, "a receive into the one buffer afterwards");
+        kt_buffers_give(&buffers, 0);
+    }
+}
+
 static void buffer_unregister_armed(struct kt *t)
 {
     int fds[2];
@@ -288,6 +362,25 @@ static const struct kt_assertion assertions[] = {
         .impact = "Idle connections use up the buffers of busy ones.",
         .avoid = "Poll for readability and receive then.",
         .run = buffer_late,
+    },
+    {
+        .id = "buffer.dry",
+        .sentence = "A single receive that finds data and no buffer ends with -ENOBUFS; the data "
+                    "stays in the socket, and a receive after a buffer was given brings it.",
+        BUFFER_ENTRY,
+        .impact = "A server that is short of buffers loses data, or waits for ever.",
+        .avoid = "Receive into own memory.",
+        .run = buffer_dry,
+    },
+    {
+        .id = "buffer.kept",
+        .sentence = "A single receive that ends without data leaves its buffer in the ring, or "
+                    "names it in its CQE.",
+        BUFFER_ENTRY,
+        .impact = "Each end of a connection takes a buffer away, until none is left.",
+        .avoid = "Poll for readability, and receive into own memory then.",
+        .guards = "liburing #1530: a buffer named by a receive that failed",
+        .run = buffer_kept,
     },
     {
         .id = "buffer.unregister-armed",
