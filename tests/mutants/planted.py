@@ -519,6 +519,39 @@ MUTANTS = {
     "poll_join_wakes_nobody": (
         "task/task.c", "    ouro_waker_wake(&waker); /* the holder may", "    /* the holder may",
         "task/test_poll_join.c", "a_waker_may_poll_from_inside_its_wake", "epoll"),
+    "loan_of_a_failed_receive_is_kept": (
+        "uring/loan_rows.c", "    ouro__lending_undo(op);\n    return OURO__URING_ENDS;\n}",
+        "    return OURO__URING_ENDS;\n}",
+        "uring/test_buffers.c", "a_failed_receive_that_names_a_buffer_returns_it", "uring"),
+    "loan_of_a_receive_that_goes_on_is_kept": (
+        "uring/complete.c", "if ((waits || restarts) && row->undo != NULL)", "if (false)",
+        "uring/test_buffers.c", "a_failed_receive_that_names_a_buffer_returns_it", "uring"),
+    "loan_of_a_late_result_is_kept": (
+        "uring/complete.c", "    take_buffer(uring, NULL, cqe);\n", "",
+        "uring/test_buffers.c", "a_late_result_with_a_buffer_is_dropped_and_the_buffer_returned",
+        "uring"),
+    "loan_at_the_end_of_a_stream_is_kept": (
+        "epoll/loan.c", "if (!has_ended || *out_result <= 0)", "if (!has_ended)",
+        "stream/test_loan.c", "every_kind_is_read_on_loan", "epoll"),
+    "loans_of_a_buffer_are_all_alike": (
+        "registry/loan_pool.c", "    word += OURO__LOAN_STATES;", "    word += 0;",
+        "registry/test_loan_pool.c", "those_that_wait_get_buffers_in_order_before_the_pool",
+        "unit"),
+    "loans_have_no_limit": (
+        "stream/loan.c",
+        "if (loans_out(account) >= stream->descriptor.handle->config.loans_per_stream)",
+        "if (false)", "stream/test_loan.c", "a_stream_has_at_most_its_credit", "epoll"),
+    "close_says_nothing_of_loans": (
+        "stream/stream.c", "        rc = ouro__loan_close(stream);",
+        "        (void)ouro__loan_close(stream);",
+        "stream/test_loan_ends.c", "a_close_with_loans_out_says_so_and_they_stay_valid", "epoll"),
+    "reader_searches_each_piece_alone": (
+        "stream/reader.c", "if (own_count - in_own >= from && in_loan <= loan_count &&",
+        "if (in_loan == 0 && in_loan <= loan_count &&",
+        "stream/test_reader.c", "messages_cross_the_borders_of_buffers", "epoll"),
+    "reader_takes_more_than_the_maximum": (
+        "stream/reader.c", "if (end != 0 && end <= size_max)", "if (end != 0)",
+        "stream/test_reader.c", "a_maximum_and_the_end_in_the_middle_lose_nothing", "epoll"),
     "old_kernels_wait_in_milliseconds": (
         "epoll/events.c", "if (timeout_ns > 0 && !epoll->lacks_ppoll) {", "if (false) {",
         "epoll/test_events.c", "turn_waits_in_nanoseconds_without_pwait2", "epoll"),

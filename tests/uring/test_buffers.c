@@ -104,8 +104,11 @@ OURO_TEST_URING(a_late_result_with_a_buffer_is_dropped_and_the_buffer_returned)
     sqe->buf_group = OURO__URING_GROUP;
     sqe->user_data = trial.op.token + (UINT64_C(1) << 32); /* another generation */
     ouro_test_write_exactly(ends[1], "late", 4);
+    const struct ouro__loan_pool *pool = ouro__lending_pool(&bench.handle);
+    uint32_t offered = pool->offered_count;
     bench_turn(&bench, 0);
     ck_assert_uint_eq(bench_metrics(&bench).stale, 1);
+    ck_assert_uint_eq(pool->offered_count, offered - 1); /* the kernel has it no longer */
     ck_assert_uint_eq(at_home(&bench), COUNT);
     bench_release(&bench, &registration);
     bench_close(&bench);
