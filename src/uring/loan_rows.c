@@ -3,10 +3,10 @@
  * Loan rows: receives into buffers of the driver's pool, on io_uring.
  *
  * A receive on loan is a single-shot RECV for which the kernel chooses the buffer (buffers.c).  The
- * kernel answers -ENOBUFS when data is there and no buffer; the data stays in the socket.  Then the
- * operation gets a buffer of its own as soon as there is one, and is made again as a plain RECV
- * into that.  It does not wait in the kernel with its buffer: should there be no data after all, it
- * gives the buffer back and waits for data by a poll.
+ * kernel answers -ENOBUFS when it finds no buffer, whether there is data or not; data stays in the
+ * socket.  Then the operation gets a buffer of its own as soon as there is one, and is made again
+ * as a plain RECV into that.  It does not wait in the kernel with its buffer: when there is no
+ * data, it gives the buffer back and waits for data by a poll.
  *
  * Where there is no ring of buffers, the operation begins with that poll.
  *
@@ -53,25 +53,43 @@ void ouro__uring_begin_recv_loan(const struct ouro__uring *uring, struct io_urin
     ouro__uring_wait_prepare(sqe, op);
 }
 
+/* It needs no buffer then: who cancelled it may have buffers, and release them only when it has
+ * ended. */
+static bool was_cancelled(const struct ouro__op *op, int32_t *result)
+{
+    if ((op->backend & OURO__URING_CANCELLED) == 0)
+        return false;
+    *result = -ECANCELED;
+    return true;
+}
+
+/* @op gets a buffer, or waits for one. */
+static enum ouro__uring_next take_or_wait(struct ouro__op *op)
+{
+    if (ouro__lending_get(op))
+        return OURO__URING_AGAIN;
+    op->backend |= OURO__URING_DRY;
+    return OURO__URING_DRY_WAIT;
+}
+
 /* In op->arg.io.flags: it was made again because the kernel had got buffers since it looked. */
 #define MADE_AGAIN 1u
 
-/* @op needs a buffer: there is data. */
-static enum ouro__uring_next get_buffer(struct ouro__op *op)
+/* The kernel had no buffer for @op. */
+static enum ouro__uring_next get_buffer(struct ouro__op *op, int32_t *result)
 {
-    struct ouro__uring *uring = ouro__uring_of(op->handle->driver);
     struct ouro__loan_pool *pool = pool_of(op);
+    if (was_cancelled(op, result))
+        return OURO__URING_ENDS;
     /* Once: some kernels have lost buffers, and would answer the same for ever. */
     if (pool->home == NULL && pool->offered_count > 0 && op->arg.io.flags != MADE_AGAIN) {
         op->arg.io.flags = MADE_AGAIN;
         return OURO__URING_AGAIN;
     }
-    if (ouro__lending_get(op)) {
-        ouro__uring_buffers_grow(&uring->buffers);
-        return OURO__URING_AGAIN;
-    }
-    op->backend |= OURO__URING_DRY;
-    return OURO__URING_DRY_WAIT;
+    enum ouro__uring_next next = take_or_wait(op);
+    if (next == OURO__URING_AGAIN)
+        ouro__uring_buffers_grow(&ouro__uring_of(op->handle->driver)->buffers);
+    return next;
 }
 
 enum ouro__uring_next ouro__uring_finish_recv_loan(const struct ouro__uring *uring,
@@ -83,15 +101,14 @@ enum ouro__uring_next ouro__uring_finish_recv_loan(const struct ouro__uring *uri
         return OURO__URING_ENDS;
     }
     if (*result == -ENOBUFS && op->arg.io.loan == NULL)
-        return get_buffer(op);
+        return get_buffer(op, result);
     ouro__lending_undo(op);
     return OURO__URING_ENDS;
 }
 
 enum ouro__uring_next ouro__uring_recv_loan_waited(struct ouro__op *op, int32_t *result)
 {
-    (void)result;
-    return get_buffer(op);
+    return get_buffer(op, result);
 }
 
 /* A request that does nothing: the pool is looked at when its CQE comes. */
@@ -109,10 +126,10 @@ enum ouro__uring_next ouro__uring_finish_take_loan(const struct ouro__uring *uri
     (void)uring;
     if (*result < 0)
         ouro__lending_undo(op);
-    if (*result < 0 || op->arg.io.loan != NULL || ouro__lending_get(op))
+    if (*result < 0 || op->arg.io.loan != NULL || was_cancelled(op, result))
         return OURO__URING_ENDS;
-    op->backend |= OURO__URING_DRY;
-    return OURO__URING_DRY_WAIT;
+    enum ouro__uring_next next = take_or_wait(op);
+    return next == OURO__URING_AGAIN ? OURO__URING_ENDS : next;
 }
 
 void ouro__uring_claim_loan(struct ouro__uring *uring, struct ouro__op *op, uint32_t index)

@@ -526,6 +526,10 @@ MUTANTS = {
     "loan_of_a_receive_that_goes_on_is_kept": (
         "uring/complete.c", "if ((waits || restarts) && row->undo != NULL)", "if (false)",
         "uring/test_buffers.c", "a_failed_receive_that_names_a_buffer_returns_it", "uring"),
+    "loan_is_waited_for_by_a_cancelled_receive": (
+        "uring/loan_rows.c", "    if ((op->backend & OURO__URING_CANCELLED) == 0)",
+        "    if (true)",
+        "uring/test_buffers.c", "a_cancelled_receive_waits_for_no_buffer", "uring"),
     "loan_of_a_late_result_is_kept": (
         "uring/complete.c", "    take_buffer(uring, NULL, cqe);\n", "",
         "uring/test_buffers.c", "a_late_result_with_a_buffer_is_dropped_and_the_buffer_returned",

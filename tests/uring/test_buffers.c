@@ -85,6 +85,44 @@ OURO_TEST_URING(a_failed_receive_that_names_a_buffer_returns_it)
     (void)close(ends[1]);
 }
 
+/* A cancellation that crosses the kernel's answer "no buffer" ends the receive: it does not wait
+ * for one that its canceller may have. */
+OURO_TEST_URING(a_cancelled_receive_waits_for_no_buffer)
+{
+    for (int is_dry = 0; is_dry < 2; is_dry++) {
+        struct bench bench;
+        struct trial trial;
+        struct ouro__loan_buffer *taken = NULL;
+        int ends[2];
+        open_with_pool(&bench, 2);
+        struct ouro__loan_pool *pool = ouro__lending_pool(&bench.handle);
+        bench_pair(ends);
+        struct ouro__registration registration = bench_register(&bench, ends[0]);
+        recv_loan(&trial, &bench, &registration);
+        bench_turn(&bench, 0);
+        if (is_dry != 0) /* the other is offered */
+            taken = ouro__loan_pool_take(pool);
+        trial_cancel(&trial);
+        ouro__fault_arm(OURO__FAULT_RING_RESULT, 1, 1, -ENOBUFS);
+        ck_assert_int_eq(trial_wait(&trial), -ECANCELED);
+        ck_assert_uint_eq(ouro__fault_fired(OURO__FAULT_RING_RESULT), 1);
+        ouro__fault_disarm_all();
+        /* The same for one that only gets a buffer. */
+        trial_init(&trial, &bench, &registration, OURO__OP_TAKE_LOAN, OURO__LANE_READ);
+        ouro__op_init_loan(&trial.op, OURO__OP_TAKE_LOAN, OURO__LANE_READ, pool->buffer_bytes);
+        trial_submit(&trial);
+        trial.op.backend |= OURO__URING_CANCELLED; /* too late for its request */
+        ck_assert_int_eq(trial_wait(&trial), -ECANCELED);
+        ck_assert_uint_eq(at_home(&bench), is_dry != 0 ? 1 : 2);
+        if (taken != NULL)
+            ouro__lending_put(bench.handle.driver, taken);
+        bench_release(&bench, &registration);
+        bench_close(&bench);
+        (void)close(ends[0]);
+        (void)close(ends[1]);
+    }
+}
+
 /* A receive that the driver does not know: its buffer goes back, and it is counted. */
 OURO_TEST_URING(a_late_result_with_a_buffer_is_dropped_and_the_buffer_returned)
 {
