@@ -315,6 +315,86 @@ OURO_API int ouro_unix_datagram_shutdown(struct ouro_unix_datagram *socket, enum
  */
 OURO_API int ouro_unix_datagram_close(struct ouro_unix_datagram *socket);
 
+/* Listens for streams, or for seqpackets. */
+struct ouro_unix_listener;
+
+#define OURO_UNIX_LISTEN_F_SEQPACKET (1u << 1) /* connections are seqpackets, not streams */
+
+/* Start from OURO_UNIX_LISTEN_OPTIONS_INIT; fields are only ever appended. */
+struct ouro_unix_listen_options {
+    size_t size;    /* sizeof(struct ouro_unix_listen_options) */
+    uint32_t flags; /* OURO_UNIX_F_KEEP_STALE, OURO_UNIX_LISTEN_F_... */
+    uint32_t mode;  /* permissions of the file, 0600 or so; 0: 0777 without the umask */
+    int backlog;    /* of listen(2); 0: 1024 */
+};
+
+#define OURO_UNIX_LISTEN_OPTIONS_INIT                                                              \
+    {                                                                                              \
+        sizeof(struct ouro_unix_listen_options), 0, 0, 0                                           \
+    }
+
+/*
+ * Listens at a path or an abstract name (@addr NULL: one that the kernel chooses).  A file of that
+ * name is treated as in ouro_unix_datagram_bind().
+ *
+ * Suspends: as ouro_unix_datagram_bind().
+ * Owns:     *out_listener is the caller's; release with ouro_unix_listener_close().  @options
+ *           (NULL: the defaults) is borrowed.
+ * Errors:   those of ouro_unix_datagram_bind(); -EINVAL for a negative backlog.
+ * Since:    0.3
+ */
+OURO_API int ouro_unix_listener_bind(const struct ouro_socket_addr *addr,
+                                     const struct ouro_unix_listen_options *options,
+                                     struct ouro_unix_listener **out_listener) OURO_MUST_CHECK;
+
+/*
+ * Takes the next connection.  Any number of tasks and threads may wait here.  A shortage of
+ * descriptors or memory ends no accept: it is waited out as in ouro_tcp_listener_accept().
+ *
+ * Suspends: until there is one.
+ * Owns:     *out_stream is the caller's; release with ouro_stream_close().
+ * Errors:   -EPROTOTYPE for a listener for seqpackets; -ECANCELED when the listener is closed
+ *           meanwhile; those of ouro_tcp_listener_accept().
+ * Since:    0.3
+ */
+OURO_API int ouro_unix_listener_accept(struct ouro_unix_listener *listener,
+                                       struct ouro_stream **out_stream) OURO_MUST_CHECK;
+
+/*
+ * Takes the next connection of a listener for seqpackets.
+ *
+ * Suspends: as ouro_unix_listener_accept().
+ * Owns:     *out_socket is the caller's; release with ouro_unix_datagram_close().
+ * Errors:   as ouro_unix_listener_accept(); -EPROTOTYPE for a listener for streams; -ENOMEM, and
+ *           the connection is closed.
+ * Since:    0.3
+ */
+OURO_API int
+ouro_unix_listener_accept_seqpacket(struct ouro_unix_listener *listener,
+                                    struct ouro_unix_datagram **out_socket) OURO_MUST_CHECK;
+
+/*
+ * Returns the name that the listener is bound to.
+ *
+ * Errors:   -EINVAL; those of getsockname(2).
+ * Since:    0.3
+ */
+OURO_API int ouro_unix_listener_local_addr(const struct ouro_unix_listener *listener,
+                                           struct ouro_socket_addr *out_addr);
+
+/*
+ * Stops listening, releases the listener and removes its file.  Accepts in progress get -ECANCELED
+ * and have left the listener when close returns.  Cancellation, deadlines and shutdown do not
+ * interrupt it.
+ *
+ * Suspends: only until accepts of other tasks have ended.
+ * Owns:     takes @listener, always; NULL is ignored.
+ * Errors:   -OURO_EFORKED in a forked child, where only the child's descriptor is closed.  Whatever
+ *           is returned, the listener is released.
+ * Since:    0.3
+ */
+OURO_API int ouro_unix_listener_close(struct ouro_unix_listener *listener);
+
 #ifdef __cplusplus
 }
 #endif

@@ -273,6 +273,63 @@ MISUSE(ouro_unix_datagram_close)
     ck_assert_int_eq(ouro_unix_datagram_close(NULL), 0);
 }
 
+MISUSE(ouro_unix_listener_bind)
+{
+    struct ouro_unix_listen_options options = OURO_UNIX_LISTEN_OPTIONS_INIT;
+    struct ouro_unix_listener *listener = NULL;
+    struct ouro_socket_addr tcp = parsed("127.0.0.1:1");
+    IS_EINVAL(ouro_unix_listener_bind(NULL, NULL, NULL));
+    ck_assert_int_eq(ouro_unix_listener_bind(&tcp, NULL, &listener), -EAFNOSUPPORT);
+    options.size = 5;
+    IS_EINVAL(ouro_unix_listener_bind(NULL, &options, &listener));
+    options = (struct ouro_unix_listen_options)OURO_UNIX_LISTEN_OPTIONS_INIT;
+    options.flags = UINT32_MAX;
+    IS_EINVAL(ouro_unix_listener_bind(NULL, &options, &listener));
+    options = (struct ouro_unix_listen_options)OURO_UNIX_LISTEN_OPTIONS_INIT;
+    options.mode = 01000;
+    IS_EINVAL(ouro_unix_listener_bind(NULL, &options, &listener));
+    options = (struct ouro_unix_listen_options)OURO_UNIX_LISTEN_OPTIONS_INIT;
+    options.backlog = -1;
+    IS_EINVAL(ouro_unix_listener_bind(NULL, &options, &listener));
+    ck_assert_ptr_null(listener);
+}
+
+MISUSE(ouro_unix_listener_accept)
+{
+    struct ouro_unix_listener *listener = NULL;
+    struct ouro_stream *stream = NULL;
+    ck_assert_int_eq(ouro_unix_listener_bind(NULL, NULL, &listener), 0);
+    IS_EINVAL(ouro_unix_listener_accept(NULL, &stream));
+    IS_EINVAL(ouro_unix_listener_accept(listener, NULL));
+    ck_assert_int_eq(ouro_unix_listener_close(listener), 0);
+}
+
+MISUSE(ouro_unix_listener_accept_seqpacket)
+{
+    struct ouro_unix_listener *listener = NULL;
+    struct ouro_unix_datagram *socket = NULL;
+    ck_assert_int_eq(ouro_unix_listener_bind(NULL, NULL, &listener), 0);
+    IS_EINVAL(ouro_unix_listener_accept_seqpacket(NULL, &socket));
+    IS_EINVAL(ouro_unix_listener_accept_seqpacket(listener, NULL));
+    ck_assert_int_eq(ouro_unix_listener_accept_seqpacket(listener, &socket), -EPROTOTYPE);
+    ck_assert_int_eq(ouro_unix_listener_close(listener), 0);
+}
+
+MISUSE(ouro_unix_listener_local_addr)
+{
+    struct ouro_unix_listener *listener = NULL;
+    struct ouro_socket_addr addr;
+    ck_assert_int_eq(ouro_unix_listener_bind(NULL, NULL, &listener), 0);
+    IS_EINVAL(ouro_unix_listener_local_addr(NULL, &addr));
+    IS_EINVAL(ouro_unix_listener_local_addr(listener, NULL));
+    ck_assert_int_eq(ouro_unix_listener_close(listener), 0);
+}
+
+MISUSE(ouro_unix_listener_close)
+{
+    ck_assert_int_eq(ouro_unix_listener_close(NULL), 0);
+}
+
 OURO_TEST(every_misuse_is_an_error)
 {
     misuse_everywhere();
