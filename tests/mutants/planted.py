@@ -108,8 +108,9 @@ MUTANTS = {
         "bool masked = false;",
         "runtime/test_choice.c", "a_masked_required_feature_means_epoll", "uring"),
     "start_uses_masked_features": (
-        "runtime/choose.c", "choice.features = report.present & ~config->feature_mask;",
-        "choice.features = report.present;",
+        "runtime/choose.c",
+        "choice.features = (report.present | ouro__uring_uses_later()) & ~config->feature_mask;",
+        "choice.features = report.present | ouro__uring_uses_later();",
         "runtime/test_masks.c", "a_masked_feature_is_not_asked_for", "uring"),
     "start_uses_masked_guards": (
         "runtime/choose.c", ".use_madv_guard = (config->feature_mask & guard) == 0,",
