@@ -39,7 +39,7 @@ const struct ouro__feature_info ouro__feature_table[OURO__FEATURE_COUNT] = {
     FEATURE(CANCEL, "cancel", "5.5", true, "cancel by user_data", "performed"),
     FEATURE(LINK_TIMEOUT, "link-timeout", "5.5", true, "a deadline tied to an operation",
             "performed"),
-    FEATURE(ACCEPT_MULTISHOT, "accept-multishot", "5.19", true, "one accept for all connections",
+    FEATURE(ACCEPT_MULTISHOT, "accept-multishot", "5.19", false, "one accept for all connections",
             "performed: F_MORE is seen"),
     FEATURE(RECV_MULTISHOT, "recv-multishot", "6.0", true, "one receive for all data",
             "performed: F_MORE is seen"),

@@ -33,6 +33,7 @@ enum {
     ASKED_NO_IOWAIT = 1 << 2,        /* a wait that is not accounted as I/O wait */
     ASKED_MADVISE_GUARD = 1 << 3,    /* a guard page inside a mapping */
     ASKED_MPROTECT_GUARD = 1 << 4,   /* a guard page that splits it */
+    ASKED_ACCEPT_MULTISHOT = 1 << 5, /* not by a start: the driver may ask for it */
 };
 
 /* What each optional feature adds to the questions, and what is asked in its place. */
@@ -44,6 +45,7 @@ static const struct {
 } features[] = {
     {OURO__FEATURE_RING_FD, ASKED_REGISTER_RING_FD | ASKED_ENTER_BY_RING_FD, 0, false},
     {OURO__FEATURE_NO_IOWAIT, ASKED_NO_IOWAIT, 0, false},
+    {OURO__FEATURE_ACCEPT_MULTISHOT, ASKED_ACCEPT_MULTISHOT, 0, false},
     {OURO__FEATURE_MADV_GUARD, ASKED_MADVISE_GUARD, ASKED_MPROTECT_GUARD, true},
 };
 enum { FEATURES = sizeof(features) / sizeof(features[0]) };
@@ -99,6 +101,10 @@ static int ask(void *arg)
     ck_assert_int_eq(ouro_runtime_block_on(runtime, sleeps, NULL, &result), 0);
     ouro_test_calls_observe(NULL);
     ck_assert_int_eq(result, 0);
+    struct ouro_handle *handle = ouro_runtime_handle(runtime);
+    if (handle->worker[0].io.handle.driver->accepts_many)
+        atomic_fetch_or(&asked, ASKED_ACCEPT_MULTISHOT);
+    ouro_handle_unref(handle);
     ouro_runtime_free(runtime);
     question->answer = atomic_load(&asked);
     return 0;
