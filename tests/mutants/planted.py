@@ -158,8 +158,8 @@ MUTANTS = {
         "registry/test_driver.c", "quiesce_ends_every_lane_then_itself", "epoll"),
     "driver_takes_operations_after_its_shutdown": (
         "registry/driver.c",
-        "op->lane < OURO__LANE_QUIESCE && !ouro__driver_is_shut_down(handle);",
-        "op->lane < OURO__LANE_QUIESCE;",
+        "op->lane < OURO__LANE_ACCEPT && !ouro__driver_is_shut_down(handle);",
+        "op->lane < OURO__LANE_ACCEPT;",
         "registry/test_driver.c", "an_operation_that_arrives_after_the_shutdown_is_cancelled",
         "epoll"),
     "uring_forgets_a_poll_that_has_ended": (
@@ -183,8 +183,8 @@ MUTANTS = {
     "quiesce_does_not_cancel_the_slots": (
         "registry/driver.c",
         "    ouro__op_slots_for_each(&driver->slots, cancel_slot, &cancelling);\n}\n\n"
-        "/* It ends at once",
-        "    (void)cancelling;\n    (void)cancel_slot;\n}\n\n/* It ends at once",
+        "void ouro__driver_refuse",
+        "    (void)cancelling;\n    (void)cancel_slot;\n}\n\nvoid ouro__driver_refuse",
         "registry/test_op_slots.c", "a_descriptor_waits_for_its_operations_in_slots", "uring"),
     "uring_gives_eagain": (
         "uring/complete.c", "bool waits = *result == -EAGAIN && row->waits_for != 0;",
@@ -372,8 +372,8 @@ MUTANTS = {
         "stream/test_close.c", "a_linger_time_of_zero_still_resets", "epoll"),
     "close_leaves_a_pipe_open": (
         "stream/descriptor.c",
-        "return sio != NULL && sio->attached != NULL && ouro__driver_is_here(sio->handle);",
-        "return sio == NULL && false;",
+        "((sio->flags & OURO__SIO_ACCEPTS) != 0 || ouro__driver_is_here(sio->handle));",
+        "(sio->flags & OURO__SIO_ACCEPTS) != 0;",
         "stream/test_pipe.c", "the_other_end_sees_a_close_at_once", "uring"),
     "pipe_leaves_its_signal_pending": (
         "stream/sigpipe.c", "if (is_raised && !held->was_pending) {",
