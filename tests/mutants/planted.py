@@ -9,10 +9,9 @@ What goes wrong with a mistake is what its case says.  The cases of SLOW fail on
 time limit; tools/test --mutants runs them.
 """
 
+import planted_accept
+
 SLOW = {
-    "acceptor_jumps_the_line",
-    "last_cqe_of_a_multishot_accept_is_dropped",
-    "untaken_connection_stays_open",
     "close_lingers",
     "copy_of_a_group_is_a_group",
     "embedded_driver_hears_no_unpark",
@@ -26,7 +25,6 @@ SLOW = {
     "relay_lets_the_other_direction_wait",
     "shutdown_waits_for_no_operation",
     "start_takes_eperm_for_not_yet",
-    "surplus_never_stops_the_multishot",
     "trim_does_not_wake_an_idle_worker",
     "trim_forgets_the_shared_pools",
     "worker_takes_the_process_signals",
@@ -443,33 +441,6 @@ MUTANTS = {
         "        *written += n < 0 ? 1 : (size_t)n;\n        if (n < 0)\n"
         "            return (int)n;\n        advance",
         "stream/test_write_all.c", "a_failure_tells_how_many_bytes_were_written", "epoll"),
-    "acceptor_jumps_the_line": (
-        "registry/accept.c",
-        "    struct ouro__op *op = ouro__accept_queue_pop(queue);\n    if (op == NULL) {\n"
-        "        keep(driver, queue, fd);",
-        "    struct ouro__op *op = NULL;\n    if (op == NULL) {\n        keep(driver, queue, fd);",
-        "uring/test_accept_many.c", "acceptors_that_come_back_at_once_get_a_multishot", "uring"),
-    "untaken_connection_stays_open": (
-        "registry/accept_queue.c",
-        "    while ((fd = ouro__accept_queue_take(queue)) >= 0)\n        ouro__kernel_close(fd);",
-        "    while ((fd = ouro__accept_queue_take(queue)) >= 0)\n        continue;",
-        "uring/test_accept_many.c", "what_nobody_has_taken_is_closed_at_the_end", "uring"),
-    "surplus_never_stops_the_multishot": (
-        "registry/accept.c",
-        "if (queue->is_surplus && queue->many.state == OURO__OP_INFLIGHT)", "if (false)",
-        "uring/test_accept_many.c", "a_surplus_stops_the_multishot", "uring"),
-    "last_cqe_of_a_multishot_accept_is_dropped": (
-        "uring/rows.c",
-        "    event_accept_many((struct ouro__uring *)(uintptr_t)uring, op, *result);\n",
-        "    (void)uring;\n    (void)op;\n",
-        "uring/test_accept_many.c", "an_overflow_loses_no_connection", "uring"),
-    "cancelled_acceptor_stays_in_line": (
-        "registry/accept_queue.c", "        if (node != &op->node)\n", "",
-        "registry/test_accept.c", "cancelled_acceptors_leave_the_line", "epoll"),
-    "shortage_sheds_nothing": (
-        "net/acceptor.c", "            if (fd == -EMFILE || fd == -ENFILE)\n",
-        "            if (false)\n",
-        "net/test_shortage.c", "no_shortage_reaches_the_caller", "epoll"),
     "short_send_is_sent_again": (
         "stream/write_all.c",
         "stream->kind->write(stream, context, buffer + *written,",
@@ -623,3 +594,6 @@ MUTANTS = {
         "net/unix_datagram.c", "&& header.msg_controllen == 0)", ")",
         "net/test_unix_datagram.c", "the_end_of_a_seqpacket_is_no_empty_message", "uring"),
 }
+
+MUTANTS.update(planted_accept.MUTANTS)
+SLOW |= planted_accept.SLOW
