@@ -37,13 +37,21 @@ void ouro__pipe_use_nosignal(bool use)
     ouro__store(&lacks_nosignal, !use, memory_order_relaxed);
 }
 
+static size_t bytes_of(const struct iovec *vectors, int count)
+{
+    size_t bytes = 0;
+    for (int i = 0; i < count; i++)
+        bytes += vectors[i].iov_len;
+    return bytes;
+}
+
 /* Writes with SIGPIPE held off. */
 static ssize_t write_holding_the_signal(int fd, const struct iovec *vectors, int count)
 {
     struct ouro__sigpipe held;
     ouro__sigpipe_hold(&held);
     ssize_t n = ouro__kernel_writev(fd, vectors, count);
-    ouro__sigpipe_release(&held, n == -EPIPE);
+    ouro__sigpipe_release(&held, n < 0 || (size_t)n < bytes_of(vectors, count));
     return n;
 }
 

@@ -117,6 +117,7 @@ static int burst(struct ouro__relay_way *way, size_t *moved)
     do {
         rc = splice_on(way, moved);
     } while (rc == -EINTR);
+    /* A splice that raised it returned a part or -EPIPE; after a part the next returned -EPIPE. */
     ouro__sigpipe_release(&held, rc == -EPIPE);
     return rc;
 }

@@ -67,7 +67,7 @@ static int send_piece(void *arg)
         n = ouro__kernel_send_file(piece->stream->descriptor.fd, to_pipe, piece->fd,
                                    (int64_t)piece->offset, (size_t)size);
     } while (n == -EINTR);
-    ouro__sigpipe_release(&held, n == -EPIPE);
+    ouro__sigpipe_release(&held, n < size);
     return (int)n;
 }
 

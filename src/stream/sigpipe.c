@@ -33,13 +33,13 @@ void ouro__sigpipe_hold(struct ouro__sigpipe *held)
     held->was_pending = sigismember(&pending, SIGPIPE) == 1;
 }
 
-void ouro__sigpipe_release(const struct ouro__sigpipe *held, bool is_raised)
+void ouro__sigpipe_release(const struct ouro__sigpipe *held, bool may_be_raised)
 {
     const struct timespec now = {.tv_sec = 0};
     sigset_t pipe_signal;
     (void)sigemptyset(&pipe_signal);
     (void)sigaddset(&pipe_signal, SIGPIPE);
-    if (is_raised && !held->was_pending) {
+    if (may_be_raised && !held->was_pending) {
         while (sigtimedwait(&pipe_signal, NULL, &now) < 0 && errno == EINTR)
             continue;
     }

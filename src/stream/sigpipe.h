@@ -4,7 +4,9 @@
  *
  *     ouro__sigpipe_hold(&held);
  *     n = splice(...);
- *     ouro__sigpipe_release(&held, n == -EPIPE);
+ *     ouro__sigpipe_release(&held, n < size);
+ *
+ * A call that has moved a part before the peer went returns the part, and raises the signal.
  *
  * The calling thread must not switch to another task in between: that one would run with the signal
  * blocked.
@@ -24,8 +26,8 @@ struct ouro__sigpipe {
 /* Blocks the signal for the calling thread. */
 void ouro__sigpipe_hold(struct ouro__sigpipe *held);
 
-/* Takes away the signal that the calls have raised (@is_raised: one of them returned -EPIPE), and
- * unblocks it unless it was blocked before. */
-void ouro__sigpipe_release(const struct ouro__sigpipe *held, bool is_raised);
+/* Takes away the signal that the calls may have raised (@may_be_raised: the last of them did not
+ * move everything), and unblocks it unless it was blocked before. */
+void ouro__sigpipe_release(const struct ouro__sigpipe *held, bool may_be_raised);
 
 #endif
