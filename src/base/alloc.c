@@ -68,7 +68,10 @@ void *ouro__alloc(size_t size)
 
 void *ouro__calloc(size_t count, size_t size)
 {
-    return must_fail() ? NULL : counted(calloc(count, size));
+    size_t bytes = 0; /* calloc(3) refuses as well, but AddressSanitizer takes that for a fault */
+    if (must_fail() || __builtin_mul_overflow(count, size, &bytes))
+        return NULL;
+    return counted(calloc(1, bytes));
 }
 
 void *ouro__alloc_aligned(size_t alignment, size_t size)

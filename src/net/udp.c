@@ -385,10 +385,12 @@ ssize_t ouro_udp_socket_send_batch(struct ouro_udp_socket *socket,
     if (n < 0)
         return n;
     size_t sent = 0;
-    do {
+    bool goes_on = count > 0;
+    while (goes_on) {
         n = send_some(socket, context, messages + sent, count - sent, sent == 0);
         sent += n > 0 ? (size_t)n : 0;
-    } while (n == OURO__DATAGRAM_BATCH && sent < count);
+        goes_on = n == OURO__DATAGRAM_BATCH && sent < count;
+    }
     if (sent > 0)
         n = (ssize_t)sent;
     ouro__datagram_leave(&socket->datagram, OURO__LANE_WRITE);

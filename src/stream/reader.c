@@ -78,7 +78,8 @@ static void take(struct reader *reader, size_t size)
 {
     size_t from_own = own_size(reader) < size ? own_size(reader) : size;
     reader->own_begin += from_own;
-    take_from_loan(reader, size - from_own);
+    if (size > from_own)
+        take_from_loan(reader, size - from_own);
 }
 
 /* A call begins: what the last one returned is not looked at any more. */

@@ -155,8 +155,10 @@ static int waits_for_ever(struct ouro_stream *stream, const struct ouro_serve_pe
     (void)stream;
     (void)peer;
     rig->in_handler++;
-    while ((rig->result = ouro_sleep(OURO_SECOND)) == 0) {
-    }
+    int rc = 0;
+    while (rc == 0)
+        rc = ouro_sleep(OURO_SECOND);
+    rig->result = rc;
     rig->in_handler--;
     return 0; /* a handler need not tell */
 }
