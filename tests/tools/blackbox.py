@@ -135,6 +135,14 @@ def ended(process, number=None):
     return process.wait(timeout=LIMIT)
 
 
+def handles(process, number):
+    """Whether a signal would reach the process's own code: it is blocked, or has a handler."""
+    with open(f"/proc/{process.pid}/status", encoding="ascii") as status:
+        masks = [int(line.split()[1], 16) for line in status
+                 if line.startswith(("SigBlk:", "SigCgt:"))]
+    return any(mask >> (number - 1) & 1 for mask in masks)
+
+
 def until(what, condition):
     """Polls a condition that nothing announces."""
     deadline = time.monotonic() + LIMIT

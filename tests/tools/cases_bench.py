@@ -11,8 +11,8 @@ import subprocess
 import threading
 import time
 
-from blackbox import (LIMIT, Peer, contains, echo_all, ended, equal, failed_with, read_line,
-                      refusing_address, take, unanswered_address, until)
+from blackbox import (LIMIT, Peer, contains, echo_all, ended, equal, failed_with, handles,
+                      read_line, refusing_address, take, unanswered_address, until)
 
 KEYS = {"bench", "unit", "target", "driver", "interrupted", "connections", "size", "depth",
         "rate_asked", "secs", "done", "lost", "unsent", "rate", "bytes_rate", "p50", "p90", "p99",
@@ -291,6 +291,7 @@ def test_interrupted_while_connecting(ouro):
                         "--driver=" + ouro.driver) as process:
             port = int(address.rsplit(":", 1)[1])
             until("a connect under way", lambda: connecting_to(port) > 0)
+            until("it takes signals", lambda: handles(process, signal.SIGINT))
             equal(ended(process, signal.SIGINT), 130)
             result = json.loads(process.stdout.read())
     equal((result["interrupted"], result["done"], result["secs"]), (True, 0, 0))
