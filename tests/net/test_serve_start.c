@@ -127,9 +127,17 @@ OURO_TEST(a_server_needs_io_and_time)
     }
 }
 
+/* Enough that each worker's listener gets one: then every task of the server has its stack. */
+enum { WARM_UP = 24 };
+
 /* A connection for which there is no stack is shed, and the server goes on. */
 static void client_without_a_stack(struct rig *rig)
 {
+    for (int i = 0; i < WARM_UP; i++) {
+        int fd = rig_connect(rig);
+        rig_exchange(fd, "w");
+        (void)close(fd);
+    }
     int first = rig_connect(rig);
     rig_exchange(first, "x");
     ouro__fault_arm(OURO__FAULT_STACK, 1, 1, -ENOMEM);
@@ -149,7 +157,7 @@ static int shed_for_want_of_a_stack(void *arg)
     (void)arg;
     ck_assert_int_eq(rig_run(&rig), 0);
     ck_assert_uint_eq(rig.stats.shed, 1);
-    ck_assert_uint_eq(rig.stats.closed, 2);
+    ck_assert_uint_eq(rig.stats.closed, WARM_UP + 2);
     return 0;
 }
 

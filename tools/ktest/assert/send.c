@@ -392,7 +392,7 @@ static const struct kt_assertion assertions[] = {
                     "half.",
         .source = "io_uring_prep_poll_add(3), poll(2)",
         .since = "5.7",
-        .broken = "6.1 to 6.12.117, 6.16 to 7.3.4",
+        .broken = "5.10 to 6.12.117, 6.16 to 7.3.4",
         .absence = "Both opcodes are older.",
         .impact = "A stalled SEND to such a peer takes a worker thread for itself.",
         .avoid = "Send with MSG_DONTWAIT and wait by a multishot poll.",
