@@ -198,9 +198,7 @@ int ouro_server_new(const struct ouro_serve_options *options, ouro_serve_handler
     options = options == NULL ? NULL : ouro__options_read(options, &defaults, sizeof(defaults));
     int rc = handler == NULL || out_server == NULL ? -EINVAL : check_options(options);
     if (rc == 0)
-        rc = ouro__context_enter(&context);
-    if (rc == 0)
-        rc = ouro__descriptor_usable(context);
+        rc = ouro__descriptor_context(&context);
     if (rc < 0)
         return rc;
     if ((context->handle->config.flags & OURO_RUNTIME_F_NO_TIME) != 0)

@@ -95,8 +95,8 @@ static int begin(const struct ouro_tcp_listen_options *options, struct ouro__con
 {
     int rc = ouro__listen_check_options(options);
     if (rc == 0)
-        rc = ouro__context_enter(out_context);
-    return rc == 0 ? ouro__descriptor_usable(*out_context) : rc;
+        rc = ouro__descriptor_context(out_context);
+    return rc;
 }
 
 int ouro_tcp_listener_bind(const struct ouro_to_socket_addrs *addrs,

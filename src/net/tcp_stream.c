@@ -99,9 +99,7 @@ int ouro_tcp_stream_connect_with(const struct ouro_to_socket_addrs *addrs,
     options = ouro__options_read(options, &defaults, sizeof(defaults));
     int rc = addrs == NULL || out_stream == NULL ? -EINVAL : check_options(options);
     if (rc == 0)
-        rc = ouro__context_enter(&context);
-    if (rc == 0)
-        rc = ouro__descriptor_usable(context);
+        rc = ouro__descriptor_context(&context);
     if (rc < 0)
         return rc;
     if (options->attempts_count != NULL)

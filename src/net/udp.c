@@ -125,9 +125,7 @@ int ouro_udp_socket_bind(const struct ouro_to_socket_addrs *addrs,
     options = ouro__options_read(options, &defaults, sizeof(defaults));
     int rc = addrs == NULL || out_socket == NULL ? -EINVAL : check_options(options);
     if (rc == 0)
-        rc = ouro__context_enter(&context);
-    if (rc == 0)
-        rc = ouro__descriptor_usable(context);
+        rc = ouro__descriptor_context(&context);
     if (rc < 0)
         return rc;
     struct ouro_udp_socket *socket = ouro__calloc(1, sizeof(*socket));

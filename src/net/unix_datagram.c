@@ -53,13 +53,6 @@ int ouro__unix_datagram_new(struct ouro__context *context, int fd, int type,
     return 0;
 }
 
-/* Begins a call that makes sockets. */
-static int enter(struct ouro__context **out_context)
-{
-    int rc = ouro__context_enter(out_context);
-    return rc < 0 ? rc : ouro__descriptor_usable(*out_context);
-}
-
 int ouro_unix_datagram_bind(const struct ouro_socket_addr *addr,
                             const struct ouro_unix_bind_options *options,
                             struct ouro_unix_datagram **out_socket)
@@ -72,7 +65,7 @@ int ouro_unix_datagram_bind(const struct ouro_socket_addr *addr,
     options = ouro__options_read(options, &defaults, sizeof(defaults));
     int rc = out_socket == NULL ? -EINVAL : ouro__unix_check_bind(addr, options);
     if (rc == 0)
-        rc = enter(&context);
+        rc = ouro__descriptor_context(&context);
     if (rc == 0)
         rc = ouro__unix_bind(addr, SOCK_DGRAM, options, &path, &fd);
     if (rc < 0)
@@ -98,7 +91,7 @@ int ouro_unix_datagram_pair(enum ouro_unix_type type, struct ouro_unix_datagram 
     if (out_left == NULL || out_right == NULL ||
         (type != OURO_UNIX_SEQPACKET && type != OURO_UNIX_DATAGRAM))
         return -EINVAL;
-    int rc = enter(&context);
+    int rc = ouro__descriptor_context(&context);
     if (rc == 0)
         rc = ouro__kernel_socket_pair(AF_UNIX, native, fds);
     if (rc < 0)
@@ -128,7 +121,7 @@ int ouro_unix_seqpacket_connect(const struct ouro_socket_addr *addr,
         return -EINVAL;
     if (ouro_socket_addr_family(addr) != AF_UNIX)
         return -EAFNOSUPPORT;
-    int rc = enter(&context);
+    int rc = ouro__descriptor_context(&context);
     if (rc == 0)
         rc = ouro__context_interrupted(context);
     if (rc < 0)

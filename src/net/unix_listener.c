@@ -74,9 +74,7 @@ int ouro_unix_listener_bind(const struct ouro_socket_addr *addr,
     bind = bind_options(options);
     int rc = ouro__unix_check_bind(addr, &bind);
     if (rc == 0)
-        rc = ouro__context_enter(&context);
-    if (rc == 0)
-        rc = ouro__descriptor_usable(context);
+        rc = ouro__descriptor_context(&context);
     if (rc < 0)
         return rc;
     struct ouro_unix_listener *listener = ouro__calloc(1, sizeof(*listener));

@@ -92,9 +92,7 @@ int ouro_unix_stream_connect(const struct ouro_socket_addr *addr, struct ouro_st
         return -EINVAL;
     if (ouro_socket_addr_family(addr) != AF_UNIX)
         return -EAFNOSUPPORT;
-    int rc = ouro__context_enter(&context);
-    if (rc == 0)
-        rc = ouro__descriptor_usable(context);
+    int rc = ouro__descriptor_context(&context);
     if (rc == 0)
         rc = ouro__context_interrupted(context);
     if (rc < 0)
@@ -107,9 +105,7 @@ int ouro_unix_stream_pair(struct ouro_stream **out_left, struct ouro_stream **ou
 {
     struct ouro__context *context = NULL;
     int fds[2];
-    int rc = out_left == NULL || out_right == NULL ? -EINVAL : ouro__context_enter(&context);
-    if (rc == 0)
-        rc = ouro__descriptor_usable(context);
+    int rc = out_left == NULL || out_right == NULL ? -EINVAL : ouro__descriptor_context(&context);
     if (rc < 0)
         return rc;
     struct ouro_stream *left = ouro__alloc(sizeof(*left));

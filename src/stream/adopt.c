@@ -78,9 +78,7 @@ int ouro_stream_from_fd(int fd, struct ouro_stream **out_stream)
 {
     struct ouro__context *context = NULL;
     const struct ouro__stream_kind *kind = NULL;
-    int rc = out_stream == NULL ? -EINVAL : ouro__context_enter(&context);
-    if (rc == 0)
-        rc = ouro__descriptor_usable(context);
+    int rc = out_stream == NULL ? -EINVAL : ouro__descriptor_context(&context);
     if (rc == 0)
         rc = kind_of(fd, &kind);
     if (rc < 0)

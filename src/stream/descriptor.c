@@ -59,11 +59,15 @@ void ouro__descriptor_init(struct ouro__descriptor *descriptor, struct ouro_hand
     descriptor->closer = no_waker;
 }
 
-int ouro__descriptor_usable(const struct ouro__context *context)
+int ouro__descriptor_context(struct ouro__context **out_context)
 {
-    if (context->handle->driver_kind == OURO_DRIVER_NONE)
+    int rc = ouro__context_enter(out_context);
+    if (rc < 0)
+        return rc;
+    const struct ouro_handle *handle = (*out_context)->handle;
+    if (handle->driver_kind == OURO_DRIVER_NONE)
         return -OURO_EIODISABLED;
-    return ouro__handle_is_shutdown(context->handle) ? -OURO_ESHUTDOWN : 0;
+    return ouro__handle_is_shutdown(handle) ? -OURO_ESHUTDOWN : 0;
 }
 
 struct ouro__driver_handle *ouro__descriptor_trace(const struct ouro__context *context)

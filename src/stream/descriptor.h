@@ -166,8 +166,9 @@ int ouro__descriptor_close(struct ouro__descriptor *descriptor);
  * progress; -OURO_EFORKED. */
 int ouro__descriptor_into_fd(struct ouro__descriptor *descriptor);
 
-/* Whether sockets work in the context's runtime.  Errors: -OURO_EIODISABLED, -OURO_ESHUTDOWN. */
-int ouro__descriptor_usable(const struct ouro__context *context);
+/* The caller's context, for a call that makes a descriptor.  Errors: those of
+ * ouro__context_enter(); -OURO_EIODISABLED, -OURO_ESHUTDOWN. */
+int ouro__descriptor_context(struct ouro__context **out_context);
 
 /* The driver handle whose trace function is told what @context does. */
 struct ouro__driver_handle *ouro__descriptor_trace(const struct ouro__context *context);

@@ -240,9 +240,8 @@ int ouro_pipe(struct ouro_stream **out_reader, struct ouro_stream **out_writer)
 {
     struct ouro__context *context = NULL;
     int fds[2];
-    int rc = out_reader == NULL || out_writer == NULL ? -EINVAL : ouro__context_enter(&context);
-    if (rc == 0)
-        rc = ouro__descriptor_usable(context);
+    int rc =
+        out_reader == NULL || out_writer == NULL ? -EINVAL : ouro__descriptor_context(&context);
     if (rc < 0)
         return rc;
     struct ouro_stream *reader = ouro__alloc(sizeof(*reader));
