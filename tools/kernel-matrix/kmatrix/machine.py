@@ -189,6 +189,9 @@ def run(kernel, jobs, place=None, options=None):
         if not said.results:
             result.failed_boots += 1
             tries += 1
+            if b"Initramfs unpacking failed" in log:
+                raise Problem(f"{kernel.title}: the programs do not fit into {options.memory} of "
+                              "memory, of which half is for files: give more by --memory")
             if tries == BOOT_TRIES:
                 result.results += [console.Result(job.name, "not-run") for job in remaining]
                 break
