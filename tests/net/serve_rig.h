@@ -116,18 +116,24 @@ static inline void rig_await_end(int fd)
     (void)close(fd);
 }
 
-/* Whether a new connection is refused; if not, it is closed. */
-static inline bool rig_is_refused(struct rig *rig)
+/* Tries to connect to a server that may be about to close its listener; 0 or -errno. */
+static inline int rig_try_to_connect(struct rig *rig, int *out_fd)
 {
     struct sockaddr_in addr = {.sin_family = AF_INET,
                                .sin_port = htons(rig->port),
                                .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    ck_assert_int_ge(fd, 0);
-    int rc = connect(fd, (struct sockaddr *)&addr, sizeof(addr));
-    bool refused = rc < 0 && errno == ECONNREFUSED;
+    *out_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_ge(*out_fd, 0);
+    return connect(*out_fd, (struct sockaddr *)&addr, sizeof(addr)) == 0 ? 0 : -errno;
+}
+
+/* Whether a new connection is refused; if not, it is closed. */
+static inline bool rig_is_refused(struct rig *rig)
+{
+    int fd = -1;
+    int rc = rig_try_to_connect(rig, &fd);
     (void)close(fd);
-    return refused;
+    return rc == -ECONNREFUSED;
 }
 
 static inline bool rig_refuses(void *arg)

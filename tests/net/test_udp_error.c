@@ -7,9 +7,17 @@
 
 #include <errno.h>
 #include <netinet/ip_icmp.h>
+#include <poll.h>
 #include <string.h>
 
 #include "ouro/group.h"
+
+/* Until the kernel has noted an ICMP error on the socket.  It does so after the send, at some time. */
+static void await_error(const struct ouro_udp_socket *socket)
+{
+    int fd = ouro_udp_socket_fd(socket);
+    ck_assert_int_ne(ouro_test_poll(fd, POLLERR, 10 * OURO_TEST_SECOND) & POLLERR, 0);
+}
 
 static int be_refused(void *arg)
 {
@@ -25,6 +33,7 @@ static int be_refused(void *arg)
     ck_assert_int_eq(ouro_udp_socket_send(socket, "x", 1), 1);
     ck_assert_int_eq(ouro_udp_socket_recv(socket, buffer, 4), -ECONNREFUSED);
     ck_assert_int_eq(ouro_udp_socket_send(socket, "x", 1), 1);
+    await_error(socket);
     ck_assert_int_eq(ouro_udp_socket_send(socket, "x", 1), -ECONNREFUSED);
     ck_assert_int_eq(ouro_udp_socket_send(socket, "x", 1), 1);
     ck_assert_int_eq(ouro_udp_socket_recv_batch(socket, &message, 1), -ECONNREFUSED);
