@@ -19,6 +19,7 @@ TEST_NEEDS=(
     "check|pkg-config --exists 'check >= 0.15'"
     "libseccomp-dev|pkg-config --exists libseccomp"
     "libuv1-dev|pkg-config --exists libuv"
+    "node-llhttp|test -e /usr/share/llhttp/llhttp.c || pkg-config --exists libllhttp"
     "python3|command -v python3"
     "g++|command -v c++"
     "clang-format|command -v clang-format || command -v clang-format-14"
