@@ -12,7 +12,7 @@
 
 #include "ouro/group.h"
 
-/* Until the kernel has noted an ICMP error on the socket.  It does so after the send, at some time. */
+/* Until the kernel has noted an ICMP error on the socket.  It does so some time after the send. */
 static void await_error(const struct ouro_udp_socket *socket)
 {
     int fd = ouro_udp_socket_fd(socket);
