@@ -117,6 +117,13 @@ int ouro__registration_set_allocate(struct ouro__registration_set *set,
     return rc;
 }
 
+/* Adds to the length of the pending list.  Its writers hold the lock; its readers do not. */
+static void count_pending_locked(struct ouro__registration_set *set, uint32_t added)
+{
+    uint32_t count = ouro__load(&set->num_pending_release, memory_order_relaxed);
+    ouro__store(&set->num_pending_release, count + added, memory_order_release);
+}
+
 bool ouro__registration_set_deregister(struct ouro__registration_set *set,
                                        struct ouro__scheduled_io *sio)
 {
@@ -126,7 +133,7 @@ bool ouro__registration_set_deregister(struct ouro__registration_set *set,
     ouro__list_remove(&sio->link);
     ouro__list_push_back(&set->pending, &sio->link);
     set->deregistered++;
-    ouro__fetch_add(&set->num_pending_release, 1, memory_order_release);
+    count_pending_locked(set, 1);
     bool first = !set->release_due;
     set->release_due = true;
     ouro__mutex_unlock(&set->lock);
@@ -136,8 +143,6 @@ bool ouro__registration_set_deregister(struct ouro__registration_set *set,
 static void free_locked(struct ouro__registration_set *set, struct ouro__scheduled_io *sio)
 {
     ouro__list_remove(&sio->link);
-    ouro__free(sio->attached);
-    sio->attached = NULL;
     sio->state = OURO__SIO_FREE;
     sio->fd = -1;
     sio->backend = 0;
@@ -148,7 +153,6 @@ static void free_locked(struct ouro__registration_set *set, struct ouro__schedul
         sio->generation = 1;
     sio->next_free = set->free;
     set->free = sio;
-    ouro__fetch_sub(&set->num_pending_release, 1, memory_order_release);
 }
 
 uint32_t ouro__registration_set_release(struct ouro__registration_set *set,
@@ -165,26 +169,30 @@ uint32_t ouro__registration_set_release(struct ouro__registration_set *set,
     ouro__list_splice_back(&batch, &set->pending);
     ouro__mutex_unlock(&set->lock);
 
+    /* All that are idle are freed under one lock: servers close many connections in a turn. */
     uint32_t freed = 0;
+    struct ouro__list idle;
     struct ouro__list busy;
+    ouro__list_init(&idle);
     ouro__list_init(&busy);
     while (!ouro__list_is_empty(&batch)) {
         struct ouro__scheduled_io *sio =
             OURO__CONTAINER_OF(batch.next, struct ouro__scheduled_io, link);
-        bool idle = is_idle(sio);
-        each(arg, sio, idle);
-        if (idle) {
-            ouro__mutex_lock(&set->lock);
-            free_locked(set, sio);
-            ouro__mutex_unlock(&set->lock);
-            freed++;
-        } else {
-            ouro__list_remove(&sio->link);
-            ouro__list_push_back(&busy, &sio->link);
-        }
+        bool will_be_freed = is_idle(sio);
+        each(arg, sio, will_be_freed);
+        ouro__list_remove(&sio->link);
+        ouro__list_push_back(will_be_freed ? &idle : &busy, &sio->link);
+        if (!will_be_freed)
+            continue;
+        ouro__free(sio->attached);
+        sio->attached = NULL;
+        freed++;
     }
     ouro__mutex_lock(&set->lock);
+    while (!ouro__list_is_empty(&idle))
+        free_locked(set, OURO__CONTAINER_OF(idle.next, struct ouro__scheduled_io, link));
     ouro__list_splice_back(&set->pending, &busy);
+    count_pending_locked(set, -freed);
     ouro__mutex_unlock(&set->lock);
     return freed;
 }
