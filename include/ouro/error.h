@@ -26,6 +26,7 @@ enum ouro_error {
     OURO_ELOANED = 4107,     /* buffers on loan from the stream have not been released */
     OURO_ECREDIT = 4108,     /* the stream has all the loans that it may have at a time */
     OURO_ESTREAMEND = 4109,  /* the stream ended before all that was asked for had arrived */
+    OURO_EBYTELIMIT = 4110,  /* the connection has moved as many bytes as its server allows */
     OURO_ERESOLVE = 4200     /* the resolver failed: OURO_ERESOLVE + the absolute EAI_* code */
 };
 

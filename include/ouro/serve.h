@@ -17,19 +17,23 @@
  *     options.addresses = "127.0.0.1:6142";
  *     int rc = ouro_serve(&options, echo, NULL);       until SIGINT or SIGTERM
  *
- * Every worker of the runtime has listeners of its own, which share their addresses by SO_REUSEPORT
- * (the address must have been free), so a connection stays on the worker that accepted it.  The
- * handler runs as a task on that worker.  The stream is closed when the handler returns.
+ * Every worker of the runtime has a TCP listener of its own for each address; they share it by
+ * SO_REUSEPORT (the address must have been free).  A Unix listener is shared by all workers, which
+ * accept from it in turn.  A connection stays on the worker that accepted it.  The handler runs as
+ * a task on that worker.  The stream is closed when the handler returns.
  *
  * An error of accepting does not end the server.  When descriptors or memory are short, accepting
- * pauses until others have ended.  An error of the listener itself ends the server with this error.
+ * pauses until others have ended, also on a listener with OURO_LISTEN_F_REPORT_SHORTAGE.  An error
+ * of the listener itself ends the server with this error.
  *
- * Limits.  Each has a default; that there is none must be asked for.
+ * Limits.  Those on connections and on time have a default; that there is none must be asked for.
  *
  *   connections      65,536 at the same time; those beyond it are accepted and closed at once
- *   per peer         4,096 of them from one address (IPv6: from one /64 network); likewise
+ *   per peer         4,096 of them from one address (IPv6: from one /64 network; a Unix socket:
+ *                    from one user); likewise
  *   idle             60 s: a read or write of the handler's stream ends with -ETIMEDOUT when no
- *                    byte has been received, and none acknowledged by the peer, for so long while
+ *                    byte has been received, and none acknowledged by the peer (a Unix socket:
+ *                    read by it), for so long while
  *                    it waited.  A peer that reads nothing is cut by it, one that reads slowly is
  *                    not.  It comes up to a quarter later.  A read or write costs nothing for it:
  *                    the connections are looked at eight times in the idle time.  A handler that
@@ -43,6 +47,15 @@
  *                    during which the time ends is the last one.
  *   request          60 s, in request mode only: the same for one request, from its first byte to
  *                    the handler's return.
+ *   received, sent   no limit: the bytes that one connection may bring, and that may be written to
+ *                    it; in request mode those of one request.  The read that brings a byte too
+ *                    many fails with -OURO_EBYTELIMIT, and so does each read after it.  Writes are
+ *                    cut short at the limit, and fail with -OURO_EBYTELIMIT when no byte may be
+ *                    written.  A request that has met a limit is the last one of its connection.
+ *   in flight        the system's sizes, which grow with use: the bytes that the kernel keeps of
+ *                    one connection, each way: what has come and is not read yet, and what was
+ *                    written and is not acknowledged.  A handler that writes more waits.  (What has
+ *                    come over a Unix socket is in the peer's buffer, and has the peer's limit.)
  *
  * The end.  SIGINT, SIGTERM, or ouro_server_stop(), begin the drain: the listeners take the
  * connections that the kernel has already completed, and close; new ones are refused.  Handlers go
@@ -83,6 +96,7 @@
 #include <ouro/stream.h>
 #include <ouro/tcp.h>
 #include <ouro/time.h>
+#include <ouro/unix.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -92,7 +106,8 @@ struct ouro_server;
 
 /* Who is connected.  Valid until the handler returns. */
 struct ouro_serve_peer {
-    struct ouro_socket_addr addr; /* of the other end */
+    struct ouro_socket_addr addr; /* of the other end; AF_UNIX without a name for a Unix socket:
+                                     ouro_unix_stream_peer_credentials() tells who it is */
     struct ouro_server *server;
     uint32_t worker;  /* that accepted it, and runs the handler */
     uint32_t request; /* in request mode: the number of the request on the connection, from 0 */
@@ -112,8 +127,11 @@ typedef int ouro_serve_handler(struct ouro_stream *stream, const struct ouro_ser
 
 #define OURO_SERVE_F_NO_SIGNALS (1u << 0) /* signals are the program's */
 #define OURO_SERVE_F_REQUESTS (1u << 1)   /* request mode */
+#define OURO_SERVE_F_COUNT_BYTES                                                                   \
+    (1u << 2) /* for the statistics.  It is also done for a limit on bytes, and costs an addition  \
+                 for each read and write; without it a read or write of TCP costs nothing more. */
 
-#define OURO_SERVE_NO_LIMIT UINT32_MAX  /* for the limits that are numbers */
+#define OURO_SERVE_NO_LIMIT UINT32_MAX  /* for the limits on connections */
 #define OURO_SERVE_NO_TIMEOUT INT64_MAX /* for the times */
 
 /* The signal with this number, for ouro_serve_options.signals. */
@@ -127,8 +145,10 @@ struct ouro_serve_options {
     uint32_t connections_max; /* 65,536 */
     uint32_t per_peer_max;    /* 4,096 */
     uint32_t listeners_count; /* how many listeners there are */
-    const char *addresses; /* "HOST:PORT"; several are separated by commas; NULL: listeners only */
-    const struct ouro_tcp_listen_options *listen; /* for addresses; NULL: NODELAY, backlog 1024 */
+    const char *addresses;    /* "HOST:PORT", "unix:PATH", "unix:@NAME"; several are separated by
+                                 commas, so a path has none; NULL: listeners only */
+    const struct ouro_tcp_listen_options *listen; /* for TCP addresses; NULL: NODELAY, backlog
+                                                     1024 */
     struct ouro_tcp_listener *const *listeners;   /* further ones, made by the caller; number i is
                                                      accepted from on worker i, and around again */
     int64_t idle_ns;                              /* 60 s */
@@ -137,24 +157,34 @@ struct ouro_serve_options {
     uint64_t signals;        /* OURO_SERVE_SIGNAL(...) | ...; SIGINT and SIGTERM */
     size_t stack_size_bytes; /* of a handler's task; the runtime's default */
     int64_t request_ns;      /* 60 s */
+    const struct ouro_unix_listen_options *unix_listen; /* for Unix addresses; NULL: the defaults */
+    struct ouro_unix_listener *const *unix_listeners;   /* further ones, made by the caller; all
+                                                           workers accept from each */
+    uint32_t unix_listeners_count;
+    uint32_t in_flight_max; /* bytes, for SO_SNDBUF and SO_RCVBUF; the system's */
+    uint64_t received_max;  /* bytes; no limit */
+    uint64_t sent_max;      /* bytes; no limit */
 };
 
 #define OURO_SERVE_OPTIONS_INIT                                                                    \
     {                                                                                              \
-        sizeof(struct ouro_serve_options), 0, 0, 0, 0, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0          \
+        sizeof(struct ouro_serve_options), 0, 0, 0, 0, NULL, NULL, NULL, 0, 0, 0, 0, 0, 0, NULL,   \
+            NULL, 0, 0, 0, 0                                                                       \
     }
 
 /*
  * Makes a server: opens its listeners.  Connections are taken when it runs.  @handler gets @arg.
  *
- * Suspends: only to resolve names.
+ * Suspends: only to resolve names, and as ouro_unix_listener_bind().
  * Owns:     *out_server is the caller's; release with ouro_server_free().  The listeners in the
  *           options are the server's on success, and remain the caller's on failure.  The rest of
  *           @options is borrowed for the call, @arg until the server has ended.
  * Errors:   -EINVAL without an address and a listener, without a handler, for unknown flags,
- *           negative times, or a signal that cannot be caught; -OURO_EADDRSYNTAX; those of
- *           ouro_tcp_listener_bind(), -EADDRINUSE among them; -OURO_ETIMEDISABLED in a runtime
- *           without time; -ENOMEM; -OURO_EIODISABLED; those of every suspending call.
+ *           negative times, a signal that cannot be caught, or an in_flight_max over INT32_MAX;
+ *           -OURO_EADDRSYNTAX; those of ouro_tcp_listener_bind() and ouro_unix_listener_bind(),
+ *           -EADDRINUSE among them; -EPROTOTYPE for a Unix listener for seqpackets;
+ *           -OURO_ETIMEDISABLED in a runtime without time; -ENOMEM; -OURO_EIODISABLED; those of
+ *           every suspending call.
  * Since:    0.3
  */
 OURO_API int ouro_server_new(const struct ouro_serve_options *options, ouro_serve_handler *handler,
@@ -162,7 +192,7 @@ OURO_API int ouro_server_new(const struct ouro_serve_options *options, ouro_serv
 
 /*
  * Returns the address that the server listens on, with the port that the system chose for port 0.
- * @index counts the addresses of the options, then the listeners.
+ * @index counts the addresses of the options, then the listeners, then the Unix listeners.
  *
  * Errors:  -EINVAL for NULL or an index that does not exist.
  * Threads: any.
@@ -239,11 +269,15 @@ struct ouro_serve_stats {
     uint64_t idle;          /* in request mode: that wait for a request now */
     uint64_t requests;      /* in request mode: handlers that have returned */
     uint64_t accept_pauses; /* times that accepting stopped for want of descriptors or memory */
+    uint64_t over_limit;    /* handlers that a limit on bytes has hit */
+    uint64_t received;      /* bytes that were read from connections, and */
+    uint64_t sent;          /* bytes that were written to them, where bytes are counted: with
+                               OURO_SERVE_F_COUNT_BYTES or a limit on them */
 };
 
 #define OURO_SERVE_STATS_INIT                                                                      \
     {                                                                                              \
-        sizeof(struct ouro_serve_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0                        \
+        sizeof(struct ouro_serve_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0               \
     }
 
 /*

@@ -45,6 +45,7 @@ static const struct error_text own_errors[] = {
     ENTRY(OURO_ELOANED, "buffers on loan have not been released"),
     ENTRY(OURO_ECREDIT, "the stream has all the loans it may have"),
     ENTRY(OURO_ESTREAMEND, "the stream ended too early"),
+    ENTRY(OURO_EBYTELIMIT, "the connection's limit on bytes is reached"),
 };
 #undef ENTRY
 

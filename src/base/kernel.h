@@ -17,6 +17,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <net/if.h>
 #include <poll.h>
 #include <stdbool.h>
@@ -178,6 +179,13 @@ static inline int ouro__kernel_unread(int fd)
 {
     int count = 0;
     return ioctl(fd, FIONREAD, &count) == 0 ? count : -errno;
+}
+
+/* How many bytes were written to a socket and have not left it; a Unix socket: are not read. */
+static inline int ouro__kernel_unsent(int fd)
+{
+    int count = 0;
+    return ioctl(fd, SIOCOUTQ, &count) == 0 ? count : -errno;
 }
 
 /* The O_ flags of an open file. */

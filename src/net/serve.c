@@ -5,7 +5,8 @@
  * The caller of ouro_server_run() is the runner.  It begins all groups and ends them, so every task
  * of the server has ended when the call returns:
  *
- *     acceptors   one task for each listener           cancelled when the drain begins
+ *     acceptors   one task for each worker at a        cancelled when the drain begins
+ *                 listener (net/serve_listener.c)
  *     handlers    one group for each shard             cancelled when the grace time is over
  *     helpers     a keeper for each shard, and one     end after the last connection of their
  *                 that waits for signals               shard; the latter is cancelled then
@@ -22,7 +23,7 @@
 #include "net/serve_accept.h"
 #include "net/serve_end.h"
 #include "net/serve_keeper.h"
-#include "net/serve_new.h"
+#include "net/serve_listener.h"
 #include "task/handle.h"
 #include "task/wait.h"
 
@@ -108,9 +109,9 @@ static int start(struct ouro_server *server)
             rc = spawn(&server->helpers, "signals", OURO_WORKER_ANY, ouro__server_wait_for_signals,
                        server);
     }
-    for (uint32_t i = 0; i < server->listeners_count && rc == 0; i++) {
-        struct ouro__server_listener *listener = &server->listeners[i];
-        rc = spawn(&server->acceptors, "accept", listener->shard, ouro__server_accept, listener);
+    for (uint32_t i = 0; i < server->accepts_count && rc == 0; i++) {
+        struct ouro__server_accept *accept = &server->accepts[i];
+        rc = spawn(&server->acceptors, "accept", accept->shard, ouro__server_accept, accept);
     }
     return rc;
 }

@@ -1,24 +1,27 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ServeAccept: a task for each listener of a server.
+ * ServeAccept: the tasks that accept the connections of a server.
  *
  * In a shortage of descriptors or memory, and while nothing but failing connections come, an accept
- * pauses by itself (net/acceptor.c); the pauses are counted here.
+ * pauses by itself and counts its pauses (net/acceptor.c).
  *
  * When it is cancelled, the kernel may have completed connections that nobody has taken yet.  Their
  * peers believe that they are connected, and closing the listener would reset them.  So it takes
  * what is there before it closes, under a shield and a short deadline.
  *
- * Owns:    the listener.
+ * Owns:    nothing; the last task of a listener closes it (net/serve_listener.c).
  * Threads: its worker's.
- * Always:  the listener is closed when the task ends.
+ * Always:  the listeners are closed when all tasks have ended.
  * Tests:   tests/net/test_serve.c, tests/net/test_serve_end.c
  */
 #include "net/serve_accept.h"
 
+#include "net/acceptor.h"
 #include "net/serve_connection.h"
 #include "net/serve_end.h"
+#include "net/serve_listener.h"
 #include "net/serve_request.h"
+#include "stream/stream.h"
 
 #include <ouro/task.h>
 
@@ -28,17 +31,15 @@ enum { LAST_MAX = 1024 };
 
 #define LAST_NS (2 * OURO__NS_PER_MS)
 
-static int accept_one(struct ouro__server_listener *from)
+static int accept_one(struct ouro__server_accept *from)
 {
     struct ouro__shard *shard = &from->server->shards[from->shard];
+    const struct ouro__server_listener *listener = from->listener;
+    bool has_peer = listener->kind->id == OURO_STREAM_TCP;
     struct ouro_stream *stream = NULL;
-    struct ouro_socket_addr peer;
-    int rc = ouro_tcp_listener_accept(from->listener, &stream, &peer);
-    struct ouro_tcp_listener_stats stats;
-    if (ouro_tcp_listener_stats(from->listener, &stats) == 0) {
-        ouro__counter_add(&shard->accept_pauses, stats.pauses - from->pauses_seen);
-        from->pauses_seen = stats.pauses;
-    }
+    struct ouro_socket_addr peer = {.length = 0};
+    int rc =
+        ouro__acceptor_accept(listener->acceptor, listener->kind, &stream, has_peer ? &peer : NULL);
     if (rc < 0)
         return rc;
     struct ouro__connection *connection = ouro__connection_admit(shard, stream, &peer);
@@ -52,7 +53,7 @@ static int accept_one(struct ouro__server_listener *from)
 }
 
 /* Accepts until that is interrupted or fails for good.  Returns why. */
-static int accept_all(struct ouro__server_listener *from)
+static int accept_all(struct ouro__server_accept *from)
 {
     int rc = 0;
     while (rc == 0)
@@ -61,7 +62,7 @@ static int accept_all(struct ouro__server_listener *from)
 }
 
 /* Takes the connections that the kernel has completed. */
-static void accept_last(struct ouro__server_listener *from)
+static void accept_last(struct ouro__server_accept *from)
 {
     struct ouro_shield shield;
     int rc = ouro_shield_begin(&shield);
@@ -77,14 +78,13 @@ static void accept_last(struct ouro__server_listener *from)
 
 int ouro__server_accept(void *arg)
 {
-    struct ouro__server_listener *from = arg;
+    struct ouro__server_accept *from = arg;
     struct ouro_server *server = from->server;
     int rc = accept_all(from);
     bool was_asked_to = rc == -ECANCELED && ouro__server_is_draining(server);
     if (was_asked_to)
         accept_last(from);
-    (void)ouro_tcp_listener_close(from->listener);
-    from->listener = NULL;
+    ouro__server_leave_listener(server, from->listener);
     if (was_asked_to)
         return 0;
     ouro__server_ask(server, OURO__SERVER_DRAINS);

@@ -2,14 +2,18 @@
 /*
  * ServeConnection: one connection of a server, from accept to close.
  *
- * The limit on all connections is one atomic counter; the limit for each peer is a table with a
- * lock (net/peer_table.c), which is left alone where it could refuse nobody.
+ * The limit on all connections is one atomic counter.  The limit for each peer is a table
+ * (net/serve_peer.c).
  *
  * The idle limit.  A timer that is set anew by every read would cost more than the rest of the
  * read.  Instead the keeper looks at each connection eight times in the idle time
  * (net/serve_keeper.c).  If no call is in progress on the stream, the connection is not idle.  If
  * one is, the kernel's counts of bytes received and bytes acknowledged tell whether something has
  * moved; they also see the progress inside of one long write.
+ *
+ * The kernel has no such counts for a Unix socket.  There the bytes of the stream are counted by
+ * its meter (stream/meter.c), and how much the peer has not read yet is the kernel's to tell. While
+ * the peer reads, at least one of the two numbers changes.
  *
  * The call to be cut is the one operation for which the handler's task waits: it is cancelled as if
  * its deadline had passed.  Another task that uses the stream may be on another thread; for it the
@@ -26,6 +30,8 @@
 #include "base/alloc.h"
 #include "base/fork.h"
 #include "base/kernel.h"
+#include "net/serve_peer.h"
+#include "net/socket.h"
 #include "stream/stream.h"
 #include "task/handle.h"
 #include "task/scope.h"
@@ -34,39 +40,11 @@
 #include <linux/tcp.h>
 #include <string.h>
 
-/* Whether one peer can reach its limit before all together reach theirs. */
-static bool counts_peers(const struct ouro_server *server)
-{
-    return server->options.per_peer_max < server->options.connections_max;
-}
-
-static int enter_table(struct ouro_server *server, struct ouro__connection *connection)
-{
-    uint64_t key = 0;
-    if (!counts_peers(server) || !ouro__peer_key(&connection->name.any, &key))
-        return 0;
-    ouro__mutex_lock(&server->peers_lock);
-    int rc = ouro__peer_table_enter(&server->peers, key, server->options.per_peer_max);
-    ouro__mutex_unlock(&server->peers_lock);
-    connection->is_in_table = rc == 0;
-    return rc;
-}
-
-static void leave_table(struct ouro_server *server, struct ouro__connection *connection)
-{
-    uint64_t key = 0;
-    if (!connection->is_in_table || !ouro__peer_key(&connection->name.any, &key))
-        return;
-    ouro__mutex_lock(&server->peers_lock);
-    ouro__peer_table_leave(&server->peers, key);
-    ouro__mutex_unlock(&server->peers_lock);
-}
-
 void ouro__connection_release(struct ouro__connection *connection, struct ouro__counter *counter)
 {
     struct ouro_server *server = connection->shard->server;
     (void)ouro_stream_close(connection->stream);
-    leave_table(server, connection);
+    ouro__connection_leave_table(connection);
     ouro__free(connection);
     (void)ouro__fetch_sub(&server->live, 1, memory_order_relaxed);
     ouro__counter_add(counter, 1);
@@ -75,13 +53,16 @@ void ouro__connection_release(struct ouro__connection *connection, struct ouro__
 static void describe(const struct ouro__connection *connection, struct ouro_serve_peer *out_peer)
 {
     const struct ouro__shard *shard = connection->shard;
-    size_t length = connection->name.any.sa_family == AF_INET ? sizeof(connection->name.in)
-                                                              : sizeof(connection->name.in6);
-    if (ouro_socket_addr_from_sockaddr(&connection->name.any, length, &out_peer->addr) < 0)
-        out_peer->addr = (struct ouro_socket_addr){.length = 0};
+    ouro__connection_peer_addr(connection, &out_peer->addr);
     out_peer->server = shard->server;
     out_peer->worker = shard->worker;
     out_peer->request = connection->requests;
+}
+
+static bool has_met_limit(const struct ouro__connection *connection)
+{
+    struct ouro__stream_meter *meter = connection->stream->meter;
+    return meter != NULL && ouro__load(&meter->has_met_limit, memory_order_relaxed);
 }
 
 /* Counts how the handler has ended.  Whether nothing has ended it but itself. */
@@ -91,13 +72,16 @@ static bool count(const struct ouro__connection *connection, int rc)
     unsigned interrupts = connection->now.handler.context->interrupts;
     bool is_late = connection->is_cut || (interrupts & OURO__INTERRUPT_TIMEOUT) != 0;
     bool is_cancelled = (interrupts & OURO__INTERRUPT_CANCEL) != 0;
+    bool is_over_limit = has_met_limit(connection);
     if (rc < 0)
         ouro__counter_add(&shard->failed, 1);
     if (is_late)
         ouro__counter_add(&shard->timed_out, 1);
     else if (is_cancelled)
         ouro__counter_add(&shard->cancelled, 1);
-    return !is_late && !is_cancelled;
+    if (is_over_limit)
+        ouro__counter_add(&shard->over_limit, 1);
+    return !is_late && !is_cancelled && !is_over_limit;
 }
 
 bool ouro__connection_handle(struct ouro__connection *connection, int64_t now_ns,
@@ -110,6 +94,8 @@ bool ouro__connection_handle(struct ouro__connection *connection, int64_t now_ns
     describe(connection, &peer);
     connection->now.handler.context = context;
     connection->now.handler.moved = 0;
+    if (connection->stream->meter != NULL)
+        ouro__stream_meter_restart(connection->stream->meter);
     connection->quiet_since_ns = now_ns;
     ouro__list_push_back(&shard->active, &connection->link);
     ouro__scope_begin(context, &scope);
@@ -163,10 +149,21 @@ void ouro__connection_serve(struct ouro__connection *connection)
     (void)ouro__connection_start(connection, "connection", connection_task);
 }
 
+static bool needs_meter(const struct ouro_server *server, const struct ouro_stream *stream)
+{
+    const struct ouro_serve_options *options = &server->options;
+    return (options->flags & OURO_SERVE_F_COUNT_BYTES) != 0 ||
+           options->received_max != UINT64_MAX || options->sent_max != UINT64_MAX ||
+           (stream->kind->id == OURO_STREAM_UNIX && options->idle_ns != OURO_SERVE_NO_TIMEOUT);
+}
+
 static struct ouro__connection *make(struct ouro__shard *shard, struct ouro_stream *stream,
                                      const struct ouro_socket_addr *peer)
 {
-    struct ouro__connection *connection = ouro__alloc(sizeof(*connection));
+    bool is_metered = needs_meter(shard->server, stream);
+    uint32_t in_flight_max = shard->server->options.in_flight_max;
+    struct ouro__connection *connection =
+        ouro__alloc(sizeof(*connection) + (is_metered ? sizeof(connection->meter[0]) : 0));
     if (connection == NULL)
         return NULL;
     connection->shard = shard;
@@ -175,10 +172,11 @@ static struct ouro__connection *make(struct ouro__shard *shard, struct ouro_stre
     connection->is_cut = false;
     connection->requests = 0;
     connection->accepted_ns = ouro__clock_now_ns();
-    memset(&connection->name, 0, sizeof(connection->name));
-    size_t length =
-        peer->length < sizeof(connection->name) ? peer->length : sizeof(connection->name);
-    memcpy(&connection->name, ouro_socket_addr_sockaddr(peer), length);
+    ouro__connection_set_peer(connection, peer);
+    if (stream->kind->id == OURO_STREAM_UNIX && in_flight_max > 0)
+        (void)ouro__socket_set(stream->descriptor.fd, SOL_SOCKET, SO_SNDBUF, (int)in_flight_max);
+    if (is_metered)
+        ouro__stream_meter(stream, &connection->meter[0], &shard->bytes);
     return connection;
 }
 
@@ -207,7 +205,7 @@ struct ouro__connection *ouro__connection_admit(struct ouro__shard *shard,
         refuse(shard, stream, &shard->shed);
         return NULL;
     }
-    int rc = enter_table(server, connection);
+    int rc = ouro__connection_enter_table(connection);
     if (rc < 0) {
         ouro__connection_release(connection, rc == -EDQUOT ? &shard->refused_peer : &shard->shed);
         return NULL;
@@ -215,10 +213,21 @@ struct ouro__connection *ouro__connection_admit(struct ouro__shard *shard,
     return connection;
 }
 
+/* A number that changes when bytes are received, and when the peer reads. */
+static uint64_t moved_by_unix(const struct ouro_stream *stream)
+{
+    const struct ouro__stream_meter *meter = stream->meter;
+    uint64_t counted = ouro__counter_read(&meter->received) + ouro__counter_read(&meter->sent);
+    int unread = ouro__kernel_unsent(stream->descriptor.fd);
+    return (counted << 24) + (uint64_t)(unread > 0 ? unread : 0);
+}
+
 /* Bytes received, and bytes that the peer has acknowledged. */
 static uint64_t moved(const struct ouro_stream *stream)
 {
     struct tcp_info info;
+    if (stream->kind->id == OURO_STREAM_UNIX)
+        return moved_by_unix(stream);
     memset(&info, 0, sizeof(info));
     (void)ouro__kernel_get_option(stream->descriptor.fd, IPPROTO_TCP, TCP_INFO, &info,
                                   sizeof(info));

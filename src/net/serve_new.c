@@ -2,15 +2,12 @@
 /*
  * ServeNew: how a server is made and released, and what can be read of it.
  *
- * Each address of the options gets a listener for each worker; they share it by SO_REUSEPORT
- * (ouro_tcp_listener_bind_each()).
- *
- * Owns:    the server's memory; its listeners until its acceptors run.
+ * Owns:    the server's memory.
  * Threads: the caller's; stats any.
  * Always:  a server that could not be made leaves nothing open, and the caller's listeners alone.
  * Tests:   tests/net/test_serve.c, tests/net/test_serve_start.c
  */
-#include "net/serve_new.h"
+#include "net/serve_listener.h"
 
 #include "base/alloc.h"
 #include "base/fork.h"
@@ -24,7 +21,7 @@
 #include <signal.h>
 #include <string.h>
 
-enum { ADDRESS_MAX = 320, ADDRESSES_MAX = 64 };
+enum { ADDRESSES_MAX = 64 };
 
 #define CONNECTIONS_DEFAULT 65536
 #define PER_PEER_DEFAULT 4096
@@ -33,26 +30,39 @@ enum { ADDRESS_MAX = 320, ADDRESSES_MAX = 64 };
 #define REQUEST_DEFAULT_NS (60 * OURO_SECOND)
 #define GRACE_DEFAULT_NS (10 * OURO_SECOND)
 
+static bool have_all_listeners(const struct ouro_serve_options *options)
+{
+    if ((options->listeners_count > 0 && options->listeners == NULL) ||
+        (options->unix_listeners_count > 0 && options->unix_listeners == NULL))
+        return false;
+    for (uint32_t i = 0; i < options->listeners_count; i++) {
+        if (options->listeners[i] == NULL)
+            return false;
+    }
+    for (uint32_t i = 0; i < options->unix_listeners_count; i++) {
+        if (options->unix_listeners[i] == NULL)
+            return false;
+    }
+    return true;
+}
+
 static int check_options(const struct ouro_serve_options *options)
 {
     const uint64_t uncatchable = OURO_SERVE_SIGNAL(SIGKILL) | OURO_SERVE_SIGNAL(SIGSTOP);
-    const uint32_t known = OURO_SERVE_F_NO_SIGNALS | OURO_SERVE_F_REQUESTS;
+    const uint32_t known =
+        OURO_SERVE_F_NO_SIGNALS | OURO_SERVE_F_REQUESTS | OURO_SERVE_F_COUNT_BYTES;
     if (options == NULL || (options->flags & ~known) != 0)
         return -EINVAL;
     if (options->idle_ns < 0 || options->connection_ns < 0 || options->grace_ns < 0 ||
         options->request_ns < 0)
         return -EINVAL;
-    if ((options->signals & uncatchable) != 0 || options->stack_size_bytes > SIZE_MAX / 4)
+    if ((options->signals & uncatchable) != 0 || options->stack_size_bytes > SIZE_MAX / 4 ||
+        options->in_flight_max > INT32_MAX)
         return -EINVAL;
-    if (options->addresses == NULL && options->listeners_count == 0)
+    if (options->addresses == NULL && options->listeners_count == 0 &&
+        options->unix_listeners_count == 0)
         return -EINVAL;
-    if (options->listeners_count > 0 && options->listeners == NULL)
-        return -EINVAL;
-    for (uint32_t i = 0; i < options->listeners_count; i++) {
-        if (options->listeners[i] == NULL)
-            return -EINVAL;
-    }
-    return 0;
+    return have_all_listeners(options) ? 0 : -EINVAL;
 }
 
 static void fill_in_defaults(struct ouro_serve_options *options)
@@ -69,78 +79,12 @@ static void fill_in_defaults(struct ouro_serve_options *options)
         options->request_ns = REQUEST_DEFAULT_NS;
     if (options->grace_ns == 0)
         options->grace_ns = GRACE_DEFAULT_NS;
+    if (options->received_max == 0)
+        options->received_max = UINT64_MAX;
+    if (options->sent_max == 0)
+        options->sent_max = UINT64_MAX;
     if (options->signals == 0)
         options->signals = OURO_SERVE_SIGNAL(SIGINT) | OURO_SERVE_SIGNAL(SIGTERM);
-}
-
-static uint32_t count_addresses(const char *addresses)
-{
-    uint32_t count = addresses == NULL ? 0 : 1;
-    for (const char *at = addresses; at != NULL && *at != '\0'; at++)
-        count += *at == ',' ? 1 : 0;
-    return count;
-}
-
-/* Copies the next address and moves *at behind it. */
-static int next_address(const char **at, char text[ADDRESS_MAX])
-{
-    size_t length = strcspn(*at, ",");
-    if (length == 0 || length >= ADDRESS_MAX)
-        return -OURO_EADDRSYNTAX;
-    memcpy(text, *at, length);
-    text[length] = '\0';
-    *at += length;
-    if (**at == ',')
-        ++*at;
-    return 0;
-}
-
-static void add(struct ouro_server *server, struct ouro_tcp_listener *listener, uint32_t shard)
-{
-    server->listeners[server->listeners_count++] =
-        (struct ouro__server_listener){.listener = listener, .server = server, .shard = shard};
-}
-
-/* A listener for each worker on one address. */
-static int bind_each(struct ouro_server *server, const char *text,
-                     const struct ouro_tcp_listen_options *options)
-{
-    uint32_t count = server->shards_count;
-    struct ouro_socket_addr *addr = &server->addrs[server->addrs_count];
-    struct ouro_tcp_listener **listeners = ouro__calloc(count, sizeof(struct ouro_tcp_listener *));
-    if (listeners == NULL)
-        return -ENOMEM;
-    int rc = count == 1 ? ouro_tcp_listener_bind(OURO_ADDRS(text), options, listeners)
-                        : ouro_tcp_listener_bind_each(OURO_ADDRS(text), options, count, listeners);
-    for (uint32_t i = 0; i < count && rc == 0; i++)
-        add(server, listeners[i], i);
-    if (rc == 0)
-        rc = ouro_tcp_listener_local_addr(listeners[0], addr);
-    server->addrs_count++;
-    ouro__free(listeners);
-    return rc;
-}
-
-static int open_listeners(struct ouro_server *server, const struct ouro_serve_options *options)
-{
-    struct ouro_tcp_listen_options defaults = OURO_TCP_LISTEN_OPTIONS_INIT;
-    defaults.flags = OURO_LISTEN_F_NODELAY;
-    const struct ouro_tcp_listen_options *listen =
-        ouro__options_read(options->listen, &defaults, sizeof(defaults));
-    int rc = listen == NULL ? -EINVAL : 0;
-    const char *at = options->addresses;
-    for (uint32_t left = count_addresses(at); left > 0 && rc == 0; left--) {
-        char text[ADDRESS_MAX];
-        rc = next_address(&at, text);
-        if (rc == 0)
-            rc = bind_each(server, text, listen);
-    }
-    for (uint32_t i = 0; i < options->listeners_count && rc == 0; i++)
-        rc = ouro_tcp_listener_local_addr(options->listeners[i],
-                                          &server->addrs[server->addrs_count++]);
-    for (uint32_t i = 0; i < options->listeners_count && rc == 0; i++)
-        add(server, options->listeners[i], i % server->shards_count);
-    return rc;
 }
 
 static void free_memory(struct ouro_server *server)
@@ -151,6 +95,7 @@ static void free_memory(struct ouro_server *server)
     ouro_handle_unref(server->handle);
     ouro__free(server->shards);
     ouro__free(server->addrs);
+    ouro__free(server->accepts);
     ouro__free(server->listeners);
     ouro__free(server);
 }
@@ -159,8 +104,8 @@ static struct ouro_server *make(struct ouro__context *context,
                                 const struct ouro_serve_options *options)
 {
     uint32_t workers = context->handle->task_workers;
-    size_t addresses = count_addresses(options->addresses);
-    size_t listeners = addresses * workers + options->listeners_count;
+    size_t addresses = ouro__server_count_addresses(options->addresses);
+    size_t names = addresses + options->listeners_count + options->unix_listeners_count;
     struct ouro_server *server = ouro__calloc(1, sizeof(*server));
     if (server == NULL)
         return NULL;
@@ -171,10 +116,14 @@ static struct ouro_server *make(struct ouro__context *context,
     server->watch.slot = -1;
     server->options = *options;
     fill_in_defaults(&server->options);
-    server->listeners = ouro__calloc(listeners, sizeof(*server->listeners));
-    server->addrs = ouro__calloc(addresses + options->listeners_count, sizeof(*server->addrs));
+    /* A TCP address has as many listeners as there are workers, with one accept task each; a Unix
+     * one has one listener with as many tasks. */
+    server->listeners = ouro__calloc(names * workers, sizeof(*server->listeners));
+    server->accepts = ouro__calloc(names * workers, sizeof(*server->accepts));
+    server->addrs = ouro__calloc(names, sizeof(*server->addrs));
     server->shards = ouro__alloc_aligned(OURO__CACHE_LINE, workers * sizeof(*server->shards));
-    if (server->listeners == NULL || server->addrs == NULL || server->shards == NULL) {
+    if (server->listeners == NULL || server->accepts == NULL || server->addrs == NULL ||
+        server->shards == NULL) {
         free_memory(server);
         return NULL;
     }
@@ -186,6 +135,8 @@ static struct ouro_server *make(struct ouro__context *context,
         ouro__list_init(&shard->active);
         ouro__list_init(&shard->idle);
         ouro__list_init(&shard->ending);
+        shard->bytes.received_max = server->options.received_max;
+        shard->bytes.sent_max = server->options.sent_max;
     }
     return server;
 }
@@ -203,14 +154,14 @@ int ouro_server_new(const struct ouro_serve_options *options, ouro_serve_handler
         return rc;
     if ((context->handle->config.flags & OURO_RUNTIME_F_NO_TIME) != 0)
         return -OURO_ETIMEDISABLED;
-    if (count_addresses(options->addresses) > ADDRESSES_MAX)
+    if (ouro__server_count_addresses(options->addresses) > ADDRESSES_MAX)
         return -EINVAL;
     struct ouro_server *server = make(context, options);
     if (server == NULL)
         return -ENOMEM;
     server->handler = handler;
     server->arg = arg;
-    rc = open_listeners(server, options);
+    rc = ouro__server_open_listeners(server, options);
     if (rc < 0) {
         ouro__server_close_listeners(server);
         free_memory(server);
@@ -218,14 +169,6 @@ int ouro_server_new(const struct ouro_serve_options *options, ouro_serve_handler
     }
     *out_server = server;
     return 0;
-}
-
-void ouro__server_close_listeners(struct ouro_server *server)
-{
-    for (uint32_t i = 0; i < server->listeners_count; i++) {
-        (void)ouro_tcp_listener_close(server->listeners[i].listener);
-        server->listeners[i].listener = NULL;
-    }
 }
 
 int ouro_server_free(struct ouro_server *server)
@@ -262,7 +205,9 @@ static void add_up(const struct ouro__shard *shard, struct ouro_serve_stats *sum
     sum->timed_out += ouro__counter_read(&shard->timed_out);
     sum->cancelled += ouro__counter_read(&shard->cancelled);
     sum->failed += ouro__counter_read(&shard->failed);
-    sum->accept_pauses += ouro__counter_read(&shard->accept_pauses);
+    sum->over_limit += ouro__counter_read(&shard->over_limit);
+    sum->received += ouro__load(&shard->bytes.received, memory_order_relaxed);
+    sum->sent += ouro__load(&shard->bytes.sent, memory_order_relaxed);
     sum->requests += ouro__counter_read(&shard->requests);
     sum->idle += ouro__counter_read(&shard->idle_now);
     sum->accepted += ouro__counter_read(&shard->accepted);
@@ -276,6 +221,7 @@ int ouro_server_stats(const struct ouro_server *server, struct ouro_serve_stats 
         return -EINVAL;
     for (uint32_t i = 0; i < server->shards_count; i++)
         add_up(&server->shards[i], &sum);
+    sum.accept_pauses = ouro__server_accept_pauses(server);
     uint64_t gone = sum.closed + sum.refused + sum.refused_peer + sum.shed + sum.idle;
     sum.active = sum.accepted > gone ? sum.accepted - gone : 0;
     sum.size = stats->size < sizeof(sum) ? stats->size : sizeof(sum);

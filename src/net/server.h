@@ -18,6 +18,7 @@
 #include "base/mutex.h"
 #include "base/signal_watch.h"
 #include "net/peer_table.h"
+#include "stream/meter.h"
 #include "task/context.h"
 
 #include <ouro/group.h>
@@ -26,13 +27,19 @@
 
 #include <netinet/in.h>
 
+struct ouro__acceptor;
+struct ouro__stream_kind;
 struct ouro_stream;
 
-/* The address of a peer, in as few bytes as it needs. */
-union ouro__peer_name {
-    struct sockaddr any;
-    struct sockaddr_in in;
-    struct sockaddr_in6 in6;
+/* The address of a peer, in as few bytes as it needs (serve_peer.c). */
+struct ouro__peer_name {
+    sa_family_t family;
+    in_port_t port;
+    uint32_t uid_or_scope; /* AF_UNIX: the user; AF_INET6: sin6_scope_id */
+    union {
+        struct in_addr in;
+        struct in6_addr in6;
+    } host;
 };
 
 struct OURO__ALIGNED(OURO__CACHE_LINE) ouro__shard {
@@ -47,9 +54,10 @@ struct OURO__ALIGNED(OURO__CACHE_LINE) ouro__shard {
     struct ouro__context *keeper; /* NULL: it has not begun, or has ended */
     bool has_closed;              /* the keeper has seen that no more connections come */
     struct ouro_waker waker;      /* the keeper's, for other threads; under the server's lock */
+    struct ouro__meter_group bytes;
     /* Written on the worker's thread, read anywhere. */
     struct ouro__counter accepted, closed, refused, refused_peer, shed, timed_out, cancelled,
-        failed, accept_pauses, requests, idle_now;
+        failed, over_limit, requests, idle_now;
 };
 
 /*
@@ -60,7 +68,7 @@ struct ouro__connection {
     struct ouro__list link;
     struct ouro__shard *shard;
     struct ouro_stream *stream;
-    union ouro__peer_name name;
+    struct ouro__peer_name peer;
     bool is_in_table;       /* counted for its peer */
     bool is_cut;            /* by the idle limit */
     char first_byte;        /* of a request: it is looked at and not taken */
@@ -74,6 +82,7 @@ struct ouro__connection {
             uint64_t moved;                /* bytes received and acknowledged until then */
         } handler;
     } now;
+    struct ouro__stream_meter meter[]; /* one, when bytes are counted (stream->meter) */
 };
 
 static inline bool ouro__shard_is_empty(const struct ouro__shard *shard)
@@ -90,10 +99,20 @@ enum ouro__server_end {
 
 enum ouro__server_state { OURO__SERVER_NEW = 0, OURO__SERVER_RUNS = 1, OURO__SERVER_ENDED = 2 };
 
+/* A listening socket: one of `tcp` and `local`. */
 struct ouro__server_listener {
-    struct ouro_tcp_listener *listener; /* NULL: closed */
+    struct ouro_tcp_listener *tcp;
+    struct ouro_unix_listener *local;
+    struct ouro__acceptor *acceptor;      /* inside it; NULL: closed.  Under the server's lock */
+    const struct ouro__stream_kind *kind; /* of its connections */
+    uint64_t pauses;                      /* at its end; under the server's lock */
+    _Atomic uint32_t tasks_left;          /* accept tasks that have not ended */
+};
+
+/* An accept task: one worker at one listener. */
+struct ouro__server_accept {
+    struct ouro__server_listener *listener;
     struct ouro_server *server;
-    uint64_t pauses_seen; /* of the listener's, and counted in the shard */
     uint32_t shard;
 };
 
@@ -105,6 +124,8 @@ struct ouro_server {
 
     struct ouro__server_listener *listeners;
     uint32_t listeners_count;
+    struct ouro__server_accept *accepts;
+    uint32_t accepts_count;
     struct ouro_socket_addr *addrs; /* of the texts, then of the caller's listeners */
     uint32_t addrs_count;
     struct ouro__shard *shards;
@@ -118,7 +139,8 @@ struct ouro_server {
     _Atomic uint32_t keepers_left; /* that have not ended */
     _Atomic int32_t signal;        /* the first that came */
 
-    struct ouro__mutex lock;  /* guards runner, and the shards' wakers */
+    struct ouro__mutex lock;  /* guards runner, the shards' wakers, and the closing of
+                               * listeners */
     struct ouro_waker runner; /* vtable NULL: there is none */
 
     struct ouro__mutex peers_lock;

@@ -8,22 +8,26 @@
  * Always:  a call that makes several listeners makes all or none.
  * Tests:   tests/net/test_tcp_listener.c, tests/net/test_listen_options.c
  */
+#include "net/tcp_listener.h"
+
 #include "base/alloc.h"
 #include "base/kernel.h"
 #include "base/options.h"
-#include "net/acceptor.h"
 #include "net/listen.h"
 #include "net/resolve.h"
 #include "net/socket.h"
 #include "stream/stream.h"
-
-#include <ouro/tcp.h>
 
 #include <errno.h>
 
 struct ouro_tcp_listener {
     struct ouro__acceptor acceptor;
 };
+
+struct ouro__acceptor *ouro__tcp_listener_acceptor(struct ouro_tcp_listener *listener)
+{
+    return &listener->acceptor;
+}
 
 /* The sockets of @count listeners, in @fds. */
 static int open_sockets(const struct ouro_to_socket_addrs *addrs,

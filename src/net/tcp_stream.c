@@ -132,7 +132,7 @@ static int tcp_socket(const struct ouro_stream *stream)
 {
     if (stream == NULL)
         return -EINVAL;
-    return stream->kind == &ouro__stream_tcp ? stream->descriptor.fd : -EOPNOTSUPP;
+    return stream->kind->id == OURO_STREAM_TCP ? stream->descriptor.fd : -EOPNOTSUPP;
 }
 
 int ouro_tcp_stream_local_addr(const struct ouro_stream *stream, struct ouro_socket_addr *out_addr)

@@ -11,11 +11,12 @@
  * Always:  an accepted descriptor ends in a stream or a seqpacket, or is closed.
  * Tests:   tests/net/test_unix_listener.c
  */
+#include "net/unix_listener.h"
+
 #include "base/alloc.h"
 #include "base/fork.h"
 #include "base/kernel.h"
 #include "base/options.h"
-#include "net/acceptor.h"
 #include "net/socket.h"
 #include "net/unix_datagram.h"
 #include "stream/stream.h"
@@ -32,6 +33,16 @@ struct ouro_unix_listener {
     int type; /* SOCK_STREAM or SOCK_SEQPACKET */
     struct ouro__unix_path path;
 };
+
+struct ouro__acceptor *ouro__unix_listener_acceptor(struct ouro_unix_listener *listener)
+{
+    return &listener->acceptor;
+}
+
+bool ouro__unix_listener_is_for_seqpackets(const struct ouro_unix_listener *listener)
+{
+    return listener->type == SOCK_SEQPACKET;
+}
 
 /* The part of the options that concerns the name. */
 static struct ouro_unix_bind_options bind_options(const struct ouro_unix_listen_options *options)

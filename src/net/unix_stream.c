@@ -21,8 +21,10 @@
 #include "net/socket.h"
 #include "net/socket_addr.h"
 #include "net/unix_fds.h"
+#include "stream/meter.h"
 #include "stream/stream.h"
 
+#include <ouro/error.h>
 #include <ouro/time.h>
 
 #include <errno.h>
@@ -143,12 +145,31 @@ int ouro_unix_stream_peer_credentials(const struct ouro_stream *stream,
 {
     if (stream == NULL || out_credentials == NULL)
         return -EINVAL;
-    if (stream->kind != &ouro__stream_unix)
+    if (stream->kind->id != OURO_STREAM_UNIX)
         return -EOPNOTSUPP;
     return ouro__unix_peer_credentials(stream->descriptor.fd, out_credentials);
 }
 
-/* One message operation on @lane, begun and ended as every call of a stream. */
+/* One message operation on @lane.  A write sends no more than may be sent. */
+static ssize_t transfer_in_lane(struct ouro_stream *stream, struct ouro__context *context,
+                                unsigned lane, struct msghdr *header)
+{
+    struct ouro__op op;
+    bool reads = lane == OURO__LANE_READ;
+    if (!reads) {
+        ssize_t size = ouro__stream_meter_may_send(stream, header->msg_iov->iov_len);
+        if (size < 0)
+            return size;
+        header->msg_iov->iov_len = (size_t)size;
+    }
+    ouro__op_init(&op, reads ? OURO__OP_RECVMSG : OURO__OP_SENDMSG, lane);
+    op.arg.message.header = header;
+    op.arg.message.flags = 0;
+    ssize_t n = ouro__descriptor_await(&stream->descriptor, context, &op);
+    return reads ? ouro__stream_meter_received(stream, n) : ouro__stream_meter_sent(stream, n);
+}
+
+/* The same, begun and ended as every call of a stream. */
 static ssize_t transfer(struct ouro_stream *stream, unsigned lane, struct msghdr *header)
 {
     struct ouro__context *context = NULL;
@@ -157,11 +178,7 @@ static ssize_t transfer(struct ouro_stream *stream, unsigned lane, struct msghdr
         rc = ouro__descriptor_enter(&stream->descriptor, lane);
     if (rc < 0)
         return rc;
-    struct ouro__op op;
-    ouro__op_init(&op, lane == OURO__LANE_READ ? OURO__OP_RECVMSG : OURO__OP_SENDMSG, lane);
-    op.arg.message.header = header;
-    op.arg.message.flags = 0;
-    ssize_t n = ouro__descriptor_await(&stream->descriptor, context, &op);
+    ssize_t n = transfer_in_lane(stream, context, lane, header);
     ouro__descriptor_leave(&stream->descriptor, lane);
     return n;
 }
@@ -174,7 +191,7 @@ ssize_t ouro_unix_stream_send_fds(struct ouro_stream *stream, const void *buffer
     struct msghdr header = {.msg_iov = &vector, .msg_iovlen = 1};
     if (stream == NULL || buffer == NULL || size == 0 || !ouro__unix_fds_are_valid(fds, count))
         return -EINVAL;
-    if (stream->kind != &ouro__stream_unix)
+    if (stream->kind->id != OURO_STREAM_UNIX)
         return -EOPNOTSUPP;
     ouro__unix_pass_fds(&header, &control, fds, count);
     return transfer(stream, OURO__LANE_WRITE, &header);
@@ -188,11 +205,14 @@ ssize_t ouro_unix_stream_recv_fds(struct ouro_stream *stream, void *buffer, size
     struct msghdr header = {.msg_iov = &vector, .msg_iovlen = 1};
     if (stream == NULL || buffer == NULL || size == 0 || !ouro__unix_room_is_valid(fds))
         return -EINVAL;
-    if (stream->kind != &ouro__stream_unix)
+    if (stream->kind->id != OURO_STREAM_UNIX)
         return -EOPNOTSUPP;
     ouro__unix_expect_fds(&header, &control, fds->room);
     ssize_t n = transfer(stream, OURO__LANE_READ, &header);
+    struct ouro_unix_fds none = {.room = 0};
     if (n >= 0)
         ouro__unix_take_fds(&header, fds);
+    else if (n == -OURO_EBYTELIMIT) /* the descriptors have come all the same */
+        ouro__unix_take_fds(&header, &none);
     return n;
 }

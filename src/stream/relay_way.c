@@ -29,6 +29,7 @@
 #include "stream/relay_way.h"
 
 #include "base/kernel.h"
+#include "stream/meter.h"
 #include "stream/sigpipe.h"
 #include "task/worker.h"
 
@@ -76,6 +77,27 @@ static bool is_refusal(ssize_t rc)
     return rc == -EINVAL || rc == -EOPNOTSUPP || rc == -ENOSYS || rc == -EPERM || rc == -EACCES;
 }
 
+/* From the source into the empty pipe.  Returns a count, 0 at the end, or -errno. */
+static ssize_t splice_in(struct ouro__relay_way *way)
+{
+    ssize_t n =
+        ouro__kernel_splice(way->from->descriptor.fd, way->pipe.write_fd, OURO__RELAY_PIPE_BYTES);
+    if (n > 0)
+        way->held = (size_t)n;
+    return ouro__stream_meter_received(way->from, n);
+}
+
+/* From the pipe to the sink.  Returns a count or -errno. */
+static ssize_t splice_out(struct ouro__relay_way *way)
+{
+    ssize_t n = ouro__stream_meter_may_send(way->to, way->held);
+    if (n > 0)
+        n = ouro__kernel_splice(way->pipe.read_fd, way->to->descriptor.fd, (size_t)n);
+    if (n > 0)
+        way->held -= (size_t)n;
+    return ouro__stream_meter_sent(way->to, n);
+}
+
 /* Splices until there is a reason to stop.  Returns it, or -errno. */
 static int splice_on(struct ouro__relay_way *way, size_t *moved)
 {
@@ -87,23 +109,20 @@ static int splice_on(struct ouro__relay_way *way, size_t *moved)
             /* Half a pipe or less: what comes next is worth a wait, not another call. */
             if (wish <= OURO__RELAY_PIPE_BYTES / 2)
                 return SOURCE_EMPTY;
-            ssize_t n = ouro__kernel_splice(way->from->descriptor.fd, way->pipe.write_fd,
-                                            OURO__RELAY_PIPE_BYTES);
+            ssize_t n = splice_in(way);
             if (n == -EAGAIN)
                 return SOURCE_EMPTY;
             if (is_refusal(n))
                 return CANNOT_SPLICE;
             if (n <= 0)
                 return n == 0 ? SOURCE_ENDED : (int)n;
-            way->held = (size_t)n;
             wish = (size_t)n;
         }
-        ssize_t n = ouro__kernel_splice(way->pipe.read_fd, way->to->descriptor.fd, way->held);
+        ssize_t n = splice_out(way);
         if (n == -EAGAIN)
             return SINK_FULL;
         if (n <= 0)
             return n == 0 ? -EIO : (int)n;
-        way->held -= (size_t)n;
         *moved += (size_t)n;
         *way->count += (size_t)n;
     }

@@ -21,6 +21,7 @@
 #include "stream/stream.h"
 
 #include "base/kernel.h"
+#include "stream/meter.h"
 #include "stream/sigpipe.h"
 
 #include <errno.h>
@@ -32,7 +33,7 @@ struct piece {
     const struct ouro_stream *stream;
     int fd;
     uint64_t offset;
-    uint64_t size;
+    uint64_t size; /* at most PIECE_BYTES */
 };
 
 /* How much of the piece the file has: a count, 0 at its end, or -errno. */
@@ -45,7 +46,7 @@ static int64_t size_in_file(const struct piece *piece)
         return rc;
     if (!S_ISREG(mode) && !S_ISBLK(mode))
         return -EINVAL;
-    uint64_t size = piece->size < PIECE_BYTES ? piece->size : PIECE_BYTES;
+    uint64_t size = piece->size;
     if (S_ISBLK(mode)) /* its length is not in st_size */
         return (int64_t)size;
     uint64_t left = (uint64_t)length > piece->offset ? (uint64_t)length - piece->offset : 0;
@@ -79,6 +80,11 @@ static int send_pieces(struct ouro_stream *stream, struct ouro__context *context
         int n = 0;
         piece.offset += *sent;
         piece.size -= *sent;
+        ssize_t size = ouro__stream_meter_may_send(
+            stream, (size_t)(piece.size < PIECE_BYTES ? piece.size : PIECE_BYTES));
+        if (size < 0)
+            return (int)size;
+        piece.size = (uint64_t)size;
         int rc = ouro__context_interrupted_io(context);
         if (rc == 0 && ouro__descriptor_is_closing(&stream->descriptor))
             rc = -ECANCELED;
@@ -91,6 +97,7 @@ static int send_pieces(struct ouro_stream *stream, struct ouro__context *context
         if (rc < 0)
             return rc;
         *sent += n > 0 ? (uint64_t)n : 0;
+        (void)ouro__stream_meter_sent(stream, n);
     }
     return 0;
 }

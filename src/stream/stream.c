@@ -160,7 +160,7 @@ static void stop_lingering(const struct ouro_stream *stream)
 {
     int fd = stream->descriptor.fd;
     struct linger linger = {.l_onoff = 0};
-    if (stream->kind != &ouro__stream_tcp ||
+    if (stream->kind->id != OURO_STREAM_TCP ||
         ouro__kernel_get_option(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)) < 0)
         return;
     if (linger.l_onoff == 0 || linger.l_linger == 0)

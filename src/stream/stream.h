@@ -15,6 +15,7 @@
 struct iovec;
 struct ouro__loan_account;
 struct ouro__loan_buffer;
+struct ouro__stream_meter;
 
 /*
  * What one kind does.  The functions run with their direction held, and with at least one byte to
@@ -51,6 +52,7 @@ struct ouro_stream {
     _Atomic(struct ouro__loan_account *) loans; /* NULL before the first read on loan (loan.c) */
     _Atomic bool
         is_known_outside; /* the program has had the descriptor, and may have set options */
+    struct ouro__stream_meter *meter; /* NULL: its bytes are not counted (meter.c) */
 };
 
 /* loan.c: whether buffers are on loan from @stream. */
@@ -69,6 +71,7 @@ static inline void ouro__stream_init(struct ouro_stream *stream,
     stream->kind = kind;
     ouro__atomic_init(&stream->loans, NULL);
     ouro__atomic_init(&stream->is_known_outside, false);
+    stream->meter = NULL;
 }
 
 /* Begins a public call: finds the caller's context and takes the direction. */

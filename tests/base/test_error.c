@@ -52,7 +52,7 @@ OURO_TEST_UNIT(positive_codes_are_their_negation)
 
 OURO_TEST_UNIT(own_codes_have_distinct_texts)
 {
-    for (int code = OURO_EIODISABLED; code <= OURO_ESTREAMEND; code++) {
+    for (int code = OURO_EIODISABLED; code <= OURO_EBYTELIMIT; code++) {
         ck_assert_int_eq(strncmp(ouro_err_name(-code), "OURO_E", 6), 0);
         ck_assert_str_ne(ouro_strerror(-code), "unknown error");
         for (int other = OURO_EIODISABLED; other < code; other++) {
@@ -63,7 +63,7 @@ OURO_TEST_UNIT(own_codes_have_distinct_texts)
     ck_assert_str_eq(ouro_err_name(-OURO_ENOADDRESS), "OURO_ENOADDRESS");
     ck_assert_str_eq(ouro_err_name(-OURO_EIODISABLED), "OURO_EIODISABLED");
     ck_assert_str_eq(ouro_err_name(-(OURO_EIODISABLED - 1)), "UNKNOWN");
-    ck_assert_str_eq(ouro_err_name(-(OURO_ESTREAMEND + 1)), "UNKNOWN");
+    ck_assert_str_eq(ouro_err_name(-(OURO_EBYTELIMIT + 1)), "UNKNOWN");
 }
 
 OURO_TEST_UNIT(resolver_codes_keep_their_names)

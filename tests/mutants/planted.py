@@ -10,6 +10,7 @@ time limit; tools/test --mutants runs them.
 """
 
 import planted_accept
+import planted_serve
 
 SLOW = {
     "close_lingers",
@@ -31,26 +32,6 @@ SLOW = {
 }
 
 MUTANTS = {
-    "serve_catches_what_is_ignored": (
-        "base/signal_watch.c",
-        "        if (before[number].sa_handler == SIG_IGN)\n            return 0;\n", "",
-        "net/test_serve_end.c", "a_signal_that_is_ignored_stays_ignored", "epoll"),
-    "serve_forgets_that_a_peer_has_left": (
-        "net/serve_connection.c", "    leave_table(server, connection);\n    ouro__free",
-        "    ouro__free",
-        "net/test_serve_limits.c", "connections_of_one_peer_are_limited", "epoll"),
-    "serve_takes_a_slow_reader_for_idle": (
-        "net/serve_connection.c", "if (now_moved != connection->now.handler.moved) {",
-        "if (false) {",
-        "net/test_serve_limits.c", "a_peer_that_reads_slowly_is_not_idle", "uring"),
-    "serve_cancels_at_the_first_signal": (
-        "net/serve_end.c", "is_first ? OURO__SERVER_DRAINS : OURO__SERVER_CANCELS",
-        "OURO__SERVER_CANCELS",
-        "net/test_serve_end.c", "a_signal_drains_the_server", "uring"),
-    "serve_request_counts_from_one": (
-        "net/serve_connection.c", "out_peer->request = connection->requests;",
-        "out_peer->request = connection->requests + 1;",
-        "net/test_serve_requests.c", "each_request_has_its_handler", "epoll"),
     "peer_table_moves_nobody_up": (
         "net/peer_table.c", "if (way >= ((at - gap) & mask)) {", "if (false) {",
         "net/test_peer_table.c", "counts_are_those_of_a_plain_array", "unit"),
@@ -596,4 +577,5 @@ MUTANTS = {
 }
 
 MUTANTS.update(planted_accept.MUTANTS)
+MUTANTS.update(planted_serve.MUTANTS)
 SLOW |= planted_accept.SLOW

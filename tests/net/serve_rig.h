@@ -32,7 +32,8 @@ struct rig {
     void *data;
 
     struct ouro_server *server;
-    uint16_t port;
+    struct ouro_socket_addr addr;  /* the first */
+    uint16_t port;                 /* its port; 0 for a Unix socket */
     struct ouro_serve_stats stats; /* at the end */
     _Atomic int in_handler;        /* for handlers: how many are in it */
     _Atomic int handled;           /* how many have left it */
@@ -48,13 +49,13 @@ static inline void *rig_client(void *arg)
 
 static inline void rig_open(struct rig *rig)
 {
-    struct ouro_socket_addr addr;
     rig->options.size = sizeof(rig->options);
-    if (rig->options.addresses == NULL && rig->options.listeners_count == 0)
+    if (rig->options.addresses == NULL && rig->options.listeners_count == 0 &&
+        rig->options.unix_listeners_count == 0)
         rig->options.addresses = "127.0.0.1:0";
     ck_assert_int_eq(ouro_server_new(&rig->options, rig->handler, rig, &rig->server), 0);
-    ck_assert_int_eq(ouro_server_addr(rig->server, 0, &addr), 0);
-    rig->port = ouro_socket_addr_port(&addr);
+    ck_assert_int_eq(ouro_server_addr(rig->server, 0, &rig->addr), 0);
+    rig->port = ouro_socket_addr_port(&rig->addr);
 }
 
 /* What every run must leave behind. */
@@ -88,9 +89,31 @@ static inline struct ouro_serve_stats rig_stats(struct rig *rig)
     return stats;
 }
 
+/* Tries to connect to an address; 0 or -errno. */
+static inline int rig_try_address(const struct ouro_socket_addr *addr, int *out_fd)
+{
+    *out_fd = socket(ouro_socket_addr_family(addr), SOCK_STREAM | SOCK_CLOEXEC, 0);
+    ck_assert_int_ge(*out_fd, 0);
+    return connect(*out_fd, ouro_socket_addr_sockaddr(addr), addr->length) == 0 ? 0 : -errno;
+}
+
+/* The same to a server that may be about to close its listener. */
+static inline int rig_try_to_connect(struct rig *rig, int *out_fd)
+{
+    return rig_try_address(&rig->addr, out_fd);
+}
+
+static inline int rig_connect_to(const struct ouro_socket_addr *addr)
+{
+    int fd = -1;
+    int rc = rig_try_address(addr, &fd);
+    ck_assert_msg(rc == 0, "connect: %s", strerror(-rc));
+    return fd;
+}
+
 static inline int rig_connect(struct rig *rig)
 {
-    return ouro_test_connect(AF_INET, rig->port);
+    return rig_connect_to(&rig->addr);
 }
 
 /* Sends and receives a text. */
@@ -116,24 +139,13 @@ static inline void rig_await_end(int fd)
     (void)close(fd);
 }
 
-/* Tries to connect to a server that may be about to close its listener; 0 or -errno. */
-static inline int rig_try_to_connect(struct rig *rig, int *out_fd)
-{
-    struct sockaddr_in addr = {.sin_family = AF_INET,
-                               .sin_port = htons(rig->port),
-                               .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    *out_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    ck_assert_int_ge(*out_fd, 0);
-    return connect(*out_fd, (struct sockaddr *)&addr, sizeof(addr)) == 0 ? 0 : -errno;
-}
-
 /* Whether a new connection is refused; if not, it is closed. */
 static inline bool rig_is_refused(struct rig *rig)
 {
     int fd = -1;
     int rc = rig_try_to_connect(rig, &fd);
     (void)close(fd);
-    return rc == -ECONNREFUSED;
+    return rc == -ECONNREFUSED || rc == -ENOENT; /* a Unix path goes with its listener */
 }
 
 static inline bool rig_refuses(void *arg)

@@ -151,7 +151,7 @@ static void client_after_errors(struct rig *rig)
 static int serve_after_errors(void *arg)
 {
     struct rig rig = {.handler = rig_echo, .client = client_after_errors};
-    (void)arg;
+    rig.options.listen = arg;
     ck_assert_int_eq(rig_run(&rig), 0);
     ck_assert_uint_eq(rig.stats.closed, 8);
     ck_assert_uint_eq(rig.stats.accept_pauses, 3);
@@ -161,6 +161,28 @@ static int serve_after_errors(void *arg)
 OURO_TEST(errors_of_accepting_do_not_end_the_server)
 {
     everywhere(serve_after_errors, NULL);
+}
+
+/* The caller's listener reports a shortage to its acceptors; a server's is as any other. */
+static int serve_a_reporting_listener(void *arg)
+{
+    struct ouro_tcp_listener *listener = NULL;
+    struct rig rig = {.handler = rig_echo, .client = client_after_errors};
+    ck_assert_int_eq(ouro_tcp_listener_bind(OURO_ADDRS("127.0.0.1:0"), arg, &listener), 0);
+    rig.options.listeners = &listener;
+    rig.options.listeners_count = 1;
+    ck_assert_int_eq(rig_run(&rig), 0);
+    ck_assert_uint_eq(rig.stats.closed, 8);
+    ck_assert_uint_eq(rig.stats.accept_pauses, 3);
+    return 0;
+}
+
+OURO_TEST(a_shortage_that_a_listener_reports_does_not_end_the_server)
+{
+    struct ouro_tcp_listen_options options = OURO_TCP_LISTEN_OPTIONS_INIT;
+    options.flags = OURO_LISTEN_F_REPORT_SHORTAGE;
+    everywhere(serve_after_errors, &options);
+    everywhere(serve_a_reporting_listener, &options);
 }
 
 static void client_of_a_broken_listener(struct rig *rig)

@@ -5,6 +5,7 @@
 #include "serve_rig.h"
 
 #include <signal.h>
+#include <stdio.h>
 
 #include "base/compiler.h"
 #include "ouro/runtime.h"
@@ -404,24 +405,43 @@ OURO_TEST(a_shutdown_of_the_runtime_ends_the_server)
     ouro_runtime_free(down.runtime);
 }
 
+/* Servers under load. */
+struct load {
+    bool has_requests;    /* request mode, with some requests on each connection */
+    _Atomic int answered; /* requests whose answer has come */
+};
+
+/* Makes requests on one connection; false when one was not answered. */
+static bool make_requests(int fd, struct load *load)
+{
+    for (int i = load->has_requests ? 3 : 1; i > 0; i--) {
+        char back[4];
+        if (send(fd, "abcd", 4, MSG_NOSIGNAL) != 4 || recv(fd, back, 4, MSG_WAITALL) != 4)
+            return false;
+        ck_assert_mem_eq(back, "abcd", 4);
+        load->answered++;
+    }
+    return true;
+}
+
 /* Comes and goes until it is refused, or not answered. */
 static void *churn_client(void *arg)
 {
     struct rig *rig = arg;
-    struct sockaddr_in addr = {.sin_family = AF_INET,
-                               .sin_port = htons(rig->port),
-                               .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    for (;;) {
-        char back[4];
-        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        ck_assert_int_ge(fd, 0);
-        int rc = connect(fd, (struct sockaddr *)&addr, sizeof(addr));
-        bool sent = rc == 0 && send(fd, "abcd", 4, MSG_NOSIGNAL) == 4;
-        bool answered = sent && recv(fd, back, 4, MSG_WAITALL) == 4;
+    bool answered = true;
+    while (answered) {
+        int fd = -1;
+        answered = rig_try_to_connect(rig, &fd) == 0 && make_requests(fd, rig->data);
         (void)close(fd);
-        if (!answered)
-            return NULL;
     }
+    return NULL;
+}
+
+static int one_request_of_many(struct ouro_stream *stream, const struct ouro_serve_peer *peer,
+                               void *arg)
+{
+    int rc = one_request(stream, peer, arg);
+    return rc < 0 ? rc : OURO_SERVE_KEEP;
 }
 
 static bool many_are_handled(void *arg)
@@ -441,22 +461,53 @@ static void client_under_load(struct rig *rig)
         ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
 }
 
+/* It ends within the grace time, or ouro_server_run() would return -ETIMEDOUT. */
+static void serve_and_drain(const char *addresses, bool has_requests)
+{
+    struct load load = {.has_requests = has_requests};
+    struct rig rig = {.handler = has_requests ? one_request_of_many : one_request,
+                      .client = client_under_load,
+                      .data = &load};
+    rig.options.addresses = addresses;
+    rig.options.flags = has_requests ? OURO_SERVE_F_REQUESTS : 0;
+    ck_assert_int_eq(rig_run(&rig), SIGTERM);
+    ck_assert_uint_eq(rig.stats.cancelled, 0);
+    ck_assert_uint_eq(rig.stats.timed_out, 0);
+    ck_assert_uint_eq(rig.stats.failed, 0);
+    ck_assert_int_eq(rig.handled, load.answered);
+}
+
 static int serve_under_load(void *arg)
 {
-    int times = *(int *)arg;
-    for (int i = 0; i < times; i++) {
-        struct rig rig = {.handler = one_request, .client = client_under_load};
-        ck_assert_int_eq(rig_run(&rig), SIGTERM);
-        ck_assert_uint_eq(rig.stats.cancelled, 0);
-        ck_assert_uint_eq(rig.stats.timed_out, 0);
+    for (int i = 0; i < *(int *)arg; i++) {
+        serve_and_drain("127.0.0.1:0", false);
+        serve_and_drain("127.0.0.1:0", true);
     }
     return 0;
 }
 
-OURO_TEST(fifty_servers_drain_under_load, .timeout_s = 120)
+static int serve_unix_under_load(void *arg)
 {
-    int times = 50;
+    char address[64];
+    (void)snprintf(address, sizeof(address), "unix:@ouro-test-drain-%d", (int)getpid());
+    for (int i = 0; i < *(int *)arg; i++) {
+        serve_and_drain(address, false);
+        serve_and_drain(address, true);
+    }
+    return 0;
+}
+
+OURO_TEST(two_hundred_servers_drain_under_load, .timeout_s = 240)
+{
+    int times = 200 / (int)ouro_test_slowness();
     in_place(IN_WORKER_TASK, serve_under_load, &times);
-    times = 5;
+    times = 3;
     everywhere(serve_under_load, &times);
+}
+
+OURO_TEST(servers_of_unix_sockets_drain_under_load, .timeout_s = 120)
+{
+    int times = 20 / (int)ouro_test_slowness() + 1;
+    in_place(IN_WORKER_TASK, serve_unix_under_load, &times);
+    in_place(IN_TASK, serve_unix_under_load, &times);
 }

@@ -9,6 +9,7 @@
 #include "base/alloc.h"
 #include "base/fault.h"
 #include "ouro/tcp.h"
+#include "ouro/unix.h"
 
 static int stop_yourself(struct ouro_stream *stream, const struct ouro_serve_peer *peer, void *arg)
 {
@@ -18,19 +19,26 @@ static int stop_yourself(struct ouro_stream *stream, const struct ouro_serve_pee
 }
 
 /* Makes and runs a server that was told to stop, while the @nth allocation fails. */
-static int start_short_of_memory(uint64_t nth, struct ouro_tcp_listener *listener)
+static int start_short_of_memory(uint64_t nth, struct ouro_tcp_listener *listener,
+                                 struct ouro_unix_listener *local)
 {
     struct ouro_serve_options options = OURO_SERVE_OPTIONS_INIT;
     struct ouro_server *server = NULL;
-    options.addresses = "127.0.0.1:0,127.0.0.1:0";
+    char addresses[96];
+    (void)snprintf(addresses, sizeof(addresses), "127.0.0.1:0,unix:@ouro-test-start-%d,127.0.0.1:0",
+                   (int)getpid());
+    options.addresses = addresses;
     options.listeners = &listener;
     options.listeners_count = 1;
+    options.unix_listeners = &local;
+    options.unix_listeners_count = 1;
     ouro__alloc_fail_at(nth);
     int rc = ouro_server_new(&options, stop_yourself, NULL, &server);
     if (rc < 0) {
         ouro__alloc_fail_at(0);
         ck_assert_ptr_null(server);
         ck_assert_int_eq(ouro_tcp_listener_close(listener), 0);
+        ck_assert_int_eq(ouro_unix_listener_close(local), 0);
         return rc;
     }
     ck_assert_int_eq(ouro_server_stop(server), 0);
@@ -46,9 +54,11 @@ static int sweep_memory(void *arg)
     (void)arg;
     for (uint64_t nth = 1; nth < 200; nth++) {
         struct ouro_tcp_listener *listener = NULL;
+        struct ouro_unix_listener *local = NULL;
         ck_assert_int_eq(ouro_tcp_listener_bind(OURO_ADDRS("127.0.0.1:0"), NULL, &listener), 0);
+        ck_assert_int_eq(ouro_unix_listener_bind(NULL, NULL, &local), 0);
         uint64_t before = ouro__alloc_calls();
-        int rc = start_short_of_memory(nth, listener);
+        int rc = start_short_of_memory(nth, listener, local);
         bool all_were_made = ouro__alloc_calls() - before < nth;
         ck_assert_msg(rc == 0 || rc == -ENOMEM, "allocation %d: %d", (int)nth, rc);
         failures += rc < 0 ? 1 : 0;
