@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The other end of an echo server: keeps one message on its way on each of C connections.
+ * The other end of an echo server: keeps DEPTH messages on their way on each of C connections.
  *
- *     bench_load PORT SERVER_PID CONNECTIONS SIZE SECONDS
+ *     bench_load PORT SERVER_PID CONNECTIONS SIZE SECONDS [DEPTH [spin]]
  *
- * After a warm-up it measures for SECONDS: messages, round-trip times, and the CPU time the server
- * had meanwhile.  That comes from the server's process CPU clock, which is exact at the moment it
- * is read and counts every thread, living or ended.  What is printed is one line of JSON.
+ * The messages of a connection leave together, and the next ones when all have come back; DEPTH is
+ * 1 where it is left out.  With `spin` the load never sleeps: it looks for completions until some
+ * have come.
+ *
+ * After a warm-up it measures for SECONDS, and on until as many messages have come back as there
+ * are connections: messages, round-trip times, and the CPU time the server had meanwhile.  That
+ * comes from the server's process CPU clock, which is exact at the moment it is read and counts
+ * every thread, living or ended.  What is printed is one line of JSON.
  *
  * The echo's bytes are checked on every message: a server that answers fast and wrong is not fast.
  *
@@ -23,12 +28,10 @@
 
 #include <errno.h>
 #include <liburing.h>
-#include <netinet/tcp.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum {
     SIZE_MAX_BYTES = 65536,
@@ -47,8 +50,10 @@ static struct io_uring ring;
 static struct connection *connections;
 static struct histogram histogram;
 static char message[SIZE_MAX_BYTES];
-static size_t size;
+static size_t size; /* of the messages that leave together */
+static uint64_t depth = 1;
 static bool measuring;
+static bool spins;
 
 static double quantile_us(double fraction)
 {
@@ -87,7 +92,7 @@ static void take(const struct io_uring_cqe *cqe, uint64_t now_ns)
 /* One round: what is to send goes out, what has come is counted. */
 static uint64_t turn(void)
 {
-    int rc = io_uring_submit_and_wait(&ring, 1);
+    int rc = spins ? io_uring_submit_and_get_events(&ring) : io_uring_submit_and_wait(&ring, 1);
     if (rc < 0 && rc != -EINTR)
         bench_die("io_uring_submit_and_wait", -rc);
     const uint64_t now_ns = bench_now_ns();
@@ -105,51 +110,34 @@ static uint64_t turn(void)
 
 static void connect_all(long port, long count)
 {
-    const struct sockaddr_in address = bench_address(port);
-    const struct linger reset = {.l_onoff = 1};
-    const int one = 1;
     connections = calloc((size_t)count, sizeof(*connections));
     if (connections == NULL)
         bench_die("calloc", ENOMEM);
     for (long i = 0; i < count; i++) {
         struct connection *connection = &connections[i];
-        connection->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        if (connection->fd < 0)
-            bench_die("socket", errno);
-        if (connect(connection->fd, (const struct sockaddr *)&address, sizeof(address)) != 0)
-            bench_die("connect", errno);
-        if (setsockopt(connection->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) != 0 ||
-            setsockopt(connection->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)) != 0)
-            bench_die("setsockopt", errno);
+        connection->fd = bench_connect(port);
         connection->echo = malloc(size);
         if (connection->echo == NULL)
             bench_die("malloc", ENOMEM);
     }
 }
 
-static uint64_t cpu_ns_of(clockid_t clock)
-{
-    struct timespec cpu;
-    if (clock_gettime(clock, &cpu) != 0)
-        bench_die("the server's CPU clock", errno);
-    return (uint64_t)cpu.tv_sec * 1000000000u + (uint64_t)cpu.tv_nsec;
-}
-
-static void measure(clockid_t server, double seconds)
+static void measure(clockid_t server, double seconds, uint64_t at_least)
 {
     uint64_t now_ns = bench_now_ns();
     for (uint64_t until_ns = now_ns + WARM_UP_NS; now_ns < until_ns;)
         now_ns = turn();
     const uint64_t begun_ns = bench_now_ns();
     const uint64_t own_ns = bench_cpu_ns();
-    const uint64_t server_ns = cpu_ns_of(server);
+    const uint64_t server_ns = bench_clock_ns(server);
     measuring = true;
-    for (uint64_t until_ns = begun_ns + (uint64_t)(seconds * 1e9); now_ns < until_ns;)
+    const uint64_t until_ns = begun_ns + (uint64_t)(seconds * 1e9);
+    while (now_ns < until_ns || histogram.count < at_least)
         now_ns = turn();
-    const double server_us = (double)(cpu_ns_of(server) - server_ns) / 1e3;
+    const double server_us = (double)(bench_clock_ns(server) - server_ns) / 1e3;
     const double own_us = (double)(bench_cpu_ns() - own_ns) / 1e3;
     const double us = (double)(bench_now_ns() - begun_ns) / 1e3;
-    const double count = (double)histogram.count;
+    const double count = (double)(histogram.count * depth);
     printf("{\"messages\": %.0f, \"secs\": %.4f, \"rate\": %.0f, \"cpu_us\": %.5f, "
            "\"server_busy\": %.4f, \"load_busy\": %.4f, \"p50_us\": %.2f, \"p99_us\": %.2f}\n",
            count, us / 1e6, count / us * 1e6, server_us / count, server_us / us, own_us / us,
@@ -158,19 +146,20 @@ static void measure(clockid_t server, double seconds)
 
 int main(int argc, char **argv)
 {
-    clockid_t server = 0;
-    if (argc != 6) {
-        (void)fprintf(stderr, "usage: bench_load PORT SERVER_PID CONNECTIONS SIZE SECONDS\n");
+    if (argc < 6 || argc > 8) {
+        (void)fprintf(stderr, "usage: bench_load PORT SERVER_PID CONNECTIONS SIZE SECONDS "
+                              "[DEPTH [spin]]\n");
         return 2;
     }
     const long port = bench_number("PORT", argv[1], 1, 65535);
-    const long pid = bench_number("SERVER_PID", argv[2], 1, INT32_MAX);
+    const clockid_t server = bench_cpu_clock(bench_number("SERVER_PID", argv[2], 1, INT32_MAX));
     const long count = bench_number("CONNECTIONS", argv[3], 1, 100000);
     size = (size_t)bench_number("SIZE", argv[4], 1, SIZE_MAX_BYTES);
     const double seconds = strtod(argv[5], NULL);
-    int rc = clock_getcpuclockid((pid_t)pid, &server);
-    if (rc != 0)
-        bench_die("SERVER_PID", rc);
+    if (argc > 6)
+        depth = (uint64_t)bench_number("DEPTH", argv[6], 1, (long)(SIZE_MAX_BYTES / size));
+    spins = argc > 7 && strcmp(argv[7], "spin") == 0;
+    size *= depth;
     for (size_t i = 0; i < size; i++)
         message[i] = (char)(i % 251);
 
@@ -179,6 +168,6 @@ int main(int argc, char **argv)
     connect_all(port, count);
     for (long i = 0; i < count; i++)
         send_one((uint64_t)i, bench_now_ns());
-    measure(server, seconds);
+    measure(server, seconds, (uint64_t)count);
     return 0;
 }

@@ -39,21 +39,31 @@ long bench_number(const char *what, const char *text, long min, long max)
     return value;
 }
 
-static uint64_t read_clock(clockid_t clock)
+uint64_t bench_clock_ns(clockid_t clock)
 {
     struct timespec now;
-    (void)clock_gettime(clock, &now);
+    if (clock_gettime(clock, &now) != 0)
+        bench_die("clock_gettime", errno);
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
 uint64_t bench_now_ns(void)
 {
-    return read_clock(CLOCK_MONOTONIC);
+    return bench_clock_ns(CLOCK_MONOTONIC);
 }
 
 uint64_t bench_cpu_ns(void)
 {
-    return read_clock(CLOCK_PROCESS_CPUTIME_ID);
+    return bench_clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+}
+
+clockid_t bench_cpu_clock(long pid)
+{
+    clockid_t clock = 0;
+    int rc = clock_getcpuclockid((pid_t)pid, &clock);
+    if (rc != 0)
+        bench_die("the server's CPU clock", rc);
+    return clock;
 }
 
 struct sockaddr_in bench_address(long port)
@@ -77,6 +87,22 @@ int bench_listen(long port, int flags)
         bench_die("bind", errno);
     if (listen(fd, 4096) != 0)
         bench_die("listen", errno);
+    return fd;
+}
+
+int bench_connect(long port)
+{
+    const struct sockaddr_in address = bench_address(port);
+    const struct linger reset = {.l_onoff = 1};
+    const int one = 1;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        bench_die("socket", errno);
+    if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) != 0)
+        bench_die("connect", errno);
+    if (setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) != 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)) != 0)
+        bench_die("setsockopt", errno);
     return fd;
 }
 

@@ -8,6 +8,7 @@
 #include <liburing.h>
 #include <netinet/in.h>
 #include <stdint.h>
+#include <time.h>
 
 /* Prints "WHAT: " and what @error, a positive errno, means; ends the program. */
 void bench_die(const char *what, int error) __attribute__((noreturn));
@@ -18,11 +19,19 @@ long bench_number(const char *what, const char *text, long min, long max);
 uint64_t bench_now_ns(void);
 uint64_t bench_cpu_ns(void); /* of this process */
 
+/* The CPU clock of a process, of all its threads; the program ends when there is no such process.
+ */
+clockid_t bench_cpu_clock(long pid);
+uint64_t bench_clock_ns(clockid_t clock);
+
 /* 127.0.0.1:@port. */
 struct sockaddr_in bench_address(long port);
 
 /* A listener there; what it accepts has Nagle's algorithm off.  @flags: of socket(2). */
 int bench_listen(long port, int flags);
+
+/* A connection to there, without Nagle's algorithm, which is reset when it is closed. */
+int bench_connect(long port);
 
 /* No SIGPIPE, as many descriptors as may be, and an end after @seconds (0: none). */
 void bench_begin(unsigned seconds);

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Servers on ouro_serve(), with what can be chosen as an argument: what each choice costs.
+ *
+ *     bench_serve_ouro PORT uring|epoll stack|loan|requests|fan [auto|never|LOOK_US]
+ *
+ * stack:     an echo; the task reads into 16 KiB on its stack, as most programs do
+ * loan:      an echo; the task reads on loan, and holds no buffer while it waits
+ * requests:  an echo in request mode: no task between two messages
+ * fan:       what comes on one connection is sent to all others, each by a task of its own, so that
+ *            the ring gets all sends by one enter
+ *
+ * The last argument is the dial from throughput to latency: how long a worker looks for completions
+ * before it sleeps.
+ *
+ * Owns:    the list of connections of `fan`.
+ * Threads: one worker, so the list needs no lock.
+ */
+#include <ouro.h>
+
+#include <errno.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+enum { STACK_BUFFER_BYTES = 16384, MESSAGE_BYTES = 4096, CONNECTIONS_MAX = 20000 };
+
+struct mode {
+    const char *name;
+    ouro_serve_handler *handler;
+    uint32_t flags;
+};
+
+struct server {
+    const struct mode *mode;
+    char address[32];
+};
+
+static int echo_stack(struct ouro_stream *stream, const struct ouro_serve_peer *peer, void *arg)
+{
+    char buffer[STACK_BUFFER_BYTES];
+    ssize_t got = 0;
+    (void)peer;
+    (void)arg;
+    while ((got = ouro_stream_read(stream, buffer, sizeof(buffer))) > 0) {
+        int rc = ouro_stream_write_all(stream, buffer, (size_t)got, NULL);
+        if (rc < 0)
+            return rc;
+    }
+    return (int)got;
+}
+
+static ssize_t echo_one(struct ouro_stream *stream)
+{
+    struct ouro_loan loan = {0};
+    ssize_t got = ouro_stream_read_loan(stream, &loan);
+    if (got <= 0)
+        return got;
+    int rc = ouro_stream_write_all(stream, loan.data, loan.size, NULL);
+    ouro_loan_release(&loan);
+    return rc < 0 ? rc : got;
+}
+
+static int echo_loan(struct ouro_stream *stream, const struct ouro_serve_peer *peer, void *arg)
+{
+    ssize_t got = 0;
+    (void)peer;
+    (void)arg;
+    do {
+        got = echo_one(stream);
+    } while (got > 0);
+    return (int)got;
+}
+
+static int echo_request(struct ouro_stream *stream, const struct ouro_serve_peer *peer, void *arg)
+{
+    (void)peer;
+    (void)arg;
+    ssize_t got = echo_one(stream);
+    return got < 0 ? (int)got : got > 0 ? OURO_SERVE_KEEP : OURO_SERVE_CLOSE;
+}
+
+static struct ouro_stream *streams[CONNECTIONS_MAX];
+static size_t stream_count;
+
+struct part {
+    struct ouro_stream *to;
+    const char *bytes;
+    size_t size;
+};
+
+static int send_part(void *arg)
+{
+    const struct part *part = arg;
+    return ouro_stream_write_all(part->to, part->bytes, part->size, NULL);
+}
+
+/* A receiver that fails is ended by its own handler; the others get theirs. */
+static int send_to_others(const struct ouro_stream *from, const char *bytes, size_t size)
+{
+    static struct part parts[CONNECTIONS_MAX];
+    struct ouro_task_options options = OURO_TASK_OPTIONS_INIT;
+    struct ouro_group group;
+    int rc = ouro_group_begin(&group, OURO_GROUP_F_COLLECT_ALL);
+    if (rc < 0)
+        return rc;
+    options.worker = OURO_WORKER_CURRENT;
+    for (size_t i = 0; i < stream_count && rc == 0; i++) {
+        if (streams[i] == from)
+            continue;
+        parts[i] = (struct part){streams[i], bytes, size};
+        rc = ouro_group_spawn(&group, &options, send_part, &parts[i]);
+    }
+    (void)ouro_group_end(&group);
+    return rc;
+}
+
+static void forget(const struct ouro_stream *stream)
+{
+    for (size_t i = 0; i < stream_count; i++)
+        if (streams[i] == stream)
+            streams[i] = streams[--stream_count];
+}
+
+/* One message at a time: only one of the connections sends. */
+static int fan_out(struct ouro_stream *stream, const struct ouro_serve_peer *peer, void *arg)
+{
+    char buffer[MESSAGE_BYTES];
+    ssize_t got = 0;
+    int rc = 0;
+    (void)peer;
+    (void)arg;
+    if (stream_count == CONNECTIONS_MAX)
+        return -ENOSPC;
+    streams[stream_count++] = stream;
+    while (rc == 0 && (got = ouro_stream_read(stream, buffer, sizeof(buffer))) > 0)
+        rc = send_to_others(stream, buffer, (size_t)got);
+    forget(stream);
+    return rc < 0 ? rc : (int)got;
+}
+
+static const struct mode modes[] = {
+    {"stack", echo_stack, 0},
+    {"loan", echo_loan, 0},
+    {"requests", echo_request, OURO_SERVE_F_REQUESTS},
+    {"fan", fan_out, 0},
+};
+
+static int serve(void *arg)
+{
+    const struct server *server = arg;
+    struct ouro_serve_options options = OURO_SERVE_OPTIONS_INIT;
+    options.flags = server->mode->flags;
+    options.per_peer_max = OURO_SERVE_NO_LIMIT; /* the load is one peer */
+    options.addresses = server->address;
+    struct ouro_tcp_listen_options listen = OURO_TCP_LISTEN_OPTIONS_INIT;
+    listen.flags = OURO_LISTEN_F_NODELAY;
+    listen.backlog = 4096;
+    options.listen = &listen;
+    return ouro_serve(&options, server->mode->handler, NULL);
+}
+
+static const struct mode *find_mode(const char *name)
+{
+    for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++)
+        if (strcmp(modes[i].name, name) == 0)
+            return &modes[i];
+    return NULL;
+}
+
+static uint32_t look_us(const char *text)
+{
+    if (strcmp(text, "auto") == 0)
+        return 0;
+    return strcmp(text, "never") == 0 ? UINT32_MAX : (uint32_t)strtoul(text, NULL, 10);
+}
+
+/* As many descriptors as may be: each connection has one. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+int main(int argc, char **argv)
+{
+    struct server server = {.mode = argc >= 4 ? find_mode(argv[3]) : NULL};
+    if (argc < 4 || argc > 5 || server.mode == NULL) {
+        (void)fprintf(stderr, "usage: bench_serve_ouro PORT uring|epoll stack|loan|requests|fan "
+                              "[auto|never|LOOK_US]\n");
+        return 2;
+    }
+    (void)snprintf(server.address, sizeof(server.address), "127.0.0.1:%.5s", argv[1]);
+    struct ouro_runtime_config config = OURO_RUNTIME_CONFIG_INIT;
+    config.driver = strcmp(argv[2], "epoll") == 0 ? OURO_DRIVER_EPOLL : OURO_DRIVER_URING;
+    config.spin_us = argc == 5 ? look_us(argv[4]) : 0;
+
+    raise_descriptor_limit();
+    struct ouro_runtime *runtime = NULL;
+    int served = 0;
+    int rc = ouro_runtime_new(&config, &runtime);
+    if (rc == 0)
+        rc = ouro_runtime_block_on(runtime, serve, &server, &served);
+    ouro_runtime_free(runtime);
+    if (rc == 0)
+        rc = served;
+    if (rc < 0)
+        (void)fprintf(stderr, "%s: %s\n", server.address, ouro_strerror(rc));
+    return rc < 0;
+}
