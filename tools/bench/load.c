@@ -8,7 +8,7 @@
  * 1 where it is left out.  With `spin` the load never sleeps: it looks for completions until some
  * have come.
  *
- * After a warm-up it measures for SECONDS, and on until as many messages have come back as there
+ * After a warm-up of half the time, at most 0.2 s, it measures for SECONDS, and on until as many messages have come back as there
  * are connections: messages, round-trip times, and the CPU time the server had meanwhile.  That
  * comes from the server's process CPU clock, which is exact at the moment it is read and counts
  * every thread, living or ended.  What is printed is one line of JSON.
@@ -38,7 +38,7 @@ enum {
     SENT = 1, /* the low bit of user_data; 0: received */
 };
 
-#define WARM_UP_NS 200000000u
+#define WARM_UP_MAX 0.2 /* seconds */
 
 struct connection {
     int fd;
@@ -124,8 +124,9 @@ static void connect_all(long port, long count)
 
 static void measure(clockid_t server, double seconds, uint64_t at_least)
 {
+    const double warm_up = seconds / 2 < WARM_UP_MAX ? seconds / 2 : WARM_UP_MAX;
     uint64_t now_ns = bench_now_ns();
-    for (uint64_t until_ns = now_ns + WARM_UP_NS; now_ns < until_ns;)
+    for (uint64_t until_ns = now_ns + (uint64_t)(warm_up * 1e9); now_ns < until_ns;)
         now_ns = turn();
     const uint64_t begun_ns = bench_now_ns();
     const uint64_t own_ns = bench_cpu_ns();

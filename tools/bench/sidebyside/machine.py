@@ -6,11 +6,13 @@ import os
 import pathlib
 import platform
 import resource
+import subprocess
 import time
 
 CLONE_NEWNET = 0x40000000
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
 SERVER_CORE, CLIENT_CORE = 0, 1
+NOWHERE = pathlib.Path("/nonexistent")  # the build of programs that are the system's
 
 
 def own_network(warn):
@@ -93,3 +95,12 @@ def describe():
     kind = "virtual machine" if " hypervisor" in info else "machine"
     kernel = ".".join(platform.release().split("-")[0].split(".")[:2])
     return f"{kind} with {os.cpu_count()} CPUs ({model}), Linux {kernel}"
+
+
+def revision(project):
+    """The version that is measured, as its repository says; empty without one."""
+    try:
+        return subprocess.run(["git", "-C", project, "describe", "--always", "--dirty"],
+                              capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""

@@ -3,125 +3,171 @@
 
 import statistics
 
-from . import programs
+from . import points, programs, verdicts
+from .verdicts import MET, MISSED, UNKNOWN, UNSETTLED
+
+WORDS = {MET: "met", MISSED: "**missed**", UNSETTLED: "not settled", UNKNOWN: "not measured"}
 
 
-def quartiles(values):
-    if len(values) < 2:
-        return values[0], values[0]
-    low, _, high = statistics.quantiles(values, n=4, method="inclusive")
-    return low, high
+def number(value, digits):
+    return f"{value:,.{digits}f}"
 
 
-def ratios(results, name, base, key="cpu_us"):
-    """A program's value divided by another's of the same round."""
-    return [mine[key] / other[key] for mine, other in zip(results[name], results[base])]
+def spread(found, digits):
+    low, middle, high = verdicts.quartiles(found)
+    return f"{number(middle, digits)} ({number(low, digits)}-{number(high, digits)})"
 
 
-def spread(values, digits):
-    low, high = quartiles(values)
-    return f"{statistics.median(values):.{digits}f} ({low:.{digits}f}-{high:.{digits}f})"
+def bold(name):
+    return f"**{name}**" if name.startswith(programs.OURO) else name
 
 
-def verdicts(results, targets):
-    """[(compared with, median ratio, at most, met)]."""
-    found = []
-    for other, limit in targets.items():
-        if other in results:
-            ratio = statistics.median(ratios(results, programs.OURO, other))
-            found.append({"with": other, "ratio": ratio, "target": limit,
-                          "met": ratio <= limit if limit > 1 else ratio < limit})
-    return found
+def what(verdict):
+    """What a target says of which programs."""
+    target = verdict.target
+    names = {"cpu_us": "CPU", "p50_us": "p50", "p99_us": "p99"}
+    text = f"{target.program}, {names.get(target.key, target.key)}"
+    if target.peers:
+        return f"{text}: closest peer, {verdict.other}" if verdict.other else text
+    if verdict.other:
+        text += f" / {verdict.other}"
+        if len(target.against) > 1:
+            text += ", the best of its kind"
+    return text
+
+
+def limit(target):
+    if target.peers:
+        return "not above"
+    digits = 2 if target.against else 0 if target.limit >= 2 else 1
+    return ("at least " if target.at_least else "at most ") + number(target.limit, digits) + \
+        (f" {target.unit}" if target.unit else "")
+
+
+def measured(verdict):
+    if verdict.verdict == UNKNOWN:
+        return ""
+    digits = 3 if verdict.target.against else 0 if verdict.middle >= 100 else \
+        1 if verdict.middle >= 10 else 3
+    return "{} ({}-{})".format(*(number(value, digits) for value in
+                                 (verdict.middle, verdict.low, verdict.high)))
+
+
+def judged(kind, stored):
+    """The verdicts of a stored point."""
+    point = points.make(kind, stored["values"])
+    return [verdicts.judge(stored["rows"], target) for target in point.targets]
 
 
 def verdict_lines(found):
-    return ["- ouro / %s: **%.3f**, target %s %.2f: %s" % (
-        v["with"], v["ratio"], "at most" if v["target"] > 1 else "below", v["target"],
-        "met" if v["met"] else "**missed**") for v in found]
+    return [f"- {'Figure ' + v.target.figure + ', ' if v.target.figure else ''}{what(v)}: "
+            f"{measured(v)}, {limit(v.target)}: {WORDS[v.verdict]}"
+            for v in found if v.verdict != UNKNOWN] + \
+           [f"- {'Figure ' + v.target.figure + ', ' if v.target.figure else ''}{what(v)}: "
+            f"{limit(v.target)}: {WORDS[UNKNOWN]}" for v in found if v.verdict == UNKNOWN]
 
 
-def noise_line(foreign, limit):
-    noisy = sum(cores > limit for cores in foreign)
-    return (f"{noisy} of {len(foreign)} runs noisy (others used more than {limit:g} cores "
-            f"meanwhile; median {statistics.median(foreign):.2f}).")
+def failures(stored):
+    """What has failed, said with each table: a row without a value must say why."""
+    lines = []
+    for name, runs in stored["rows"].items():
+        errors = [run["error"] for run in runs if "error" in run]
+        if errors:
+            lines.append(f"- {name} failed in {len(errors)} of {len(runs)} rounds: {errors[0]}")
+    lines += [f"- {name} is left out: {why}" for name, why in stored["left_out"].items()]
+    return lines
 
 
-def comparison(title, about, results, targets, options, latency=False, base=programs.BASE):
-    """One table of a connect storm or an echo."""
-    foreign = [run["foreign"] for rows in results.values() for run in rows]
-    against = {name: ratios(results, name, base) for name in results}
-    order = sorted(results, key=lambda name: statistics.median(against[name]))
-    text = [f"### {title}", "", about + " " + noise_line(foreign, options.noise), "",
-            f"| | CPU µs each | against the {base} | each/s |" + " p50 µs | p99 µs |" * latency,
-            "|---|--:|--:|--:|" + ("--:|--:|" * latency)]
-    for name in order:
-        rows = results[name]
-        middle = {key: statistics.median(row[key] for row in rows) for key in rows[0]}
-        row = "| %s | %s | %s | %s |" % (
-            f"**{name}**" if name == programs.OURO else name,
-            spread([run["cpu_us"] for run in rows], 2),
-            spread(against[name], 3), f"{middle['rate']:,.0f}")
-        if latency:
-            row += f" {middle['p50_us']:.0f} | {middle['p99_us']:.0f} |"
-        text.append(row)
-    return "\n".join(text + [""] + verdict_lines(verdicts(results, targets))) + "\n"
+def about(point, stored):
+    how = stored["measured"]
+    rounds = max((len(runs) for runs in stored["rows"].values()), default=0)
+    foreign = [run["foreign"] for runs in stored["rows"].values() for run in runs
+               if "foreign" in run]
+    noise = ""
+    if foreign:
+        noisy = sum(cores > how["noise"] for cores in foreign)
+        noise = f" {noisy} of {len(foreign)} runs noisy."
+    version = f", {how['revision']}" if how["revision"] else ""
+    return f"{point.about} {rounds} rounds, {how['date']}{version}.{noise}"
 
 
-def idle_verdict(results):
-    middle = statistics.median(run["bytes"] for run in results[programs.OURO])
-    target = programs.IDLE_TARGET_BYTES
-    return {"value": middle, "target": target, "met": middle <= target}
+def table(point, rows):
+    key, heading, digits = point.columns[0]
+    found = {name: verdicts.values(rows, name, key) for name in rows}
+    against = {name: verdicts.ratios(rows, name, point.base, key) for name in rows}
+    noise = any("foreign" in run for runs in rows.values() for run in runs)
+    heads = [heading] + [f"/ {point.base}"] * bool(point.base) + \
+        [column[1] for column in point.columns[1:]] + ["others' cores"] * noise
+    text = ["| | " + " | ".join(heads) + " |", "|---|" + "--:|" * len(heads)]
+
+    def place(name):
+        ratio = against[name] or found[name]
+        return statistics.median(ratio) if ratio else float("inf")
+    for name in sorted(rows, key=place):
+        cells = [spread(found[name], digits) if found[name] else "failed"]
+        if point.base:
+            cells.append(spread(against[name], 3) if against[name] else "")
+        for other, _, other_digits in point.columns[1:] + (("foreign", "", 2),) * noise:
+            values = verdicts.values(rows, name, other)
+            cells.append(number(statistics.median(values), other_digits) if values else "")
+        text.append(f"| {bold(name)} | " + " | ".join(cells) + " |")
+    return text
 
 
-def memory(results, options):
-    """The table of connections that do nothing."""
-    middle = {name: statistics.median(run["bytes"] for run in rows)
-              for name, rows in results.items()}
-    text = [f"### Memory of an idle connection, {options.held:,} held", "",
-            f"After one 64-byte echo on each; what the server's resident memory grew by, "
-            f"{options.rounds} rounds, each on a server that has just begun.", "",
-            "| | bytes each |", "|---|--:|"]
-    for name in sorted(results, key=middle.get):
-        text.append("| %s | %s |" % (f"**{name}**" if name == programs.OURO else name,
-                                     spread([run["bytes"] for run in results[name]], 0)))
-    verdict = idle_verdict(results)
-    text += ["", "- ouro: **%.0f** bytes, target at most %d: %s" % (
-        verdict["value"], verdict["target"], "met" if verdict["met"] else "**missed**")]
+def primitives(rows, found):
+    """A row for each primitive."""
+    names = list(dict.fromkeys(key for runs in rows.values() for run in runs for key in run
+                               if key not in ("foreign", "error")))
+    targets = {verdict.target.key: verdict for verdict in found}
+    text = ["| | " + " | ".join(rows) + " | target | |",
+            "|---|" + "--:|" * len(rows) + "--:|---|"]
+    for key in names:
+        cells = []
+        for name in rows:
+            values = verdicts.values(rows, name, key)
+            cells.append(spread(values, 1 if statistics.median(values) < 1000 else 0)
+                         if values else "")
+        verdict = targets.get(key)
+        cells += [f"{verdict.target.limit:g}", WORDS[verdict.verdict]] if verdict else ["", ""]
+        text.append(f"| {key} | " + " | ".join(cells) + " |")
+    return text
+
+
+def section(kind, stored):
+    """A point: its table, what failed, its verdicts."""
+    point = points.make(kind, stored["values"])
+    found = judged(kind, stored)
+    text = [f"### {point.title}", "", about(point, stored), ""]
+    if kind == "prims":
+        return "\n".join(text + primitives(stored["rows"], found)
+                         + ([""] + failures(stored) if failures(stored) else [])) + "\n"
+    if stored["rows"]:
+        text += table(point, stored["rows"]) + [""]
+    return "\n".join(text + failures(stored) + verdict_lines(found)) + "\n"
+
+
+def figures(data):
+    """All targets of all stored data, by figure. @data: {kind: stored data}."""
+    rows, counts = [], {}
+    for kind, stored in data.items():
+        for name in order(kind, stored["points"]):
+            stored_point = stored["points"][name]
+            title = points.make(kind, stored_point["values"]).title
+            for verdict in judged(kind, stored_point):
+                if verdict.target.figure:
+                    rows.append((verdict.target.figure, title, verdict))
+                    counts[verdict.verdict] = counts.get(verdict.verdict, 0) + 1
+    total = ", ".join(f"{counts[word]} {word}" for word in WORDS if word in counts)
+    text = [f"{len(rows)} targets: {total}." if rows else "Nothing is measured yet.", "",
+            "| figure | where | what | measured | target | |", "|--:|---|---|--:|--:|---|"]
+    for figure, title, verdict in sorted(rows, key=lambda row: row[0]):
+        text.append(f"| {figure} | {title} | {what(verdict)} | {measured(verdict)} "
+                    f"| {limit(verdict.target)} | {WORDS[verdict.verdict]} |")
     return "\n".join(text) + "\n"
 
 
-def prim_verdicts(rows):
-    found = []
-    for row, (unit, limit) in programs.PRIM_TARGETS.items():
-        values = rows.get(row, {}).get(programs.OURO)
-        if values:
-            middle = statistics.median(values)
-            found.append({"row": row, "value": middle, "best": min(values), "target": limit,
-                          "unit": unit, "met": middle <= limit})
-    return found
-
-
-def primitives(rows, units, foreign, names, options):
-    targets = {v["row"]: v for v in prim_verdicts(rows)}
-    text = ["### Primitives", "",
-            f"One thread, {options.rounds} rounds; median (quartiles). "
-            + noise_line(foreign, options.noise), "",
-            "| | " + " | ".join(names) + " | target | |",
-            "|---|" + "--:|" * len(names) + "--:|---|"]
-    for row, values in rows.items():
-        if programs.OURO not in values:
-            continue
-        digits = 1 if units[row] == "ns" else 0
-        cells = [spread(values[name], digits) if name in values else "" for name in names]
-        verdict = targets.get(row)
-        cells += ["%g" % verdict["target"] if verdict else "",
-                  ("met" if verdict["met"] else "**missed**") if verdict else ""]
-        text.append(f"| {row}, {units[row]} | " + " | ".join(cells) + " |")
-    return "\n".join(text) + "\n"
-
-
-def million(row):
-    return (f"{row['count']:,} guarded fibers, all parked at once: {row['bytes']:.0f} bytes of "
-            f"memory and {row['table_bytes']:.0f} of page tables each, {row['mappings']} mappings "
-            f"more in all; {row['ns'] / 1e3:.2f} µs to make one, {row['end_ns']:.0f} ns to resume "
-            f"and end it.\n")
+def order(kind, names):
+    """The names of points as the kind lists them, then others."""
+    listed = points.names(kind)
+    return sorted(names, key=lambda name: (listed.index(name) if name in listed
+                                           else len(listed), name))

@@ -1,74 +1,84 @@
 # SPDX-License-Identifier: MIT
-"""All programs in turn, round after round.
+"""All programs of a point in turn, round after round.
 
 A machine's speed changes by tens of percent from one minute to the next, more when others use it. A
 round is short, so what changes changes for all of them; therefore only ratios within a round are
 compared, and the order is shuffled so that no program always runs after the same one. Nothing is
 repeated or left out; a run during which others used more than `noise` cores is marked.
+
+A run that fails is an error of its row in that round: {"error": why}. It is said at once, and the
+others go on.
 """
 
-import contextlib
 import random
 
-from . import programs, runs
+from .programs import Problem
+
+GIVE_UP = 2  # rounds in which a row has failed, and nothing else
 
 
-def interleave(names, rounds, one, tell):
-    """{name: [result of each round]}."""
-    results = {name: [] for name in names}
-    for number in range(rounds):
-        order = list(names)
-        random.shuffle(order)
-        for name in order:
-            results[name].append(one(name))
-        tell(f"round {number + 1} of {rounds}")
-    return results
+class Row:
+    """A program of a point: what it is started as, and what it has measured."""
+
+    def __init__(self, name, template, point, options, warn, behind):
+        self.name, self.template, self.point = name, template, point
+        self.options, self.warn, self.behind = options, warn, behind
+        self.server = None
+        self.runs = []
+
+    def fail(self, problem):
+        text = str(problem).replace(str(self.options.build), "build")
+        self.warn(f"FAILED: {self.point.title}: {self.name}: {text}")
+        self.runs.append({"error": text.split("\n", 1)[0]})
+
+    def has_given_up(self):
+        return len(self.runs) >= GIVE_UP and all("error" in run for run in self.runs)
+
+    def start(self):
+        if self.point.start is None:
+            return
+        if self.server is not None and self.server.is_alive():
+            return
+        self.stop()
+        server = self.point.start(self.template, self.options.build, self.behind)
+        self.server = server.__enter__()
+
+    def stop(self):
+        if self.server is not None:
+            self.server.__exit__()
+            self.server = None
+
+    def run(self, values):
+        if self.has_given_up():
+            self.runs.append(dict(self.runs[-1]))
+            return
+        try:
+            self.start()
+            what = self.template if self.point.start is None else self.server
+            self.runs.append(self.point.measure(what, self.options, values))
+        except (Problem, OSError, ValueError, KeyError) as problem:
+            self.fail(problem)
 
 
-def connect(table, options, tell):
-    return interleave(table, options.rounds, lambda name: runs.connect(table[name], options), tell)
+def interleave(point, table, values, options, tell, warn):
+    """{program: [result of each round]}. Where a program serves, all are up together: a round
+    changes between them at once."""
+    with point.around(values) as behind:
+        rows = [Row(name, template, point, options, warn, behind)
+                for name, template in table.items()]
+        return take_turns(point, rows, values, options, tell)
 
 
-def served(table, one, options, tell, kind=runs.Server):
-    """@one measures a server. They are up together: a round changes between them at once."""
-    with contextlib.ExitStack() as stack:
-        servers = {name: stack.enter_context(kind(template, options.build))
-                   for name, template in table.items()}
-        return interleave(table, options.rounds, lambda name: one(servers[name]), tell)
-
-
-def echo(table, connections, options, tell):
-    return served(table, lambda server: runs.echo(server, connections, options), options, tell)
-
-
-def churn(table, conc, options, tell):
-    return served(table, lambda server: runs.churn(server, conc, options), options, tell)
-
-
-def relay(table, size, options, tell):
-    return served(table, lambda proxy: runs.relay(proxy, size, options), options, tell, runs.Proxy)
-
-
-def idle(table, options, tell):
-    return interleave(table, options.rounds, lambda name: runs.idle(table[name], options), tell)
-
-
-def prims(table, options, tell):
-    """{row: {program: [value of each round]}}, {row: unit}, and the runs' foreign cores."""
-    rows, units, foreign = {}, {}, []
-
-    def one(name):
-        measured, cores = runs.lines(table[name], options)
-        foreign.append(cores)
-        for row in measured:
-            unit = "ns" if "ns" in row else "bytes"
-            units[row["name"]] = unit
-            rows.setdefault(row["name"], {}).setdefault(name, []).append(row[unit])
-
-    interleave(table, options.rounds, one, tell)
-    return rows, units, foreign
-
-
-def million(options):
-    measured, _ = runs.lines(programs.MILLION, options)
-    return measured[0]
+def take_turns(point, rows, values, options, tell):
+    count = min(options.rounds, point.rounds_max)
+    try:
+        for number in range(count):
+            order = list(rows)
+            random.shuffle(order)
+            for row in order:
+                row.run(values)
+            tell(f"{point.title}: round {number + 1} of {count}")
+    finally:
+        for row in rows:
+            row.stop()
+    return {row.name: row.runs for row in rows}
