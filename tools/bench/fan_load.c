@@ -8,8 +8,9 @@
  * time until then.  The bytes are checked at each receiver.  The sender connects after the
  * receivers, so a server that accepts in order knows them all when the first message comes.
  *
- * After a warm-up of half the time, at most 0.2 s, it measures for SECONDS, and on until at least one message has reached all.  One line of JSON is
- * printed; cpu_us is the server's CPU time for a message to all.
+ * After a warm-up of half the time, at most 0.2 s, it measures for SECONDS, and on until at least
+ * one message has reached all.  One line of JSON is printed; cpu_us is the server's CPU time for a
+ * message to all.
  *
  * Owns:    the connections.
  * Threads: one.

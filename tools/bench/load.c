@@ -8,10 +8,10 @@
  * 1 where it is left out.  With `spin` the load never sleeps: it looks for completions until some
  * have come.
  *
- * After a warm-up of half the time, at most 0.2 s, it measures for SECONDS, and on until as many messages have come back as there
- * are connections: messages, round-trip times, and the CPU time the server had meanwhile.  That
- * comes from the server's process CPU clock, which is exact at the moment it is read and counts
- * every thread, living or ended.  What is printed is one line of JSON.
+ * After a warm-up of half the time, at most 0.2 s, it measures for SECONDS, and on until as many
+ * messages have come back as there are connections: messages, round-trip times, and the CPU time
+ * the server had meanwhile.  That comes from the server's process CPU clock, which is exact at the
+ * moment it is read and counts every thread, living or ended.  What is printed is one line of JSON.
  *
  * The echo's bytes are checked on every message: a server that answers fast and wrong is not fast.
  *

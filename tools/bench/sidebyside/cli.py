@@ -153,7 +153,8 @@ def failed(stored):
 
 def compare(options):
     added = add_rows(options)
-    planned = [(kind, values) for kind in options.kinds for values in points.KINDS[kind][1](options)]
+    planned = [(kind, values) for kind in options.kinds
+               for values in points.KINDS[kind][1](options)]
     tables = [chosen(points.make(kind, values).table, options) for kind, values in planned]
     unbuilt = peers.build(options.build, peers.named(tables), tell)
     revision = machine.revision(PROJECT)
