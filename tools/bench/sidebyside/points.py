@@ -114,14 +114,14 @@ def relay(values):
 
 
 PROXY_LOADS = {"redis-benchmark": "GET, 50 connections, of a Redis server",
-               "pgbench": "SELECT, 16 connections, of a PostgreSQL server",
+               "pgbench": "SELECT, 16 connections, of a PostgreSQL server; p50 is the mean",
                "wrk": "64 connections kept alive, of nginx"}
 
 
 def proxy(values):
     load = values["load"]
     return Point(load, f"Proxies under {load}",
-                 f"{PROXY_LOADS[load]}; one thread each. The load and the target share the "
+                 f"{PROXY_LOADS[load]}. One thread each; the load and the target share the "
                  "client's core. CPU time of the proxy for a request.", programs.PROXIES,
                  base=HAPROXY, columns=(CPU, RATE, P50, P99), around=backends.target,
                  targets=(Target("7", OURO, "cpu_us", 0.85, (HAPROXY, NGINX_STREAM)),),
