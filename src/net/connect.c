@@ -46,7 +46,8 @@ int ouro__connect_in_turn(struct ouro__connect *connect)
 {
     struct ouro__address_order order;
     const struct ouro_socket_addr *addr = NULL;
-    bool as_given = (connect->options->flags & OURO_CONNECT_F_SEQUENTIAL) != 0;
+    bool as_given =
+        connect->count == 1 || (connect->options->flags & OURO_CONNECT_F_SEQUENTIAL) != 0;
     ouro__address_order_init(&order, connect->list, connect->count, as_given);
     while ((addr = ouro__address_order_next(&order)) != NULL) {
         size_t index = connect->made++;

@@ -109,7 +109,7 @@ int ouro__socket_open_for_connect(const struct ouro_socket_addr *addr,
 }
 
 /* The port of an internet address, as the kernel writes it; in network byte order. */
-static uint16_t port_of(const struct sockaddr_storage *name)
+static uint16_t port_of(const void *name)
 {
     struct sockaddr_in in; /* sin6_port stands at the same place */
     memcpy(&in, name, sizeof(in));
@@ -128,7 +128,7 @@ bool ouro__socket_is_connected_to_itself(int fd, const struct ouro_socket_addr *
     struct sockaddr_storage name;
     socklen_t length = sizeof(name);
     if (ouro__kernel_local_name(fd, (struct sockaddr *)&name, &length) < 0 ||
-        OURO__LIKELY(ntohs(port_of(&name)) != ouro_socket_addr_port(target)))
+        OURO__LIKELY(port_of(&name) != port_of(target->storage)))
         return false;
     struct ouro_socket_addr local;
     struct ouro_socket_addr peer;
