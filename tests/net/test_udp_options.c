@@ -9,6 +9,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <net/if.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
@@ -214,14 +215,19 @@ struct ipv6_request {
     int interface;
 };
 
-/* Whether the address can be bound: its check for duplicates is over. */
+/* Whether a datagram to the address arrives.  It can be bound before the kernel has a route to it.
+ */
 static bool is_usable(void *arg)
 {
     struct sockaddr_in6 in6 = {.sin6_family = AF_INET6, .sin6_scope_id = if_nametoindex("lo")};
+    socklen_t length = sizeof(in6);
     int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     ck_assert_int_ge(fd, 0);
     in6.sin6_addr = ((struct ipv6_request *)arg)->addr;
-    bool usable = bind(fd, (struct sockaddr *)(void *)&in6, sizeof(in6)) == 0;
+    bool usable = bind(fd, (struct sockaddr *)(void *)&in6, length) == 0 &&
+                  getsockname(fd, (struct sockaddr *)(void *)&in6, &length) == 0 &&
+                  sendto(fd, "x", 1, 0, (struct sockaddr *)(void *)&in6, length) == 1 &&
+                  ouro_test_poll(fd, POLLIN, 10 * OURO_TEST_MS) != 0;
     (void)close(fd);
     return usable;
 }
