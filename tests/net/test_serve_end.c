@@ -4,8 +4,10 @@
  */
 #include "serve_rig.h"
 
+#include <linux/sockios.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 
 #include "base/compiler.h"
 #include "ouro/runtime.h"
@@ -89,6 +91,15 @@ OURO_TEST(a_drain_finishes_what_is_in_flight_and_refuses_new_connections)
     everywhere(drain_in_flight, NULL);
 }
 
+/* Whether the peer's kernel has what was sent: then the connection is in the backlog for certain.
+ */
+static bool is_acknowledged(void *arg)
+{
+    int unsent = 1;
+    ck_assert_int_eq(ioctl(*(const int *)arg, SIOCOUTQ, &unsent), 0);
+    return unsent == 0;
+}
+
 /* Whoever is connected when the drain begins is served, also from the backlog. */
 static void client_in_the_backlog(struct rig *rig)
 {
@@ -97,6 +108,7 @@ static void client_in_the_backlog(struct rig *rig)
     for (int i = 0; i < IN_FLIGHT; i++) {
         fds[i] = rig_connect(rig);
         ouro_test_write_exactly(fds[i], "abcd", 4);
+        ck_assert(ouro_test_until(is_acknowledged, &fds[i], 10 * OURO_TEST_SECOND));
     }
     ck_assert_int_eq(ouro_server_stop(rig->server), 0);
     for (int i = 0; i < IN_FLIGHT; i++) {
