@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * IoDriverMetrics: what the drivers have done since they were opened.
+ * IoDriverMetrics: what the drivers have done since they were opened.  BusyPollMetrics: what
+ * looking for events before sleeping has cost and saved.
  */
 #ifndef OURO_METRICS_H
 #define OURO_METRICS_H
 
 #include <ouro/api.h>
+
+#include <stddef.h>
+#include <stdint.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -26,6 +30,20 @@ struct ouro_io_driver_metrics {
     uint64_t sleeps;       /* turns that blocked in the kernel */
     uint64_t unparks;      /* wakes from other threads that needed a system call */
 };
+
+/* saved_ns - looked_ns is what looking has gained, in CPU time. */
+struct ouro_busy_poll_metrics {
+    size_t size;        /* sizeof(struct ouro_busy_poll_metrics), filled in by the caller */
+    uint64_t looks;     /* times a driver looked before sleeping */
+    uint64_t found;     /* times it saw an event and did not sleep */
+    uint64_t looked_ns; /* CPU time of all looks */
+    uint64_t saved_ns;  /* CPU time of the sleeps that were not needed, as measured of others */
+};
+
+#define OURO_BUSY_POLL_METRICS_INIT                                                                \
+    {                                                                                              \
+        sizeof(struct ouro_busy_poll_metrics), 0, 0, 0, 0                                          \
+    }
 
 #ifdef __cplusplus
 }

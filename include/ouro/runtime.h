@@ -41,6 +41,22 @@ enum ouro_driver_kind {
     OURO_DRIVER_NONE = 3, /* no I/O, as with OURO_RUNTIME_F_NO_IO */
 };
 
+/*
+ * What a worker does when it has nothing to do.  Waking a thread that sleeps takes 15 to 70 us on
+ * virtual machines, and nearly as much CPU time.
+ *
+ * BALANCED    looks for events before it sleeps, at most 50 us, and only while that costs no more
+ *             than 3 % of the worker's CPU time beyond what it saves.  An idle worker sleeps.
+ * THROUGHPUT  sleeps at once.  On io_uring from Linux 6.12 on a sleep then lasts until 16
+ *             completions are there, or 20 us, so that more work is done by each wake.
+ * LATENCY     looks for 200 us before each sleep, whatever it costs: a worker that is never idle
+ *             for longer uses a whole CPU.  On io_uring from Linux 6.9 on, network devices are
+ *             polled for 50 us as well (NAPI busy polling, io_uring_register_napi(3)).
+ *
+ * ouro_handle_busy_poll_metrics() tells what looking costs and saves.
+ */
+enum ouro_dial { OURO_DIAL_BALANCED = 0, OURO_DIAL_THROUGHPUT = 1, OURO_DIAL_LATENCY = 2 };
+
 enum ouro_flavour { OURO_FLAVOUR_CURRENT_THREAD = 0, OURO_FLAVOUR_MULTI_THREAD = 1 };
 
 #define OURO_RUNTIME_F_NO_IO (1u << 0)   /* no driver: sockets return -OURO_EIODISABLED */
@@ -64,8 +80,8 @@ struct ouro_runtime_config {
     uint32_t tasks_max;      /* live tasks; 0: no limit but memory */
     uint32_t blocking_threads_max; /* threads of the blocking pool; 0: 64 */
     uint32_t ring_entries;         /* submission queue of a ring; 0: 256 */
-    uint32_t spin_us;      /* look for completions for this long before sleeping; 0: adaptive
-                              up to 50 us with more than one CPU; UINT32_MAX: never */
+    uint32_t spin_us;      /* look for events for this long before each sleep, whatever it costs;
+                              UINT32_MAX: never; 0: as the dial says */
     uint64_t feature_mask; /* kernel features not to use, by bit number as
                               ouro_probe_feature() lists them */
     uint64_t quirk_mask;   /* kernel quirks to assume even if the self-test passes, by bit number as
@@ -77,12 +93,13 @@ struct ouro_runtime_config {
                                    to 16 MiB; 0: 16 KiB */
     uint32_t loan_buffers;      /* how many each worker has, at most 32768; 0: 256 */
     uint32_t loans_per_stream;  /* how many a stream may have at a time; 0: 4 */
+    enum ouro_dial dial;        /* balanced */
 };
 
 #define OURO_RUNTIME_CONFIG_INIT                                                                   \
     {                                                                                              \
         sizeof(struct ouro_runtime_config), 0, OURO_FLAVOUR_CURRENT_THREAD, OURO_DRIVER_AUTO, 0,   \
-            0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, 0, 0, 0                                            \
+            0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, 0, 0, 0, OURO_DIAL_BALANCED                        \
     }
 
 /*
@@ -258,6 +275,17 @@ OURO_API const char *ouro_handle_driver_reason(const struct ouro_handle *handle)
  */
 OURO_API int ouro_handle_metrics(const struct ouro_handle *handle,
                                  struct ouro_io_driver_metrics *out_metrics);
+
+/*
+ * Reads what looking for events before sleeping has cost and saved, of all drivers added up; start
+ * from OURO_BUSY_POLL_METRICS_INIT.
+ *
+ * Errors:  -EINVAL, also for a size that no version has had; -OURO_EIODISABLED; -OURO_EFORKED.
+ * Threads: any.
+ * Since:   0.3
+ */
+OURO_API int ouro_handle_busy_poll_metrics(const struct ouro_handle *handle,
+                                           struct ouro_busy_poll_metrics *metrics);
 
 /*
  * Makes a current-thread runtime, runs @function(@arg) as its task, and frees the runtime.

@@ -57,6 +57,7 @@ struct ouro__epoll {
     int epoll_fd;
     struct ouro__queue tries; /* ops to be tried, or to be ended as cancelled */
     uint32_t unwatched_turns; /* in a row that did not look for events */
+    int seen;                 /* events that a look has fetched, or -errno */
     bool lacks_pwait2;        /* epoll_pwait2(2) is missing or refused */
     bool lacks_ppoll;         /* and ppoll(2) */
     struct epoll_event event[OURO__EPOLL_BATCH];

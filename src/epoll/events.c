@@ -124,11 +124,36 @@ static int wait_for_events(struct ouro__epoll *epoll, int64_t timeout_ns)
     return fetch(epoll, timeout_ms, mask);
 }
 
+/* A look; an error is seen, too. */
+static bool has_events(void *arg)
+{
+    struct ouro__epoll *epoll = arg;
+    epoll->seen = fetch(epoll, 0, NULL);
+    return epoll->seen != 0;
+}
+
+/* As wait_for_events(), after a look where one is wanted. */
+static int look_and_wait(struct ouro__epoll *epoll, int64_t timeout_ns)
+{
+    struct ouro__driver_handle *handle = epoll->driver.handle;
+    struct ouro__busy_poll *poll = &handle->busy_poll;
+    epoll->seen = 0;
+    if (ouro__busy_poll_is_wanted(poll) &&
+        ouro__busy_poll(poll, &handle->unpark, has_events, epoll, &timeout_ns))
+        return epoll->seen;
+    if (timeout_ns == 0)
+        return 0;
+    ouro__busy_poll_sleeps(poll);
+    int n = wait_for_events(epoll, timeout_ns);
+    ouro__busy_poll_slept(poll);
+    return n;
+}
+
 int ouro__epoll_collect(struct ouro__epoll *epoll, int64_t timeout_ns)
 {
     int n = ouro__fault(OURO__FAULT_EPOLL_WAIT);
     if (n == 0)
-        n = wait_for_events(epoll, timeout_ns);
+        n = timeout_ns == 0 ? wait_for_events(epoll, 0) : look_and_wait(epoll, timeout_ns);
     if (n == -EINTR)
         return 0;
     for (int i = 0; i < n; i++)

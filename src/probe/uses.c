@@ -25,7 +25,7 @@ uint64_t ouro__uring_uses(void)
 
 uint64_t ouro__uring_uses_later(void)
 {
-    return BIT(PBUF_RING) | BIT(ACCEPT_MULTISHOT);
+    return BIT(PBUF_RING) | BIT(ACCEPT_MULTISHOT) | BIT(MIN_WAIT) | BIT(NAPI);
 }
 
 static const struct {

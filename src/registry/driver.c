@@ -63,8 +63,10 @@ int ouro__driver_open(struct ouro__driver_handle *handle, const struct ouro__dri
     int rc = ouro__fault(OURO__FAULT_DRIVER_OPEN);
     if (rc == 0)
         rc = handle->ops->open(config, handle, &handle->driver);
-    if (rc == 0)
+    if (rc == 0) {
         ouro__list_init(&handle->driver->accepted);
+        ouro__busy_poll_init(&handle->busy_poll, config->spin_us, config->dial);
+    }
     return rc;
 }
 

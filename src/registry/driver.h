@@ -18,6 +18,7 @@
 #define OURO_REGISTRY_DRIVER_H
 
 #include "base/clock.h"
+#include "registry/busy_poll.h"
 #include "registry/inbox.h"
 #include "registry/op.h"
 #include "registry/op_slots.h"
@@ -37,6 +38,7 @@ struct ouro__loan_pool;
 struct ouro__driver_config {
     uint32_t ring_entries;      /* submission queue; 0: 256 */
     uint32_t spin_us;           /* as ouro_runtime_config.spin_us */
+    uint32_t dial;              /* enum ouro_dial */
     uint64_t features;          /* io_uring: optional features to use, OURO__FEATURE_ bits */
     uint64_t quirks;            /* io_uring: quirks to work around */
     const sigset_t *wait_mask;  /* signals blocked during waits (base/signals.h); NULL: no change */
@@ -103,8 +105,9 @@ struct ouro__driver_handle {
     struct ouro__registration_set set;
     struct ouro__driver_counters counters;
     _Atomic uint64_t unparks;
-    const sigset_t *wait_mask; /* driver_config's; the owner's thread only */
-    int wake_fd;               /* what the backend's unpark writes to */
+    const sigset_t *wait_mask;        /* driver_config's; the owner's thread only */
+    int wake_fd;                      /* what the backend's unpark writes to */
+    struct ouro__busy_poll busy_poll; /* used by the backend's turn() */
     void *shared;      /* the backend's part that other threads use; one block, freed in fini */
     uint32_t index;    /* of the worker or driver thread, for messages */
     const void *owner; /* ouro__thread_identity() of the owner's thread */

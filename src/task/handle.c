@@ -89,6 +89,7 @@ int ouro__handle_open_worker(struct ouro_handle *handle, struct ouro__worker *wo
         .kind = handle->kind,
         .driver = {.ring_entries = from->ring_entries,
                    .spin_us = from->spin_us,
+                   .dial = (uint32_t)from->dial,
                    .features = ~from->feature_mask,
                    .quirks = from->quirk_mask,
                    .loan_buffer_bytes = from->loan_buffer_bytes,
@@ -299,15 +300,22 @@ static void add_metrics(struct ouro_io_driver_metrics *sum,
     sum->unparks += one->unparks;
 }
 
-int ouro_handle_metrics(const struct ouro_handle *handle,
-                        struct ouro_io_driver_metrics *out_metrics)
+/* 0, or why a handle has no counters. */
+static int can_be_counted(const struct ouro_handle *handle)
 {
-    if (handle == NULL || out_metrics == NULL)
+    if (handle == NULL)
         return -EINVAL;
     if (ouro__fork_is_child(handle->fork_generation))
         return -OURO_EFORKED;
-    if (handle->driver_kind == OURO_DRIVER_NONE)
-        return -OURO_EIODISABLED;
+    return handle->driver_kind == OURO_DRIVER_NONE ? -OURO_EIODISABLED : 0;
+}
+
+int ouro_handle_metrics(const struct ouro_handle *handle,
+                        struct ouro_io_driver_metrics *out_metrics)
+{
+    int rc = out_metrics == NULL ? -EINVAL : can_be_counted(handle);
+    if (rc < 0)
+        return rc;
     struct ouro_io_driver_metrics sum = {.registered = 0};
     for (uint32_t i = 0; i < handle->worker_count; i++) {
         struct ouro_io_driver_metrics one;
@@ -315,5 +323,24 @@ int ouro_handle_metrics(const struct ouro_handle *handle,
         add_metrics(&sum, &one);
     }
     *out_metrics = sum;
+    return 0;
+}
+
+int ouro_handle_busy_poll_metrics(const struct ouro_handle *handle,
+                                  struct ouro_busy_poll_metrics *metrics)
+{
+    if (metrics == NULL || metrics->size != sizeof(*metrics))
+        return -EINVAL;
+    int rc = can_be_counted(handle);
+    if (rc < 0)
+        return rc;
+    *metrics = (struct ouro_busy_poll_metrics)OURO_BUSY_POLL_METRICS_INIT;
+    for (uint32_t i = 0; i < handle->worker_count; i++) {
+        const struct ouro__busy_poll *poll = &handle->worker[i].io.handle.busy_poll;
+        metrics->looks += ouro__counter_read(&poll->looks);
+        metrics->found += ouro__counter_read(&poll->found);
+        metrics->looked_ns += ouro__counter_read(&poll->looked_ns);
+        metrics->saved_ns += ouro__counter_read(&poll->saved_ns);
+    }
     return 0;
 }

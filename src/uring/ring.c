@@ -32,9 +32,12 @@
 #include "probe/quirk.h"
 #include "uring/sanitize.h"
 
+#include <ouro/runtime.h>
+
 #include <errno.h>
 #include <signal.h>
 #include <sys/eventfd.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 enum {
@@ -43,6 +46,9 @@ enum {
     CQ_PER_SQ = 8,
     CQ_ENTRIES_MIN = 1024,
     RETRIES_PER_SIZE = 3,
+    NAPI_US = 50,    /* of busy polling a network device in the kernel, with the dial at latency */
+    GATHER_US = 20,  /* with the dial at throughput a wait lasts at least so long ... */
+    GATHER_MAX = 16, /* ... or until so many completions are there */
 };
 
 /* Smaller rings, tried in turn when there is no memory for the one that was asked for. */
@@ -88,6 +94,18 @@ static int make_some_ring(struct ouro__uring *uring, uint32_t wanted)
     return rc;
 }
 
+/* Both are asked for without a look at the kernel before: the runtime is as good without. */
+static void turn_the_dial(struct ouro__uring *uring, const struct ouro__driver_config *config)
+{
+    struct ouro__napi napi = {.busy_poll_to_us = NAPI_US, .prefer_busy_poll = 1};
+    uring->gathers = config->dial == OURO_DIAL_THROUGHPUT &&
+                     (uring->ring.features & OURO__FEAT_MIN_TIMEOUT) != 0 &&
+                     (config->features & OURO__FEATURE_BIT(OURO__FEATURE_MIN_WAIT)) != 0;
+    if (config->dial == OURO_DIAL_LATENCY &&
+        (config->features & OURO__FEATURE_BIT(OURO__FEATURE_NAPI)) != 0)
+        (void)syscall(SYS_io_uring_register, uring->ring.ring_fd, OURO__REGISTER_NAPI, &napi, 1);
+}
+
 int ouro__uring_open(const struct ouro__driver_config *config, struct ouro__driver_handle *handle,
                      struct ouro__driver **out_driver)
 {
@@ -124,7 +142,7 @@ int ouro__uring_open(const struct ouro__driver_config *config, struct ouro__driv
         (config->features & OURO__FEATURE_BIT(OURO__FEATURE_ACCEPT_MULTISHOT)) != 0;
     uring->waits_to_send = (config->quirks & OURO__QUIRK_BIT(OURO__QUIRK_SEND_READ_SIDE)) != 0;
     uring->buffers.is_wanted = (config->features & OURO__FEATURE_BIT(OURO__FEATURE_PBUF_RING)) != 0;
-    ouro__uring_spin_init(&uring->spin, config->spin_us);
+    turn_the_dial(uring, config);
     ouro__sanitize_init();
     uring->driver.handle = handle;
     handle->wake_fd = wake_fd;
@@ -164,11 +182,17 @@ static int enter(struct ouro__uring *uring, unsigned to_submit, unsigned flags, 
 
     flags |= uring->wait_flags;
     sigset_t *mask = (sigset_t *)(uintptr_t)uring->driver.handle->wait_mask;
+    if (uring->gathers) {
+        /* Without a time-out the kernel would end the wait after the minimum, events or not. */
+        timeout_ns = timeout_ns < 0 ? OURO__NS_PER_SEC * 3600 : timeout_ns;
+        wait_for = GATHER_MAX;
+    }
     if (timeout_ns < 0)
         return io_uring_enter2(fd, to_submit, wait_for, flags, mask, _NSIG / 8);
     struct __kernel_timespec timeout = {.tv_sec = timeout_ns / OURO__NS_PER_SEC,
                                         .tv_nsec = timeout_ns % OURO__NS_PER_SEC};
     struct ouro__getevents_arg arg = {
+        .min_wait_us = uring->gathers ? GATHER_US : 0,
         .sigmask = (uint64_t)(uintptr_t)mask,
         .sigmask_sz = _NSIG / 8,
         .ts = (uint64_t)(uintptr_t)&timeout,

@@ -8,7 +8,6 @@
  *   complete.c  a CQE becomes an operation's result
  *   wait.c      an operation that waits for its descriptor by a poll of ours
  *   poll.c      the poll that reports a descriptor's readiness
- *   spin.c      looking at the ring before sleeping
  *   turn.c      one turn: place, submit, wait, reap
  *   uring.c     submit, cancel, unpark and the table
  *   buffers.c   buffers from which the kernel chooses
@@ -43,24 +42,15 @@
 #define OURO__URING_WAKE ouro__token(0, 0, OURO__LANE_WAKE)
 #define OURO__URING_IGNORE ouro__token(0, 0, OURO__LANE_IGNORE)
 
-/* Looking before sleeping; see spin.c. */
-struct ouro__uring_spin {
-    int64_t budget_ns;          /* 0: never */
-    bool always;                /* the user named a time: no learning */
-    uint32_t credit;            /* fruitless spins that are still allowed */
-    struct ouro__counter tried; /* how often it looked, */
-    struct ouro__counter found; /* and saw something */
-};
-
 struct ouro__uring {
     struct ouro__driver driver; /* first */
     struct io_uring ring;
     unsigned enter_flags;         /* IORING_ENTER_REGISTERED_RING or 0 */
     unsigned wait_flags;          /* added when the call may block */
+    bool gathers;                 /* a wait goes on for a moment after the first completion */
     struct ouro__queue backlog;   /* ops that found no SQE, in order */
     struct ouro__queue cancels;   /* ops whose cancellation found none */
     struct ouro__queue withdrawn; /* ops that end with -ECANCELED in the coming turn */
-    struct ouro__uring_spin spin;
     struct ouro__uring_buffers buffers;
     uint32_t turns;
     bool waits_to_send; /* never lets the kernel wait for room (OURO__QUIRK_SEND_READ_SIDE) */
@@ -143,17 +133,6 @@ OURO__ANY_THREAD void ouro__uring_detach(struct ouro__driver_handle *handle,
                                          struct ouro__scheduled_io *sio);
 /* What a CQE of the poll says: -errno, or events of poll(2). */
 void ouro__uring_poll_event(struct ouro__uring *uring, struct ouro__op *op, int32_t result);
-
-/* spin.c */
-void ouro__uring_spin_init(struct ouro__uring_spin *spin, uint32_t spin_us);
-bool ouro__uring_spin_wanted(const struct ouro__uring_spin *spin);
-/*
- * Looks until there is something to do (true) or the budget or *@timeout_ns is used up (false).
- * Takes the time it used off *@timeout_ns.
- */
-bool ouro__uring_spin(struct ouro__uring *uring, int64_t *timeout_ns);
-/* A sleep has taken @slept_ns. */
-void ouro__uring_spin_learn(struct ouro__uring_spin *spin, int64_t slept_ns);
 
 /* turn.c */
 int ouro__uring_turn(struct ouro__driver *driver, int64_t timeout_ns);

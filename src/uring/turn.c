@@ -142,23 +142,29 @@ static int sleep_in_kernel(struct ouro__uring *uring, int64_t timeout_ns)
 {
     if (OURO__UNLIKELY(ouro__load(&ouro__sanitize_on_valgrind, memory_order_relaxed)))
         return sleep_in_naps(uring, timeout_ns);
-    bool learns = uring->spin.budget_ns > 0;
-    int64_t begun_ns = learns ? ouro__clock_now_ns() : 0;
+    struct ouro__busy_poll *poll = &uring->driver.handle->busy_poll;
+    ouro__busy_poll_sleeps(poll);
     int rc = ouro__uring_submit(uring, IORING_ENTER_GETEVENTS, 1, timeout_ns);
-    /* A sleep that its timeout ended was short for a reason that a spin cannot see. */
-    if (learns && rc >= 0 && ouro__uring_has_cqe(uring))
-        ouro__uring_spin_learn(&uring->spin, ouro__clock_now_ns() - begun_ns);
+    ouro__busy_poll_slept(poll);
     return rc;
+}
+
+static bool has_events(void *arg)
+{
+    const struct ouro__uring *uring = arg;
+    return ouro__uring_has_cqe(uring) || ouro__uring_has_task_work(uring);
 }
 
 static int wait_for_work(struct ouro__uring *uring, int64_t timeout_ns)
 {
     if (!arm_wake(uring))
         return wait_strained(uring, timeout_ns);
+    struct ouro__driver_handle *handle = uring->driver.handle;
     int rc = 0;
-    if (ouro__uring_spin_wanted(&uring->spin)) {
+    if (ouro__busy_poll_is_wanted(&handle->busy_poll)) {
         rc = enter_now(uring);
-        if (rc >= 0 && !ouro__uring_has_cqe(uring) && ouro__uring_spin(uring, &timeout_ns))
+        if (rc >= 0 && !ouro__uring_has_cqe(uring) &&
+            ouro__busy_poll(&handle->busy_poll, &handle->unpark, has_events, uring, &timeout_ns))
             return enter_now(uring);
     }
     if (rc >= 0 && timeout_ns != 0 && !ouro__uring_has_cqe(uring))

@@ -169,6 +169,19 @@ MISUSE(ouro_handle_driver_reason)
     ck_assert_str_eq(ouro_handle_driver_reason(NULL), "");
 }
 
+MISUSE(ouro_handle_busy_poll_metrics)
+{
+    struct ouro_busy_poll_metrics metrics = OURO_BUSY_POLL_METRICS_INIT;
+    struct ouro_handle *handle = ouro_handle_current();
+    metrics.looks = 77;
+    IS_EINVAL(ouro_handle_busy_poll_metrics(NULL, &metrics));
+    IS_EINVAL(ouro_handle_busy_poll_metrics(handle, NULL));
+    metrics.size--;
+    IS_EINVAL(ouro_handle_busy_poll_metrics(handle, &metrics));
+    ck_assert_uint_eq(metrics.looks, 77);
+    ouro_handle_unref(handle);
+}
+
 MISUSE(ouro_handle_metrics)
 {
     struct ouro_io_driver_metrics metrics = {.registered = 77};

@@ -227,6 +227,16 @@ MUTANTS = {
         "registry/io_handle.c", "    return is_idle && ouro__inbox_close",
         "    return ouro__inbox_close",
         "runtime/test_shutdown_race.c", "an_operation_that_begins_during_shutdown_ends", "epoll"),
+    "looking_is_free": (
+        "registry/busy_poll.c", " - cost_ns);", ");",
+        "registry/test_busy_poll.c", "an_idle_owner_stops_looking", "epoll"),
+    "a_found_event_pays_for_any_look": (
+        "registry/busy_poll.c", "found ? poll->sleep_cost_ns : 0", "found ? poll->limit_ns : 0",
+        "registry/test_busy_poll.c", "looking_stops_where_a_sleep_is_cheaper", "unit"),
+    "a_sleep_is_measured_once": (
+        "registry/busy_poll.c", "poll->until_measured = MEASURED_EVERY;",
+        "poll->until_measured = UINT32_MAX;",
+        "registry/test_busy_poll.c", "what_a_sleep_costs_is_measured_again", "unit"),
     "shutdown_is_told_before_registrations_know": (
         "task/handle.c", "    if (OURO__UNLIKELY(ouro__handle_is_shutdown(handle)))",
         "    if (false)",

@@ -34,6 +34,8 @@ enum {
     ASKED_MADVISE_GUARD = 1 << 3,    /* a guard page inside a mapping */
     ASKED_MPROTECT_GUARD = 1 << 4,   /* a guard page that splits it */
     ASKED_ACCEPT_MULTISHOT = 1 << 5, /* not by a start: the driver may ask for it */
+    ASKED_NAPI = 1 << 6,             /* busy polling of network devices */
+    ASKED_MIN_WAIT = 1 << 7,         /* a wait that gathers completions */
 };
 
 /* What each optional feature adds to the questions, and what is asked in its place. */
@@ -42,11 +44,14 @@ static const struct {
     unsigned with;
     unsigned without;
     bool of_both_drivers;
+    enum ouro_dial dial; /* with which it is asked for */
 } features[] = {
-    {OURO__FEATURE_RING_FD, ASKED_REGISTER_RING_FD | ASKED_ENTER_BY_RING_FD, 0, false},
-    {OURO__FEATURE_NO_IOWAIT, ASKED_NO_IOWAIT, 0, false},
-    {OURO__FEATURE_ACCEPT_MULTISHOT, ASKED_ACCEPT_MULTISHOT, 0, false},
-    {OURO__FEATURE_MADV_GUARD, ASKED_MADVISE_GUARD, ASKED_MPROTECT_GUARD, true},
+    {OURO__FEATURE_RING_FD, ASKED_REGISTER_RING_FD | ASKED_ENTER_BY_RING_FD, 0, false, 0},
+    {OURO__FEATURE_NO_IOWAIT, ASKED_NO_IOWAIT, 0, false, 0},
+    {OURO__FEATURE_ACCEPT_MULTISHOT, ASKED_ACCEPT_MULTISHOT, 0, false, 0},
+    {OURO__FEATURE_MADV_GUARD, ASKED_MADVISE_GUARD, ASKED_MPROTECT_GUARD, true, 0},
+    {OURO__FEATURE_NAPI, ASKED_NAPI, 0, false, OURO_DIAL_LATENCY},
+    {OURO__FEATURE_MIN_WAIT, ASKED_MIN_WAIT, 0, false, OURO_DIAL_THROUGHPUT},
 };
 enum { FEATURES = sizeof(features) / sizeof(features[0]) };
 
@@ -57,7 +62,13 @@ static void observe(int system_call, const uint64_t arguments[6])
     unsigned seen = 0;
     if (system_call == SYS_io_uring_register && arguments[1] == IORING_REGISTER_RING_FDS)
         seen = ASKED_REGISTER_RING_FD;
+    if (system_call == SYS_io_uring_register && arguments[1] == OURO__REGISTER_NAPI)
+        seen = ASKED_NAPI;
     if (system_call == SYS_io_uring_enter) {
+        const struct ouro__getevents_arg *extended = (arguments[3] & IORING_ENTER_EXT_ARG) != 0
+                                                         ? (const void *)(uintptr_t)arguments[4]
+                                                         : NULL;
+        seen |= extended != NULL && extended->min_wait_us != 0 ? ASKED_MIN_WAIT : 0;
         seen |= (arguments[3] & IORING_ENTER_REGISTERED_RING) != 0 ? ASKED_ENTER_BY_RING_FD : 0;
         seen |= (arguments[3] & OURO__ENTER_NO_IOWAIT) != 0 ? ASKED_NO_IOWAIT : 0;
     }
@@ -85,6 +96,7 @@ static int sleeps(void *arg)
 
 struct question {
     uint64_t feature_mask;
+    enum ouro_dial dial;
     unsigned answer;
 };
 
@@ -104,6 +116,7 @@ static int ask(void *arg)
     ouro_runtime_free(runtime);
     runtime = NULL;
     config.feature_mask = question->feature_mask;
+    config.dial = question->dial;
     ouro_test_calls_observe(observe);
     ck_assert_int_eq(ouro_runtime_new(&config, &runtime), 0);
     ck_assert_int_eq(ouro_runtime_block_on(runtime, sleeps, runtime, &result), 0);
@@ -118,12 +131,13 @@ static int ask(void *arg)
     return 0;
 }
 
-static unsigned asked_with_mask(uint64_t feature_mask)
+static unsigned asked_with_mask(uint64_t feature_mask, enum ouro_dial dial)
 {
     struct question *question =
         mmap(NULL, sizeof(*question), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     ck_assert_ptr_ne(question, MAP_FAILED);
     question->feature_mask = feature_mask;
+    question->dial = dial;
     ouro_test_child_must_pass(ask, question);
     unsigned answer = question->answer;
     ck_assert_int_eq(munmap(question, sizeof(*question)), 0);
@@ -156,13 +170,13 @@ OURO_TEST(a_masked_feature_is_not_asked_for)
     if (OURO__ASAN || OURO__TSAN)
         ouro_test_skip("the sanitizer's own system calls cannot be told from ours");
     uint64_t used = optional_features_used();
-    unsigned unmasked = asked_with_mask(0);
     for (unsigned i = 0; i < FEATURES; i++) {
         uint64_t bit = OURO__FEATURE_BIT(features[i].feature);
         const char *name = ouro__feature_table[features[i].feature].name;
         if ((used & bit) == 0)
             continue;
-        unsigned masked = asked_with_mask(bit);
+        unsigned unmasked = asked_with_mask(0, features[i].dial);
+        unsigned masked = asked_with_mask(bit, features[i].dial);
         bool applies = ouro_test_driver() == OURO_DRIVER_URING || features[i].of_both_drivers;
         ck_assert_msg((masked & features[i].with) == 0, "%s: masked, and asked for", name);
         ck_assert_msg(!applies || (unmasked & features[i].with) == features[i].with,

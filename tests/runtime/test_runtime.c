@@ -54,6 +54,10 @@ OURO_TEST(the_driver_is_the_one_asked_for)
     ck_assert_int_eq(ouro_handle_metrics(handle, &metrics), 0);
     ck_assert_uint_eq(metrics.registered, 0);
     ck_assert_int_eq(ouro_handle_metrics(NULL, &metrics), -EINVAL);
+    struct ouro_busy_poll_metrics looks = OURO_BUSY_POLL_METRICS_INIT;
+    ck_assert_int_eq(ouro_handle_busy_poll_metrics(handle, &looks), 0);
+    ck_assert_uint_eq(looks.size, sizeof(looks));
+    ck_assert_uint_le(looks.found, looks.looks);
     ck_assert_ptr_eq(ouro_handle_ref(handle), handle);
     ouro_handle_unref(handle);
     ouro_handle_unref(handle);
@@ -181,6 +185,8 @@ OURO_TEST_UNIT(a_runtime_without_io_runs_tasks_and_timers)
         ck_assert_int_eq(result, 0);
         ck_assert_int_eq(ouro_handle_driver(handle), OURO_DRIVER_NONE);
         ck_assert_int_eq(ouro_handle_metrics(handle, &metrics), -OURO_EIODISABLED);
+        struct ouro_busy_poll_metrics looks = OURO_BUSY_POLL_METRICS_INIT;
+        ck_assert_int_eq(ouro_handle_busy_poll_metrics(handle, &looks), -OURO_EIODISABLED);
         ouro_handle_unref(handle);
         ouro_runtime_free(runtime);
     }
