@@ -245,7 +245,9 @@ struct peer {
 /*
  * One accept.  Its peer's name, unless @peer is NULL.  The kernel's accept is not asked for the
  * name: a multishot cannot tell it, and accept(2) tells it for connections that were reset since,
- * which nobody needs.  So with or without multishot these are passed over here.
+ * which nobody needs.  So with or without multishot these are passed over here.  There is no pause
+ * for them: each has been taken out of the backlog, and a pause while many come would leave the
+ * backlog full, so that the connections of others do not get into it.
  */
 static int32_t accept_once(struct ouro__acceptor *acceptor, struct ouro__context *context,
                            struct peer *peer)
@@ -254,18 +256,20 @@ static int32_t accept_once(struct ouro__acceptor *acceptor, struct ouro__context
     int32_t fd = ouro__fault(OURO__FAULT_ACCEPT);
     if (OURO__UNLIKELY(fd != 0))
         return fd;
-    ouro__op_init(&op, OURO__OP_ACCEPT, OURO__LANE_ACCEPT);
-    op.arg.accept.addr = NULL;
-    op.arg.accept.length = NULL;
-    op.arg.accept.is_singly = acceptor->interval_ns != 0;
-    fd = ouro__descriptor_accept(&acceptor->descriptor, context, &op);
-    if (fd < 0 || peer == NULL)
-        return fd;
-    peer->length = sizeof(peer->name);
-    if (ouro__kernel_peer_name(fd, (struct sockaddr *)&peer->name, &peer->length) == 0)
-        return fd;
-    ouro__kernel_close(fd);
-    return -ECONNABORTED;
+    for (;;) {
+        ouro__op_init(&op, OURO__OP_ACCEPT, OURO__LANE_ACCEPT);
+        op.arg.accept.addr = NULL;
+        op.arg.accept.length = NULL;
+        op.arg.accept.is_singly = acceptor->interval_ns != 0;
+        fd = ouro__descriptor_accept(&acceptor->descriptor, context, &op);
+        if (fd < 0 || peer == NULL)
+            return fd;
+        peer->length = sizeof(peer->name);
+        if (ouro__kernel_peer_name(fd, (struct sockaddr *)&peer->name, &peer->length) == 0)
+            return fd;
+        ouro__kernel_close(fd);
+        count(&acceptor->failed);
+    }
 }
 
 /* The next connection; *stream is memory for its stream, NULL at first, and is kept by the caller

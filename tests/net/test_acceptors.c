@@ -349,3 +349,33 @@ OURO_TEST(a_wait_for_the_rate_ends_like_any_other)
 {
     everywhere(end_the_wait_for_the_rate, NULL);
 }
+
+enum { RESETS = 300 };
+
+/* In the backlog they stand before a connection that is there to stay. */
+static int accept_behind_resets(void *arg)
+{
+    uint16_t port = 0;
+    struct ouro_tcp_listener *listener = listening(NULL, &port);
+    struct ouro_tcp_listener_stats stats;
+    struct ouro_stream *stream = NULL;
+    struct ouro_socket_addr peer_addr;
+    (void)arg;
+    for (int i = 0; i < RESETS; i++)
+        ouro_test_reset(ouro_test_connect(AF_INET, port));
+    int peer = ouro_test_connect(AF_INET, port);
+    ck_assert_int_eq(ouro_tcp_listener_accept(listener, &stream, &peer_addr), 0);
+    ck_assert_uint_eq(ouro_socket_addr_port(&peer_addr), ouro_test_local_port(peer));
+    ck_assert_int_eq(ouro_tcp_listener_stats(listener, &stats), 0);
+    ck_assert_uint_eq(stats.failed, RESETS);
+    ck_assert_uint_eq(stats.pauses, 0);
+    ck_assert_int_eq(ouro_stream_close(stream), 0);
+    ck_assert_int_eq(ouro_tcp_listener_close(listener), 0);
+    (void)close(peer);
+    return 0;
+}
+
+OURO_TEST(connections_that_were_reset_meanwhile_cause_no_pause)
+{
+    everywhere(accept_behind_resets, NULL);
+}
