@@ -12,7 +12,15 @@
 #include <fcntl.h>
 #include <sys/resource.h>
 
-enum { UD_ACCEPT = 1, UD_RECV = 2, MANY = 20, SMALL_CQ = 8, SLOTS = 2 };
+enum {
+    UD_ACCEPT = 1,
+    UD_RECV = 2,
+    UD_CANCEL = 3,
+    MANY = 20,
+    SMALL_CQ = 8,
+    SLOTS = 2,
+    ROUNDS = 60
+};
 
 static int connect_client(struct kt *t, const struct sockaddr_in *addr)
 {
@@ -146,6 +154,78 @@ static void accept_direct_full(struct kt *t)
             closed == 1 ? "was taken and closed: its peer sees the end" : "is still waiting");
 }
 
+/* How often a client with @port was accepted: by the ring, and afterwards by accept(2). */
+struct arrivals {
+    uint16_t ports[MANY];
+    int seen[MANY];
+    int out_of_order;
+    int last;
+};
+
+static void arrive(struct kt *t, struct arrivals *arrivals, int fd)
+{
+    const uint16_t port = port_of(t, fd, true);
+    for (int i = 0; i < MANY; i++) {
+        if (arrivals->ports[i] != port)
+            continue;
+        arrivals->seen[i]++;
+        arrivals->out_of_order += i < arrivals->last;
+        arrivals->last = i;
+    }
+    KT_SYS(t, close(fd));
+}
+
+/* Takes completions until the request has ended, then what is left in the queue. */
+static void take_all(struct kt *t, int listener, struct arrivals *arrivals)
+{
+    struct kt_cqe cqe;
+    do {
+        cqe = kt_wait_for(t, UD_ACCEPT);
+        if (cqe.res >= 0)
+            arrive(t, arrivals, cqe.res);
+    } while (KT_HAS(cqe, IORING_CQE_F_MORE));
+    (void)kt_wait_for(t, UD_CANCEL);
+    int fd = -1;
+    while ((fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC)) >= 0)
+        arrive(t, arrivals, fd);
+}
+
+/* The cancel comes after some of the connections, and before the program has seen any. */
+static void accept_cancel_no_loss(struct kt *t)
+{
+    struct sockaddr_in addr;
+    const int listener = kt_tcp_listen(t, MANY + 4, &addr);
+    int lost = 0;
+    int twice = 0;
+    int out_of_order = 0;
+    KT_SYS(t, fcntl(listener, F_SETFL, O_NONBLOCK));
+    for (int round = 0; round < ROUNDS; round++) {
+        struct arrivals arrivals = {.last = 0};
+        int clients[MANY];
+        kt_step(t, "round %d", round);
+        kt_prep_accept(t, listener, IORING_ACCEPT_MULTISHOT, UD_ACCEPT);
+        kt_submit(t, 1);
+        for (int i = 0; i < MANY; i++) {
+            if (i == round % MANY) {
+                kt_prep_cancel(t, UD_ACCEPT, 0, UD_CANCEL);
+                kt_submit(t, 1);
+            }
+            clients[i] = connect_client(t, &addr);
+            arrivals.ports[i] = port_of(t, clients[i], false);
+        }
+        take_all(t, listener, &arrivals);
+        for (int i = 0; i < MANY; i++) {
+            lost += arrivals.seen[i] == 0;
+            twice += arrivals.seen[i] > 1;
+            kt_reset(t, clients[i]);
+        }
+        out_of_order += arrivals.out_of_order;
+    }
+    KT_EXPECT_EQ(t, lost, 0, "connections lost of %d", ROUNDS * MANY);
+    KT_EXPECT_EQ(t, twice, 0, "connections accepted more than once");
+    KT_EXPECT_EQ(t, out_of_order, 0, "connections accepted before an older one");
+}
+
 static const struct kt_assertion assertions[] = {
     {
         .id = "accept.overflow",
@@ -191,6 +271,19 @@ static const struct kt_assertion assertions[] = {
         .needs = KT_NEEDS(ACCEPT_MULTISHOT) | KT_NEEDS(DIRECT_FD),
         .rings = KT_ON_BOTH,
         .run = accept_direct_full,
+    },
+    {
+        .id = "accept.cancel-no-loss",
+        .sentence = "When connections and a cancel of a multishot ACCEPT come together, each "
+                    "connection is delivered or left in the queue, once and in order.",
+        .source = "io_uring_prep_multishot_accept(3), io_uring_prep_cancel(3)",
+        .since = "5.19",
+        .absence = "Multishot ACCEPT works in the simple case, so a lost connection is breakage.",
+        .impact = "A server that stops accepting ahead loses connections; clients hang.",
+        .avoid = "Accept by single requests.",
+        .needs = KT_NEEDS(ACCEPT_MULTISHOT),
+        .rings = KT_ON_BOTH,
+        .run = accept_cancel_no_loss,
     },
 };
 

@@ -93,6 +93,30 @@ static void recv_nonblocking(struct kt *t)
                   "RECV with MSG_DONTWAIT and a byte sent");
 }
 
+/* What waits for the next request of a connection without a buffer of its own. */
+static void recv_peek(struct kt *t)
+{
+    for (int kind = 0; kind < 2; kind++) {
+        const char *what = kind == 0 ? "TCP" : "AF_UNIX";
+        char bytes[2] = {0};
+        int fds[2];
+        if (kind == 0)
+            kt_tcp_pair(t, fds);
+        else
+            kt_unix_pair(t, SOCK_STREAM, fds);
+        kt_prep_recv(t, fds[1], bytes, 1, MSG_PEEK, UD_RECV);
+        kt_submit(t, 1);
+        kt_expect_silence(t, 5, "RECV with MSG_PEEK and nothing sent");
+        kt_write(t, fds[0], "pq", 2);
+        KT_EXPECT_RES(t, kt_wait_for(t, UD_RECV).res, 1, "RECV with MSG_PEEK, %s", what);
+        KT_EXPECT_RES(t, receive(t, fds[1], bytes, 1, MSG_PEEK).res, 1, "a second one, %s", what);
+        KT_EXPECT_RES(t, receive(t, fds[1], bytes, 2, 0).res, 2, "RECV afterwards, %s", what);
+        KT_EXPECT_EQ(t, bytes[0] == 'p' && bytes[1] == 'q', 1, "both bytes were left, %s", what);
+        KT_SYS(t, shutdown(fds[0], SHUT_WR));
+        KT_EXPECT_RES(t, receive(t, fds[1], bytes, 1, MSG_PEEK).res, 0, "at the end, %s", what);
+    }
+}
+
 static void recv_ends(struct kt *t)
 {
     static const char *const what[] = {"the peer's reset", "shutdown(2) of the own side",
@@ -266,6 +290,19 @@ static const struct kt_assertion assertions[] = {
         .avoid = "Keep an idle timeout on every connection.",
         .rings = KT_ON_BOTH,
         .run = recv_ends,
+    },
+    {
+        .id = "recv.peek",
+        .sentence = "RECV with MSG_PEEK waits for a byte of a stream and leaves it there, again "
+                    "and again, and gives 0 at the end.",
+        .source = "io_uring_prep_recv(3), recv(2)",
+        .since = "5.7",
+        .absence = "The opcode is in the probe since 5.6; another result is breakage.",
+        .impact = "A server that waits for a request without a buffer loses its first byte, or "
+                  "does not see it.",
+        .avoid = "Wait by POLL_ADD.",
+        .rings = KT_ON_BOTH,
+        .run = recv_peek,
     },
     {
         .id = "recv.poll-first",

@@ -39,6 +39,50 @@ static int move(int from, int to, size_t size)
     return result_of(splice(from, NULL, to, NULL, size, SPLICE_F_NONBLOCK));
 }
 
+enum { UD_SPLICE = 1 };
+
+static int move_by_ring(struct kt *t, int from, int to, size_t size)
+{
+    struct io_uring_sqe *sqe = kt_sqe(t, IORING_OP_SPLICE, to, UD_SPLICE);
+    sqe->splice_fd_in = from;
+    sqe->splice_off_in = (uint64_t)-1;
+    sqe->off = (uint64_t)-1;
+    sqe->len = (uint32_t)size;
+    sqe->splice_flags = SPLICE_F_NONBLOCK;
+    kt_submit(t, 1);
+    return kt_wait_for(t, UD_SPLICE).res;
+}
+
+/* Over a pipe from one socket to another. */
+static void splice_request(struct kt *t)
+{
+    int from[2];
+    int to[2];
+    int ends[2];
+    uint8_t got[1000];
+    narrow_pair(t, from);
+    narrow_pair(t, to);
+    KT_SYS(t, pipe2(ends, O_NONBLOCK | O_CLOEXEC));
+    KT_EXPECT_RES(t, move_by_ring(t, from[1], ends[1], PIECE), -EAGAIN, "SPLICE, nothing sent");
+    KT_EXPECT_RES(t, move_by_ring(t, ends[0], to[0], PIECE), -EAGAIN, "SPLICE, empty pipe");
+    stream_fill(big, 0, sizeof(got));
+    KT_SYS(t, send(from[0], big, sizeof(got), 0));
+    struct pollfd ready = {.fd = from[1], .events = POLLIN};
+    KT_SYS(t, poll(&ready, 1, (int)kt_slack_ms(t, 1000)));
+    KT_EXPECT_RES(t, move_by_ring(t, from[1], ends[1], PIECE), (int)sizeof(got),
+                  "SPLICE to a pipe");
+    KT_EXPECT_RES(t, move_by_ring(t, ends[0], to[0], PIECE), (int)sizeof(got),
+                  "SPLICE to a socket");
+    ready.fd = to[1];
+    KT_SYS(t, poll(&ready, 1, (int)kt_slack_ms(t, 1000)));
+    KT_EXPECT_EQ(t, recv(to[1], got, sizeof(got), 0), (long)sizeof(got), "bytes that arrived");
+    KT_EXPECT_EQ(t, stream_wrong(got, 0, sizeof(got)), 0, "wrong bytes");
+    KT_SYS(t, shutdown(from[0], SHUT_WR));
+    ready.fd = from[1];
+    KT_SYS(t, poll(&ready, 1, (int)kt_slack_ms(t, 1000)));
+    KT_EXPECT_RES(t, move_by_ring(t, from[1], ends[1], PIECE), 0, "SPLICE at the end of a stream");
+}
+
 static void socket_to_pipe(struct kt *t)
 {
     int fds[2];
@@ -199,6 +243,18 @@ static const struct kt_assertion assertions[] = {
         .avoid = "Read the file and write it.",
         .rings = KT_ON_NONE,
         .run = file_to_socket,
+    },
+    {
+        .id = "splice.request",
+        .sentence = "SPLICE with SPLICE_F_NONBLOCK moves what is there between a socket and a "
+                    "pipe, in order, gives -EAGAIN without bytes, and 0 at the end.",
+        .source = "io_uring_prep_splice(3), splice(2)",
+        .since = "5.7",
+        .absence = "The opcode is in the probe since 5.7; another result is breakage.",
+        .impact = "Each SPLICE that waits holds a worker thread of the kernel, or bytes are lost.",
+        .avoid = "Call splice(2) on a thread.",
+        .rings = KT_ON_BOTH,
+        .run = splice_request,
     },
 };
 
