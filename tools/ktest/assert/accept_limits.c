@@ -12,15 +12,7 @@
 #include <fcntl.h>
 #include <sys/resource.h>
 
-enum {
-    UD_ACCEPT = 1,
-    UD_RECV = 2,
-    UD_CANCEL = 3,
-    MANY = 20,
-    SMALL_CQ = 8,
-    SLOTS = 2,
-    ROUNDS = 60
-};
+enum { UD_ACCEPT = 1, UD_RECV = 2, UD_CANCEL = 3, MANY = 20, SMALL_CQ = 8, SLOTS = 2, ROUNDS = 60 };
 
 static int connect_client(struct kt *t, const struct sockaddr_in *addr)
 {
