@@ -11,6 +11,7 @@
 
 #include "base/atomic.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -89,4 +90,11 @@ void ouro__free(void *memory)
 {
     uncounted(memory);
     free(memory);
+}
+
+void ouro__alloc_trim(void)
+{
+#ifdef __GLIBC__
+    (void)malloc_trim(0);
+#endif
 }

@@ -20,6 +20,10 @@ void *ouro__alloc_aligned(size_t alignment, size_t size) __attribute__((malloc))
 /* Releases what any of the above returned; NULL is ignored. */
 void ouro__free(void *memory);
 
+/* Gives the heap's free pages back to the system, where the C library can.  It locks the heap, and
+ * takes longer the more free blocks there are. */
+void ouro__alloc_trim(void);
+
 #ifdef OURO_TESTING
 /* Blocks handed out and not yet released, over all threads. */
 int64_t ouro__alloc_live_blocks(void);

@@ -26,6 +26,12 @@ static inline void ouro__futex_wait(_Atomic uint32_t *word, uint32_t value, int6
                   deadline_ns == OURO__NEVER ? NULL : &until, NULL, FUTEX_BITSET_MATCH_ANY);
 }
 
+/* Wakes one waiter of @word. */
+static inline void ouro__futex_wake_one(_Atomic uint32_t *word)
+{
+    (void)syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
 /* Wakes all waiters of @word.  Any thread, signal handlers too. */
 static inline void ouro__futex_wake(_Atomic uint32_t *word)
 {

@@ -2,6 +2,10 @@
 /*
  * A lock, for the few places that are not lock-free.  All of ouro's locks are leaves: while one is
  * held, no other lock is taken and no function of the program is called.
+ *
+ * It is one word, so that an object of which there are tens of thousands can have one of its own;
+ * a pthread_mutex_t takes 40 bytes.  Taking a lock that is free, and releasing one for which nobody
+ * waits, is one atomic access; otherwise the threads sleep on a futex.
  */
 #ifndef OURO_BASE_MUTEX_H
 #define OURO_BASE_MUTEX_H
@@ -17,34 +21,44 @@ void ouro__mutex_fini(struct ouro__mutex *mutex);
 void ouro__mutex_lock(struct ouro__mutex *mutex);
 void ouro__mutex_unlock(struct ouro__mutex *mutex);
 #else
-#include <pthread.h>
+#include "base/atomic.h"
+#include "base/compiler.h"
+
+enum { OURO__MUTEX_FREE = 0, OURO__MUTEX_HELD = 1, OURO__MUTEX_WAITED_FOR = 2 };
 
 struct ouro__mutex {
-    pthread_mutex_t native;
+    _Atomic uint32_t word; /* OURO__MUTEX_...; WAITED_FOR: held, and threads may wait */
 };
+
+/* Another thread has it: waits. */
+OURO__COLD void ouro__mutex_lock_slowly(struct ouro__mutex *mutex);
+/* It was released: wakes one that waits.  The mutex may be gone; its address is only a name. */
+OURO__COLD void ouro__mutex_wake(struct ouro__mutex *mutex);
 
 static inline void ouro__mutex_init(struct ouro__mutex *mutex)
 {
-    int rc = pthread_mutex_init(&mutex->native, NULL);
-    OURO__ASSERT(rc == 0);
+    ouro__atomic_init(&mutex->word, OURO__MUTEX_FREE);
 }
 
 static inline void ouro__mutex_fini(struct ouro__mutex *mutex)
 {
-    int rc = pthread_mutex_destroy(&mutex->native);
-    OURO__ASSERT(rc == 0);
+    OURO__ASSERT(ouro__load(&mutex->word, memory_order_relaxed) == OURO__MUTEX_FREE);
 }
 
 static inline void ouro__mutex_lock(struct ouro__mutex *mutex)
 {
-    int rc = pthread_mutex_lock(&mutex->native);
-    OURO__ASSERT(rc == 0);
+    uint32_t word = OURO__MUTEX_FREE;
+    if (OURO__UNLIKELY(
+            !ouro__compare_exchange(&mutex->word, &word, OURO__MUTEX_HELD, memory_order_acquire)))
+        ouro__mutex_lock_slowly(mutex);
 }
 
 static inline void ouro__mutex_unlock(struct ouro__mutex *mutex)
 {
-    int rc = pthread_mutex_unlock(&mutex->native);
-    OURO__ASSERT(rc == 0);
+    uint32_t word = ouro__exchange(&mutex->word, OURO__MUTEX_FREE, memory_order_release);
+    OURO__ASSERT(word != OURO__MUTEX_FREE);
+    if (OURO__UNLIKELY(word == OURO__MUTEX_WAITED_FOR))
+        ouro__mutex_wake(mutex);
 }
 #endif
 

@@ -25,6 +25,7 @@
 #include "base/mutex.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>

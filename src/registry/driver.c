@@ -39,6 +39,7 @@ int ouro__driver_handle_init(struct ouro__driver_handle *handle, const struct ou
     memset(handle, 0, sizeof(*handle));
     handle->ops = ops;
     handle->wake_fd = -1;
+    handle->trim.at_ns = OURO__NEVER;
     return ouro__registration_set_init(&handle->set);
 }
 

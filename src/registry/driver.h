@@ -89,6 +89,18 @@ struct ouro__driver_ops {
      */
     int (*poll_fd)(struct ouro__driver *driver);
     int (*settle)(struct ouro__driver *driver);
+    /* NULL: it has nothing to do.  Called now and then: takes buffers that it has offered to the
+     * kernel, and that are not needed there, back to the pool. */
+    void (*trim_loans)(struct ouro__driver *driver, struct ouro__loan_pool *pool);
+};
+
+/* Of registry/trim.c; the owner's thread only. */
+struct ouro__trim_state {
+    int64_t at_ns;         /* when the next step is due; OURO__NEVER: no window is open */
+    uint32_t cold_chunks;  /* of registrations, that are to be freed */
+    uint32_t freed_chunks; /* since the heap was asked to return its free pages */
+    bool is_working;       /* a window's work has begun and is not done */
+    bool is_after_peak;    /* it was asked, and there were more chunks to come */
 };
 
 /* Counters that only the owner's thread writes. */
@@ -115,6 +127,7 @@ struct ouro__driver_handle {
     uint32_t loan_buffer_bytes; /* constant from open on, as the next */
     uint32_t loan_buffers;
     _Atomic(struct ouro__loan_pool *) loans; /* NULL until the first receive on loan */
+    struct ouro__trim_state trim;
     ouro_trace_function *trace;
     void *trace_arg;
 };

@@ -5,6 +5,10 @@
  * The buffers are one mapping, whose pages take no memory before they are written to.  The buffer
  * that came home last is taken first, so a pool touches as many buffers as were out at a time.
  *
+ * Buffers that were at home for a whole window of time give their memory back (registry/trim.c).
+ * One that is offered to the kernel does not, because nobody can tell whether the kernel has just
+ * written to it.  Small buffers share pages: a page goes back when all of its buffers may.
+ *
  * A receive that finds no buffer waits in the pool's list.  A buffer that comes home while an
  * operation waits is that operation's at once: it is neither put at home nor offered to the kernel,
  * where a later receive could take it.  So a receive waits for as many buffers as there were
@@ -17,7 +21,7 @@
  * Threads: the driver's; ouro__loan_buffer_give_back() any.
  * Always:  a buffer has one owner: the pool, the kernel, an operation, a loan, or its message home.
  *          While an operation waits, no buffer is at home.
- * Tests:   tests/registry/test_loan_pool.c
+ * Tests:   tests/registry/test_loan_pool.c, tests/registry/test_trim.c
  */
 #include "registry/loan_pool.h"
 
@@ -32,6 +36,9 @@
 #endif
 
 enum { ALIGNMENT = 64 };
+
+/* A step of a trim looks at so many units at most. */
+enum { LOOKS_MAX = 1024 };
 
 static void poison(const char *data, size_t size)
 {
@@ -71,19 +78,24 @@ static void change(struct ouro__loan_buffer *buffer, unsigned from, unsigned to)
     ouro__store(&buffer->word, with_state(word, to), memory_order_relaxed);
 }
 
-/* Distance between two buffers: whole pages where a buffer is larger than one. */
-static size_t stride_of(size_t buffer_bytes)
+/* Distance between two buffers: whole pages, or a part that a page has a whole number of. */
+static size_t stride_of(size_t buffer_bytes, size_t page)
 {
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    size_t unit = buffer_bytes < page ? ALIGNMENT : page;
-    return (buffer_bytes + unit - 1) / unit * unit;
+    size_t stride = ALIGNMENT;
+    if (buffer_bytes >= page)
+        return (buffer_bytes + page - 1) / page * page;
+    while (stride < buffer_bytes)
+        stride *= 2;
+    return stride;
 }
 
 static void put_at_home(struct ouro__loan_pool *pool, struct ouro__loan_buffer *buffer)
 {
     buffer->next = pool->home;
+    buffer->window = pool->window;
     pool->home = buffer;
     pool->home_count++;
+    pool->warm_count += buffer->is_warm;
 }
 
 static struct ouro__loan_buffer *take_from_home(struct ouro__loan_pool *pool)
@@ -93,6 +105,7 @@ static struct ouro__loan_buffer *take_from_home(struct ouro__loan_pool *pool)
         return NULL;
     pool->home = buffer->next;
     pool->home_count--;
+    pool->warm_count -= buffer->is_warm;
     return buffer;
 }
 
@@ -111,7 +124,8 @@ static void init_buffers(struct ouro__loan_pool *pool, size_t stride)
 struct ouro__loan_pool *ouro__loan_pool_new(struct ouro__driver_handle *handle, size_t buffer_bytes,
                                             uint32_t count)
 {
-    size_t stride = stride_of(buffer_bytes);
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t stride = stride_of(buffer_bytes, page);
     if (count > SIZE_MAX / stride)
         return NULL;
     struct ouro__loan_pool *pool = ouro__calloc(1, sizeof(*pool));
@@ -129,6 +143,8 @@ struct ouro__loan_pool *ouro__loan_pool_new(struct ouro__driver_handle *handle, 
                                      .memory = memory,
                                      .memory_bytes = stride * count,
                                      .buffer_bytes = buffer_bytes,
+                                     .unit_bytes = stride < page ? page : stride,
+                                     .unit_buffers = stride < page ? (uint32_t)(page / stride) : 1,
                                      .buffer = buffer,
                                      .count = count};
     init_buffers(pool, stride);
@@ -175,6 +191,7 @@ struct ouro__loan_buffer *ouro__loan_pool_take(struct ouro__loan_pool *pool)
     if (buffer == NULL)
         return NULL;
     change(buffer, OURO__LOAN_HOME, OURO__LOAN_OUT);
+    buffer->is_warm = true;
     unpoison(buffer->data, pool->buffer_bytes);
     return buffer;
 }
@@ -194,7 +211,10 @@ struct ouro__loan_buffer *ouro__loan_pool_claim(struct ouro__loan_pool *pool, ui
     OURO__ASSERT(index < pool->count);
     struct ouro__loan_buffer *buffer = &pool->buffer[index];
     change(buffer, OURO__LOAN_OFFERED, OURO__LOAN_OUT);
+    buffer->is_warm = true;
     pool->offered_count--;
+    if (pool->offered_low > pool->offered_count)
+        pool->offered_low = pool->offered_count;
     unpoison(buffer->data, pool->buffer_bytes);
     return buffer;
 }
@@ -242,4 +262,58 @@ void ouro__loan_pool_wait(struct ouro__loan_pool *pool, struct ouro__op *op)
 void ouro__loan_pool_leave(struct ouro__loan_pool *pool, struct ouro__op *op)
 {
     ouro__queue_remove(&pool->waiters, &op->node);
+}
+
+void ouro__loan_pool_end_window(struct ouro__loan_pool *pool)
+{
+    pool->trim_next = 0;
+    pool->offered_low = pool->offered_count;
+}
+
+/* Whether all buffers of @from up to @to may lose their memory, and one of them has some. */
+static bool is_cold(const struct ouro__loan_pool *pool, uint32_t from, uint32_t to)
+{
+    bool has_memory = false;
+    for (uint32_t i = from; i < to; i++) {
+        const struct ouro__loan_buffer *buffer = &pool->buffer[i];
+        uint32_t word = ouro__load(&buffer->word, memory_order_relaxed);
+        if (state_of(word) != OURO__LOAN_HOME ||
+            (buffer->is_warm && buffer->window == pool->window))
+            return false;
+        has_memory |= buffer->is_warm;
+    }
+    return has_memory;
+}
+
+static void cool(struct ouro__loan_pool *pool, uint32_t from, uint32_t to)
+{
+    char *data = pool->buffer[from].data;
+    /* Can't fail on a private mapping of ours, unless it is locked; then the memory stays. */
+    (void)madvise(data, pool->unit_bytes, MADV_DONTNEED);
+    for (uint32_t i = from; i < to; i++) {
+        pool->warm_count -= pool->buffer[i].is_warm;
+        pool->buffer[i].is_warm = false;
+    }
+}
+
+bool ouro__loan_pool_trim(struct ouro__loan_pool *pool, unsigned calls_max)
+{
+    unsigned calls = 0;
+    unsigned looks = 0;
+    while (pool->trim_next < pool->count && pool->warm_count > 0) {
+        if (calls == calls_max || looks++ == LOOKS_MAX)
+            return true;
+        uint32_t from = pool->trim_next;
+        uint32_t to =
+            pool->count - from < pool->unit_buffers ? pool->count : from + pool->unit_buffers;
+        pool->trim_next = to;
+        if (!is_cold(pool, from, to))
+            continue;
+        cool(pool, from, to);
+        calls++;
+    }
+    if (pool->trim_next != pool->count + 1)
+        pool->window++;
+    pool->trim_next = pool->count + 1; /* nothing more before the end of the next window */
+    return false;
 }

@@ -34,15 +34,22 @@ struct ouro__loan_buffer {
     char *data;                     /* pool->buffer_bytes of them */
     void *account;                  /* whose loan it is; the stream's (stream/loan.c) */
     uint32_t index;
+    uint32_t window;                 /* of the pool's, when it came home last */
+    bool is_warm;                    /* somebody has had it since its memory was given back */
     _Atomic uint32_t word;           /* how often it came home, times STATES, plus its state */
     struct ouro__inbox_node message; /* from another thread: it comes home */
 };
+
+/* So many buffers may stay warm without use: that is not worth a timer. */
+enum { OURO__LOANS_FEW = 16 };
 
 struct ouro__loan_pool {
     struct ouro__driver_handle *handle; /* whose it is */
     char *memory;                       /* of all buffers; untouched ones take none */
     size_t memory_bytes;
     size_t buffer_bytes;
+    size_t unit_bytes; /* what can be given back by itself: a buffer, or a page of small ones */
+    uint32_t unit_buffers;
     struct ouro__loan_buffer *buffer;
     uint32_t count;
 
@@ -50,6 +57,11 @@ struct ouro__loan_pool {
     struct ouro__loan_buffer *home; /* the last that came home is the first that is taken */
     uint32_t home_count;
     uint32_t offered_count;
+    uint32_t offered_low;       /* the fewest in this window */
+    uint32_t warm_count;        /* of those at home */
+    bool has_surplus;           /* the backend has offered more than it did at first */
+    uint32_t window;            /* counts them (registry/trim.c) */
+    uint32_t trim_next;         /* the unit to be looked at next */
     struct ouro__queue waiters; /* operations that wait for a buffer, in order */
 };
 
@@ -88,6 +100,21 @@ OURO__DRIVER_THREAD struct ouro__op *ouro__loan_pool_put(struct ouro__loan_pool 
 OURO__DRIVER_THREAD void ouro__loan_pool_wait(struct ouro__loan_pool *pool, struct ouro__op *op);
 /* It waits no longer. */
 OURO__DRIVER_THREAD void ouro__loan_pool_leave(struct ouro__loan_pool *pool, struct ouro__op *op);
+
+/* Whether there is memory to give back. */
+static inline bool ouro__loan_pool_is_trimmable(const struct ouro__loan_pool *pool)
+{
+    return pool->warm_count > OURO__LOANS_FEW || pool->has_surplus;
+}
+
+/* The buffers that came home before this window are to be given back by ouro__loan_pool_trim(). */
+OURO__DRIVER_THREAD void ouro__loan_pool_end_window(struct ouro__loan_pool *pool);
+
+/*
+ * Gives memory back, with at most @calls_max system calls.  False: there is nothing more, and the
+ * next window has begun.
+ */
+OURO__DRIVER_THREAD bool ouro__loan_pool_trim(struct ouro__loan_pool *pool, unsigned calls_max);
 
 /* The word that tells this loan of the buffer from earlier and later ones. */
 OURO__ANY_THREAD static inline uint32_t

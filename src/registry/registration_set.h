@@ -12,18 +12,33 @@
 
 enum { OURO__SLAB_CHUNK = 64, OURO__SLAB_CHUNKS_MAX = 16384 };
 
+/* So many chunks without a registration are kept: what connects and closes needs no others. */
+enum { OURO__SLAB_CHUNKS_KEPT = 2 };
+
+struct OURO__ALIGNED(OURO__SIO_ALIGNMENT) ouro__registration_chunk {
+    struct ouro__list link;          /* in `open`, or in `unused`, or in neither: it is full */
+    struct ouro__scheduled_io *free; /* its free slots */
+    uint32_t used;
+    struct ouro__scheduled_io slot[OURO__SLAB_CHUNK];
+};
+
 struct ouro__registration_set {
     struct ouro__mutex lock;
-    bool is_shutdown; /* written by the driver's thread, under the lock */
-    bool release_due; /* deregistered since the last release(): the driver has been told */
-    uint32_t slots;   /* made so far */
-    struct ouro__scheduled_io *free;
+    bool is_shutdown;         /* written by the driver's thread, under the lock */
+    bool release_due;         /* deregistered since the last release(): the driver has been told */
+    uint32_t slots;           /* of the chunks up to the last one that there was */
+    uint32_t hole;            /* no chunk is missing below this one */
+    uint32_t unused_low;      /* the fewest in `unused` since the last trim */
+    uint32_t generation;      /* of the slots of a chunk that is made */
+    struct ouro__list open;   /* chunks with free and with used slots */
+    struct ouro__list unused; /* chunks with free slots only, the one used last first */
+    struct ouro__counter unused_count; /* written under the lock */
     struct ouro__list live;
     struct ouro__list pending;
     _Atomic uint32_t num_pending_release;
     uint64_t registered;
     uint64_t deregistered;
-    _Atomic(struct ouro__scheduled_io *) *chunk; /* OURO__SLAB_CHUNKS_MAX pointers */
+    _Atomic(struct ouro__registration_chunk *) *chunk; /* OURO__SLAB_CHUNKS_MAX pointers */
 };
 
 /* Errors: -ENOMEM. */
@@ -73,5 +88,24 @@ OURO__DRIVER_THREAD void ouro__registration_set_shut_down(struct ouro__registrat
 OURO__DRIVER_THREAD void
 ouro__registration_set_for_each(struct ouro__registration_set *set,
                                 void (*each)(void *arg, struct ouro__scheduled_io *sio), void *arg);
+
+/* How many are registered.  Any thread. */
+OURO__ANY_THREAD uint32_t ouro__registration_set_live(struct ouro__registration_set *set);
+
+/* Whether there is memory to give back. */
+static inline bool ouro__registration_set_is_trimmable(const struct ouro__registration_set *set)
+{
+    return ouro__counter_read(&set->unused_count) > OURO__SLAB_CHUNKS_KEPT;
+}
+
+/*
+ * How many chunks have had no registration since the last call, beyond those that are kept.
+ * Driver's thread.
+ */
+OURO__DRIVER_THREAD uint32_t ouro__registration_set_cold(struct ouro__registration_set *set);
+
+/* Frees at most @chunks_max chunks without a registration.  Driver's thread.  Returns how many. */
+OURO__DRIVER_THREAD uint32_t ouro__registration_set_trim(struct ouro__registration_set *set,
+                                                         uint32_t chunks_max);
 
 #endif

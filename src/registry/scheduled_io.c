@@ -190,13 +190,13 @@ int ouro__sio_poll(struct ouro__scheduled_io *sio, uint32_t interest,
     if (rc == 0 && reads) {
         old_reader = sio->reader;
         sio->reader = for_reader;
-        sio->reader_interest = interest & (OURO_READABLE | OURO_PRIORITY);
+        sio->reader_interest = (uint8_t)(interest & (OURO_READABLE | OURO_PRIORITY));
         for_reader = no_waker;
     }
     if (rc == 0 && writes) {
         old_writer = sio->writer;
         sio->writer = for_writer;
-        sio->writer_interest = interest & (OURO_WRITABLE | OURO_ERROR);
+        sio->writer_interest = (uint8_t)(interest & (OURO_WRITABLE | OURO_ERROR));
         for_writer = no_waker;
     }
     ouro__mutex_unlock(&sio->lock);

@@ -33,7 +33,10 @@ struct ouro__io_waiter {
     bool linked; /* under the lock */
 };
 
-struct OURO__ALIGNED(OURO__CACHE_LINE) ouro__scheduled_io {
+/* Whole cache lines, but not pairs of them: a pair is for what two threads write. */
+enum { OURO__SIO_ALIGNMENT = 64 };
+
+struct OURO__ALIGNED(OURO__SIO_ALIGNMENT) ouro__scheduled_io {
     /* What every operation touches comes first, in as few cache lines as can be: with many
      * descriptors each line is a cache miss. */
 
@@ -52,31 +55,39 @@ struct OURO__ALIGNED(OURO__CACHE_LINE) ouro__scheduled_io {
     uint32_t ready_pending;   /* readiness collected in this turn, waiters not yet woken */
     bool closing;             /* being quiesced or released: new operations are refused */
     uint8_t kind;             /* enum ouro__descriptor_kind */
+
+    /* Constant from attach to release, as well. */
+    uint8_t flags;     /* OURO__SIO_... */
+    uint32_t interest; /* of a descriptor whose readiness is waited for */
+
+    /* The driver's thread only. */
     struct ouro__op *lane[OURO__LANES];
     struct ouro__queue_node ready_node;
+
+    /* Any thread. */
+    _Atomic uint32_t messages; /* about it, on their way to the driver: it is not released */
 
     /* Shared, under the lock: who waits. */
     struct ouro__mutex lock;
     struct ouro_waker reader; /* poll_ready's two places; vtable NULL: empty */
     struct ouro_waker writer;
-    uint32_t reader_interest;
-    uint32_t writer_interest;
     struct ouro__list waiters; /* struct ouro__io_waiter */
+    uint8_t reader_interest;
+    uint8_t writer_interest;
 
-    /* Constant from attach to release, as well. */
-    uint32_t flags;    /* OURO__SIO_... */
-    uint32_t interest; /* of a descriptor whose readiness is waited for */
-    void *attached;    /* the backend's memory, or an AcceptQueue; freed with the slot */
-
-    /* Any thread. */
-    _Atomic uint32_t messages; /* about it, on their way to the driver: it is not released */
-    _Atomic bool must_check;   /* some readiness came from a state that may have ended */
+    _Atomic bool must_check; /* any thread: some readiness came from a state that may have ended */
 
     /* RegistrationSet's, under its lock. */
-    enum ouro__sio_state state;
-    struct ouro__list link; /* live, or pending release */
-    struct ouro__scheduled_io *next_free;
+    uint8_t state;          /* enum ouro__sio_state */
+    struct ouro__list link; /* live, or pending release; while free: next is the next free one's */
+
+    void *attached; /* the backend's memory, or an AcceptQueue; freed with the slot */
 };
+
+/* It is a large part of what an idle connection costs. */
+_Static_assert(sizeof(void *) != 8 ||
+                   sizeof(struct ouro__scheduled_io) == (size_t)3 * OURO__SIO_ALIGNMENT,
+               "a ScheduledIo takes three cache lines");
 
 static inline uint64_t ouro__sio_token(const struct ouro__scheduled_io *sio, unsigned lane)
 {

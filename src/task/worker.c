@@ -19,10 +19,10 @@
  * Parking and waking a worker's context happen on that worker's thread, so they are plain stores; a
  * wake from another thread is a message to the worker (task/wake_ref.c).
  *
- * Before the worker waits it gives back what idle stacks hold, a step at a time
- * (fiber/stack_trim.h), and it waits no longer than until the next step.  A worker that never waits
- * does so every BUSY_ROUNDS_MAX rounds.  The shared pools have no thread of their own: a worker on
- * which one of their stacks became idle looks after them too.
+ * Before the worker waits it gives back what idle stacks (fiber/stack_trim.h) and its driver
+ * (registry/trim.h) hold, a step at a time, and it waits no longer than until the next step.  A
+ * worker that never waits does so every BUSY_ROUNDS_MAX rounds.  The shared pools have no thread of
+ * their own: a worker on which one of their stacks became idle looks after them too.
  *
  * Owns:    its driver, timers, stacks and run queue.
  * Threads: its own, for everything; others send messages (registry/inbox.h).
@@ -32,6 +32,7 @@
 #include "task/worker.h"
 
 #include "fiber/stack_trim.h"
+#include "registry/trim.h"
 
 #include <sched.h>
 
@@ -183,13 +184,18 @@ static void run_ready(struct ouro__worker *worker, uint64_t woken)
 
 static bool wants_trim(const struct ouro__worker *worker)
 {
-    return ouro__stack_trim_is_wanted(&worker->stacks) || worker->trims_shared;
+    return ouro__stack_trim_is_wanted(&worker->stacks) || worker->trims_shared ||
+           ouro__trim_is_wanted(&worker->io.handle);
 }
 
-/* Gives back some of what idle stacks hold; returns when there is more to do. */
+/* Gives back some of what idle stacks and the driver hold; returns when there is more to do. */
 OURO__COLD static int64_t trim(struct ouro__worker *worker, int64_t now_ns)
 {
     int64_t next_ns = ouro__stack_trim_step(&worker->stacks, now_ns);
+    if (ouro__trim_is_wanted(&worker->io.handle)) {
+        int64_t driver_ns = ouro__trim_step(&worker->io.handle, now_ns);
+        next_ns = driver_ns < next_ns ? driver_ns : next_ns;
+    }
     if (worker->trims_shared) {
         int64_t shared_ns = worker->kind->trim_shared(worker->handle, now_ns);
         worker->trims_shared = shared_ns != OURO__NEVER;

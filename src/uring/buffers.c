@@ -9,8 +9,11 @@
  *
  * The kernel takes buffers in the order in which they were offered, so all that are offered get
  * used in turn, and their pages stay in memory.  Few are offered at first, and twice as many each
- * time when the kernel found none although the pool had some.  At least one is never offered: what
- * receives without the kernel's choice (a pipe) must not wait for sockets on which nothing arrives.
+ * time when the kernel found none although the pool had some.  After a second in which half of them
+ * were never needed, half as many are wanted; those that are in the ring leave it as data comes.
+ * When no receive is in flight, the whole ring is given up, and made again by the next.  At least
+ * one is never offered: what receives without the kernel's choice (a pipe) must not wait for
+ * sockets on which nothing arrives.
  *
  * The ring's pages are kept out of forked children: a child must not make the parent's writes go to
  * a copy that the kernel does not see.
@@ -81,10 +84,34 @@ bool ouro__uring_buffers_offer(struct ouro__uring_buffers *buffers, struct io_ur
     return true;
 }
 
-void ouro__uring_buffers_grow(struct ouro__uring_buffers *buffers)
+void ouro__uring_buffers_grow(struct ouro__uring_buffers *buffers, struct ouro__loan_pool *pool)
 {
     if (buffers->target < buffers->entries)
         buffers->target *= 2;
+    pool->has_surplus = buffers->target > TARGET_FIRST;
+}
+
+/* No request is in flight that could take a buffer. */
+static void give_up_ring(struct ouro__uring_buffers *buffers, struct io_uring *ring,
+                         struct ouro__loan_pool *pool)
+{
+    if (io_uring_unregister_buf_ring(ring, OURO__URING_GROUP) != 0)
+        return;
+    ouro__uring_buffers_close(buffers);
+    buffers->was_tried = false;
+    ouro__loan_pool_withdraw(pool);
+}
+
+void ouro__uring_buffers_trim(struct ouro__uring_buffers *buffers, struct io_uring *ring,
+                              struct ouro__loan_pool *pool, bool is_receiving)
+{
+    if (buffers->ring == NULL)
+        return;
+    if (buffers->target > TARGET_FIRST && pool->offered_low >= buffers->target / 2)
+        buffers->target /= 2;
+    if (!is_receiving && pool->offered_count > TARGET_FIRST)
+        give_up_ring(buffers, ring, pool);
+    pool->has_surplus = buffers->ring != NULL && buffers->target > TARGET_FIRST;
 }
 
 void ouro__uring_buffers_close(struct ouro__uring_buffers *buffers)

@@ -28,8 +28,16 @@ enum { OURO__URING_GROUP = 1 };
 bool ouro__uring_buffers_offer(struct ouro__uring_buffers *buffers, struct io_uring *ring,
                                struct ouro__loan_pool *pool);
 
-/* The kernel found none although the pool had some: it shall have more. */
-void ouro__uring_buffers_grow(struct ouro__uring_buffers *buffers);
+/* The kernel found none although @pool had some: it shall have more. */
+void ouro__uring_buffers_grow(struct ouro__uring_buffers *buffers, struct ouro__loan_pool *pool);
+
+/*
+ * Called now and then: fewer are offered from here on, if fewer were enough since the last call.
+ * @is_receiving says whether a receive on loan is in flight; when none is, and more are offered
+ * than at first, all come home, and the next receive makes the ring again.
+ */
+void ouro__uring_buffers_trim(struct ouro__uring_buffers *buffers, struct io_uring *ring,
+                              struct ouro__loan_pool *pool, bool is_receiving);
 
 /* After the ring that they belong to was closed. */
 void ouro__uring_buffers_close(struct ouro__uring_buffers *buffers);

@@ -88,7 +88,7 @@ static enum ouro__uring_next get_buffer(struct ouro__op *op, int32_t *result)
     }
     enum ouro__uring_next next = take_or_wait(op);
     if (next == OURO__URING_AGAIN)
-        ouro__uring_buffers_grow(&ouro__uring_of(op->handle->driver)->buffers);
+        ouro__uring_buffers_grow(&ouro__uring_of(op->handle->driver)->buffers, pool);
     return next;
 }
 
@@ -154,4 +154,26 @@ void ouro__uring_resume_loan(struct ouro__driver *driver, struct ouro__op *op)
 {
     op->backend &= (uint16_t)~OURO__URING_DRY;
     ouro__uring_queue(ouro__uring_of(driver), op);
+}
+
+/* In @arg: whether a receive on loan is in flight. */
+static void look_for_receive(void *arg, struct ouro__scheduled_io *sio)
+{
+    bool *is_receiving = arg;
+    const struct ouro__op *op = sio->lane[OURO__LANE_READ];
+    if (op != NULL && ouro__uring_row_of(op)->undo != NULL) /* which gives a buffer back */
+        *is_receiving = true;
+}
+
+/* A look at all descriptors takes too long where there are more. */
+#define DESCRIPTORS_MAX 4096
+
+void ouro__uring_trim_loans(struct ouro__driver *driver, struct ouro__loan_pool *pool)
+{
+    struct ouro__uring *uring = ouro__uring_of(driver);
+    struct ouro__registration_set *set = &driver->handle->set;
+    bool is_receiving = ouro__registration_set_live(set) > DESCRIPTORS_MAX;
+    if (!is_receiving)
+        ouro__registration_set_for_each(set, look_for_receive, &is_receiving);
+    ouro__uring_buffers_trim(&uring->buffers, &uring->ring, pool, is_receiving);
 }

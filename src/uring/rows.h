@@ -56,6 +56,8 @@ enum ouro__uring_next ouro__uring_finish_take_loan(const struct ouro__uring *uri
 void ouro__uring_claim_loan(struct ouro__uring *uring, struct ouro__op *op, uint32_t index);
 /* @op waited for a buffer, and is cancelled. */
 void ouro__uring_leave_loan(struct ouro__op *op);
+/* The table's trim_loans(). */
+void ouro__uring_trim_loans(struct ouro__driver *driver, struct ouro__loan_pool *pool);
 /* @op waited for a buffer, and has it. */
 void ouro__uring_resume_loan(struct ouro__driver *driver, struct ouro__op *op);
 

@@ -108,4 +108,5 @@ const struct ouro__driver_ops ouro__uring_ops = {
     .unpark = unpark,
     .poll_fd = ouro__uring_poll_fd,
     .settle = ouro__uring_settle,
+    .trim_loans = ouro__uring_trim_loans,
 };

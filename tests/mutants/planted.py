@@ -10,6 +10,7 @@ time limit; tools/test --mutants runs them.
 """
 
 import planted_accept
+import planted_idle
 import planted_serve
 
 SLOW = {
@@ -587,5 +588,6 @@ MUTANTS = {
 }
 
 MUTANTS.update(planted_accept.MUTANTS)
+MUTANTS.update(planted_idle.MUTANTS)
 MUTANTS.update(planted_serve.MUTANTS)
-SLOW |= planted_accept.SLOW
+SLOW |= planted_accept.SLOW | planted_idle.SLOW

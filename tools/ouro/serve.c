@@ -32,6 +32,8 @@
 #define BACKOFF_MIN_NS (10 * OURO_MILLISECOND)
 #define BACKOFF_MAX_NS OURO_SECOND
 #define ADDRESSES_MAX 64
+/* A peer that does not read holds one; these take no memory before they are used. */
+#define LOAN_BUFFERS 4096
 
 struct serve_options {
     const struct serve_mode *mode;
@@ -330,6 +332,7 @@ int cli_serve(int argc, char **argv)
     }
     struct ouro_runtime_config config = OURO_RUNTIME_CONFIG_INIT;
     config.driver = options.driver;
+    config.loan_buffers = LOAN_BUFFERS;
     if (options.workers > 1) {
         config.flavour = OURO_FLAVOUR_MULTI_THREAD;
         config.workers = (uint32_t)options.workers;

@@ -9,30 +9,27 @@
 
 #include <string.h>
 
-#define BUFFER_BYTES ((size_t)16 * 1024)
-
 /* Characters of a line of chargen, and the lines until they begin again: the printable ASCII. */
 #define LINE_CHARACTERS 72
 #define LINE_BYTES (LINE_CHARACTERS + 2)
 #define PRINTABLE 95
 
+/* On loan: a connection that waits has no buffer, and its stack stays small. */
 static void serve_echo(struct ouro_stream *stream)
 {
-    char buffer[BUFFER_BYTES];
-    for (;;) {
-        ssize_t got = ouro_stream_read(stream, buffer, sizeof(buffer));
-        if (got <= 0 || ouro_stream_write_all(stream, buffer, (size_t)got, NULL) < 0)
-            return;
+    struct ouro_loan loan;
+    int rc = 0;
+    while (rc == 0 && ouro_stream_read_loan(stream, &loan) > 0) {
+        rc = ouro_stream_write_all(stream, loan.data, loan.size, NULL);
+        ouro_loan_release(&loan);
     }
 }
 
 static void serve_discard(struct ouro_stream *stream)
 {
-    char buffer[BUFFER_BYTES];
-    ssize_t got = 0;
-    do {
-        got = ouro_stream_read(stream, buffer, sizeof(buffer));
-    } while (got > 0);
+    struct ouro_loan loan;
+    while (ouro_stream_read_loan(stream, &loan) > 0)
+        ouro_loan_release(&loan);
 }
 
 static int discard_task(void *stream)
