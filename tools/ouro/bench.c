@@ -15,8 +15,7 @@
 
 /* Keys of options without a letter. */
 enum {
-    KEY_DRIVER = 256,
-    KEY_FROM,
+    KEY_FROM = 256,
     KEY_COUNT,
     KEY_WARM_UP,
     KEY_TIMEOUT,
@@ -59,7 +58,6 @@ static const struct argp_option options_table[] = {
     {NULL, '4', NULL, 0, "Use IPv4 addresses only", 3},
     {NULL, '6', NULL, 0, "Use IPv6 addresses only", 3},
     {"from", KEY_FROM, "ADDR", 0, "Connect from this local address, IP or IP:PORT", 3},
-    {"driver", KEY_DRIVER, "auto|uring|epoll", 0, "Which driver to run on (auto)", 3},
     {0},
 };
 
@@ -134,10 +132,6 @@ static error_t parse_value(int key, const char *arg, struct argp_state *state)
             argp_error(state, "'%s' is no IP address", arg);
         options->target.has_from = true;
         return 0;
-    case KEY_DRIVER:
-        if (!cli_parse_driver(arg, &options->driver))
-            argp_error(state, "no driver '%s': auto, uring or epoll", arg);
-        return 0;
     default:
         return parse_number_option(key, arg, state);
     }
@@ -201,9 +195,7 @@ static void check(struct argp_state *state)
     if (options->kind == NULL)
         argp_error(state, "say which load: echo, storm, churn, relay or idle");
     check_kind(state);
-    const char *wrong = target_check(&options->target);
-    if (wrong != NULL)
-        argp_error(state, "'%s': %s", options->target.text, wrong);
+    cli_parse_address(state, &options->target);
     set_defaults(options);
     if (options->depth * options->size_bytes > BENCH_SIZE_MAX)
         argp_error(state, "--depth messages of --size are more than 1 GiB");
@@ -213,6 +205,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
     struct bench_options *options = state->input;
     switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &options->runtime;
+        return 0;
     case '4':
         options->target.addrs.flags |= OURO_ADDRS_F_IPV4;
         return 0;
@@ -246,9 +241,11 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 
 int cli_bench(int argc, char **argv)
 {
+    static const struct argp_child children[] = {{&cli_argp_driver, 0, NULL, 3}, {0}};
     static const struct argp argp = {
         .options = options_table,
         .parser = parse_option,
+        .children = children,
         .args_doc = "echo|storm|churn|relay|idle [HOST:PORT | unix:PATH]",
         .doc = "Puts a load on a server, by default on " CLI_DEFAULT_ADDRESS
                ", and measures it: rate, latency, the CPU time of the generator and of the "
@@ -263,7 +260,7 @@ int cli_bench(int argc, char **argv)
     static struct bench bench; /* a part of it is a histogram of 270 KiB */
     struct bench_options options = {
         .target.text = CLI_DEFAULT_ADDRESS,
-        .driver = OURO_DRIVER_AUTO,
+        .runtime.driver = OURO_DRIVER_AUTO,
         .warm_up_ns = -1,
         .timeout_ns = DEFAULT_TIMEOUT_NS,
     };

@@ -10,6 +10,7 @@
 #define OURO_CLI_BENCH_H
 
 #include "cli.h"
+#include "cli_runtime.h"
 #include "histogram.h"
 #include "process.h"
 #include "tally.h"
@@ -57,7 +58,7 @@ extern const struct bench_kind bench_echo_kind, bench_storm_kind, bench_churn_ki
 struct bench_options {
     const struct bench_kind *kind;
     struct target target;
-    enum ouro_driver_kind driver;
+    struct cli_runtime runtime;
     uint64_t connections; /* lanes */
     uint64_t size_bytes;
     uint64_t depth;

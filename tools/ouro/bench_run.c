@@ -417,8 +417,7 @@ int bench_run(struct bench *bench, bool (*print)(const struct bench *bench))
         (void)prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
     if (prepare(bench) < 0)
         return CLI_FAILED;
-    struct ouro_runtime_config config = OURO_RUNTIME_CONFIG_INIT;
-    config.driver = bench->options->driver;
+    const struct ouro_runtime_config config = cli_runtime_config(&bench->options->runtime);
     const int64_t grace_ns = OURO_SECOND;
     struct run_arg arg = {.bench = bench, .print = print};
     int code = cli_run(&config, run_task, &arg, &grace_ns);

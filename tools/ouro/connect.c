@@ -12,16 +12,7 @@
 #include "connect.h"
 
 /* Keys of options without a letter. */
-enum {
-    KEY_DRIVER = 256,
-    KEY_TIMEOUT,
-    KEY_FROM,
-    KEY_RELAY,
-    KEY_JSON,
-    KEY_TRACE,
-    KEY_COUNT,
-    KEY_CONCURRENCY
-};
+enum { KEY_TIMEOUT = 256, KEY_FROM, KEY_RELAY, KEY_JSON, KEY_TRACE, KEY_COUNT, KEY_CONCURRENCY };
 
 #define DEFAULT_CONCURRENCY 64
 
@@ -31,7 +22,6 @@ static const struct argp_option options_table[] = {
     {NULL, '6', NULL, 0, "Use IPv6 addresses only", 0},
     {"from", KEY_FROM, "ADDR", 0, "Connect from this local address, IP or IP:PORT", 0},
     {"timeout", KEY_TIMEOUT, "DURATION", 0, "Give up a connect after that long: 300ms, 5s", 0},
-    {"driver", KEY_DRIVER, "auto|uring|epoll", 0, "Which driver to run on (auto)", 0},
     {"json", KEY_JSON, NULL, 0, "Print the result as a JSON object", 0},
     {"trace", KEY_TRACE, NULL, 0, "Show every step of the connect, on stderr", 0},
     {"count", KEY_COUNT, "N", 0, "Make N connections, reset each, and measure", 1},
@@ -58,10 +48,6 @@ static error_t parse_value(int key, const char *arg, struct argp_state *state)
             argp_error(state, "'%s' is no duration: write 300ms or 5s (units us, ms, s, m, h)",
                        arg);
         return 0;
-    case KEY_DRIVER:
-        if (!cli_parse_driver(arg, &options->driver))
-            argp_error(state, "no driver '%s': auto, uring or epoll", arg);
-        return 0;
     case KEY_COUNT:
         if (!cli_parse_count(arg, 1, UINT32_MAX, &options->count))
             argp_error(state, "--count takes a number from 1 to %u", UINT32_MAX);
@@ -84,9 +70,7 @@ static void check(struct argp_state *state)
         argp_error(state, "--count and --relay exclude each other");
     if (options->count != 0 && options->trace)
         argp_error(state, "--trace shows one connection: leave --count out");
-    const char *wrong = target_check(&options->target);
-    if (wrong != NULL)
-        argp_error(state, "'%s': %s", options->target.text, wrong);
+    cli_parse_address(state, &options->target);
     if (options->concurrency == 0)
         options->concurrency = DEFAULT_CONCURRENCY;
     if (options->concurrency > options->count)
@@ -97,6 +81,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
     struct connect_options *options = state->input;
     switch (key) {
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &options->runtime;
+        return 0;
     case '4':
         set_flag(options, OURO_ADDRS_F_IPV4);
         return 0;
@@ -127,9 +114,11 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 
 int cli_connect(int argc, char **argv)
 {
+    static const struct argp_child children[] = {{&cli_argp_driver, 0, NULL, 0}, {0}};
     static const struct argp argp = {
         .options = options_table,
         .parser = parse_option,
+        .children = children,
         .args_doc = "[HOST:PORT | unix:PATH]",
         .doc =
             "Connects, by default to " CLI_DEFAULT_ADDRESS ", and prints `created stream'.\v"
@@ -138,7 +127,7 @@ int cli_connect(int argc, char **argv)
     };
     struct connect_options options = {
         .target.text = CLI_DEFAULT_ADDRESS,
-        .driver = OURO_DRIVER_AUTO,
+        .runtime.driver = OURO_DRIVER_AUTO,
         .timeout_ns = INT64_MAX,
     };
     cli_parse(&argp, "connect", argc, argv, &options);

@@ -6,12 +6,13 @@
 #define OURO_CLI_CONNECT_H
 
 #include "cli.h"
+#include "cli_runtime.h"
 #include "target.h"
 #include "trace.h"
 
 struct connect_options {
     struct target target;
-    enum ouro_driver_kind driver;
+    struct cli_runtime runtime;
     int64_t timeout_ns; /* of each connect; INT64_MAX: none */
     bool relay;
     bool json;

@@ -190,8 +190,7 @@ int connect_once(const struct connect_options *options)
     once.options = options;
     if (options->relay)
         output_never_wait();
-    struct ouro_runtime_config config = OURO_RUNTIME_CONFIG_INIT;
-    config.driver = options->driver;
+    struct ouro_runtime_config config = cli_runtime_config(&options->runtime);
     if (options->trace) {
         config.trace = trace_callback;
         config.trace_arg = &once.trace;

@@ -46,8 +46,6 @@ enum {
 #define CONNECTION_DESCRIPTORS 6 /* two sockets, and for much data a pipe each way */
 
 static const struct argp_option options_table[] = {
-    {"workers", 'w', "N", 0, "Threads, each with a driver and sockets of its own (1)", 0},
-    {"driver", 'd', "auto|uring|epoll", 0, "Which driver to run on (auto)", 0},
     {"balance", KEY_BALANCE, "round-robin|least-connections", 0,
      "Which target is next (round-robin)", 1},
     {"connect-timeout", KEY_CONNECT_TIMEOUT, "DURATION|none", 0,
@@ -161,9 +159,7 @@ static error_t parse_clients_option(int key, const char *arg, struct argp_state 
 static struct target parse_address(const char *text, struct argp_state *state)
 {
     struct target target = {.text = text};
-    const char *wrong = target_check(&target);
-    if (wrong != NULL)
-        argp_error(state, "'%s': %s", text, wrong);
+    cli_parse_address(state, &target);
     return target;
 }
 
@@ -196,13 +192,8 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
     struct proxy_options *options = state->input;
     switch (key) {
-    case 'd':
-        if (!cli_parse_driver(arg, &options->driver))
-            argp_error(state, "no driver '%s': auto, uring or epoll", arg);
-        return 0;
-    case 'w':
-        if (!cli_parse_count(arg, 1, PROXY_WORKERS_MAX, &options->workers))
-            argp_error(state, "--workers takes a number from 1 to %d", PROXY_WORKERS_MAX);
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &options->runtime;
         return 0;
     case ARGP_KEY_ARG:
         if (state->arg_num == 0)
@@ -243,7 +234,7 @@ static uint64_t connections_for_descriptors(uint64_t workers)
 static int run(struct proxy *proxy)
 {
     struct proxy_options *options = proxy->options;
-    uint64_t max = connections_for_descriptors(options->workers);
+    uint64_t max = connections_for_descriptors(options->runtime.workers);
     if (options->max == 0)
         options->max = max;
     proxy->signal_fd = signals_open_with(SIGUSR1);
@@ -251,12 +242,7 @@ static int run(struct proxy *proxy)
         output_error("signals: %s", ouro_strerror(proxy->signal_fd));
         return CLI_FAILED;
     }
-    struct ouro_runtime_config config = OURO_RUNTIME_CONFIG_INIT;
-    config.driver = options->driver;
-    if (options->workers > 1) {
-        config.flavour = OURO_FLAVOUR_MULTI_THREAD;
-        config.workers = (uint32_t)options->workers;
-    }
+    const struct ouro_runtime_config config = cli_runtime_config(&options->runtime);
     const int64_t grace_ns = OURO_SECOND;
     int code = cli_run(&config, proxy_main_task, proxy, &grace_ns);
     close(proxy->signal_fd);
@@ -265,9 +251,11 @@ static int run(struct proxy *proxy)
 
 int cli_proxy(int argc, char **argv)
 {
+    static const struct argp_child children[] = {{&cli_argp_runtime, 0, NULL, 0}, {0}};
     static const struct argp argp = {
         .options = options_table,
         .parser = parse_option,
+        .children = children,
         .args_doc = "LISTEN[,LISTEN...] TARGET[,TARGET...]",
         .doc = "Accepts connections and relays each to one of the targets.  An address is "
                "HOST:PORT or unix:PATH.  Prints `listening on ADDRESS' for each when it does; "
@@ -280,7 +268,7 @@ int cli_proxy(int argc, char **argv)
         .targets = {.lock = PTHREAD_MUTEX_INITIALIZER,
                     .out_first_ns = OURO_SECOND,
                     .out_max_ns = 30 * OURO_SECOND},
-        .workers = 1,
+        .runtime.workers = 1,
         .header_ns = 5 * OURO_SECOND,
         .connect_ns = 5 * OURO_SECOND,
         .idle_ns = 600 * OURO_SECOND,

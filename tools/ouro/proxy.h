@@ -9,12 +9,11 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
+#include "cli_runtime.h"
 #include "proxy_gate.h"
 #include "proxy_listener.h"
 #include "proxy_peers.h"
 #include "proxy_targets.h"
-
-#define PROXY_WORKERS_MAX 256
 
 #define PROXY_NO_TIMEOUT INT64_MAX
 
@@ -22,8 +21,7 @@ struct proxy_options {
     const char *listen[PROXY_LISTENERS_MAX]; /* as given */
     size_t listen_count;
     struct proxy_targets targets;
-    enum ouro_driver_kind driver;
-    uint64_t workers;
+    struct cli_runtime runtime;
     bool accept_proxy;     /* each client begins with a PROXY header */
     unsigned send_proxy;   /* 0: no header to the targets, else its version */
     int64_t header_ns;     /* within which the header has come */
@@ -67,7 +65,7 @@ struct proxy {
     struct proxy_peers peers;
     struct ouro_task *main_task; /* cancelled to cut what is left */
     int signal_fd;
-    struct proxy_counts counts[PROXY_WORKERS_MAX];
+    struct proxy_counts counts[CLI_WORKERS_MAX];
 };
 
 /* Adds to a counter that only the calling worker's tasks write. */

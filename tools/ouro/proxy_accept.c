@@ -74,7 +74,7 @@ static int start(struct accepting *accepting, int fd, const struct ouro_socket_a
     uint32_t worker = acceptor->worker;
     if (acceptor->spreads) {
         worker = accepting->next_worker;
-        accepting->next_worker = (worker + 1) % (uint32_t)acceptor->proxy->options->workers;
+        accepting->next_worker = (worker + 1) % (uint32_t)acceptor->proxy->options->runtime.workers;
     }
     struct proxy_client *client = malloc(sizeof(*client));
     if (client == NULL)

@@ -131,7 +131,7 @@ static int open_listener(struct proxy *proxy, struct proxy_listeners *old, const
     bool keepalive = proxy->options->idle_ns == PROXY_NO_TIMEOUT;
     struct proxy_listener *found = find_listener(old, text);
     if (found == NULL)
-        return proxy_listener_open(text, proxy->options->workers, keepalive, out_listener);
+        return proxy_listener_open(text, proxy->options->runtime.workers, keepalive, out_listener);
     *out_listener = *found;
     found->count = 0;
     return proxy_listener_adopt(text, keepalive, out_listener);
@@ -234,8 +234,8 @@ static int make_acceptors(struct server *server)
                 .number = number,
                 .listener = listener,
                 .socket = k,
-                .spreads = listener->count < proxy->options->workers,
-                .worker = (uint32_t)(k % proxy->options->workers),
+                .spreads = listener->count < proxy->options->runtime.workers,
+                .worker = (uint32_t)(k % proxy->options->runtime.workers),
             };
         }
     }
@@ -317,7 +317,7 @@ static int serve(struct server *server)
 static uint64_t cut_count(const struct proxy *proxy)
 {
     uint64_t count = 0;
-    for (uint64_t i = 0; i < proxy->options->workers; i++)
+    for (uint64_t i = 0; i < proxy->options->runtime.workers; i++)
         count += atomic_load_explicit(&proxy->counts[i].ended[PROXY_CUT], memory_order_relaxed);
     return count;
 }

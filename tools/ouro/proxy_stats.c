@@ -46,7 +46,7 @@ static void add_up(const struct proxy *proxy, struct sums *sums)
 {
     uint64_t ended = 0;
     *sums = (struct sums){0};
-    for (uint64_t i = 0; i < proxy->options->workers; i++) {
+    for (uint64_t i = 0; i < proxy->options->runtime.workers; i++) {
         const struct proxy_counts *counts = &proxy->counts[i];
         for (size_t k = 0; k < PROXY_OUTCOMES; k++) {
             uint64_t count = read_count(&counts->ended[k]);
@@ -57,7 +57,7 @@ static void add_up(const struct proxy *proxy, struct sums *sums)
         sums->to_clients += read_count(&counts->to_clients);
     }
     /* Last: what has ended by now was accepted before. */
-    for (uint64_t i = 0; i < proxy->options->workers; i++)
+    for (uint64_t i = 0; i < proxy->options->runtime.workers; i++)
         sums->accepted += read_count(&proxy->counts[i].accepted);
     sums->active = sums->accepted > ended ? sums->accepted - ended : 0;
 }
@@ -71,7 +71,7 @@ static int refresh(struct proxy *proxy)
     int rc = ouro_group_begin(&group, 0);
     if (rc < 0)
         return rc;
-    for (uint64_t i = 0; i < proxy->options->workers && rc == 0; i++) {
+    for (uint64_t i = 0; i < proxy->options->runtime.workers && rc == 0; i++) {
         options.worker = (uint32_t)i;
         rc = ouro_group_spawn(&group, &options, proxy_relay_tell_task, &proxy->counts[i]);
     }

@@ -70,7 +70,7 @@ int connect_storm(const struct connect_options *options)
     const struct bench_options bench_options = {
         .kind = &bench_storm_kind,
         .target = options->target,
-        .driver = options->driver,
+        .runtime = options->runtime,
         .connections = options->concurrency,
         .count = options->count,
         .duration_ns = INT64_MAX,
