@@ -69,8 +69,12 @@ static bool has_met_limit(const struct ouro__connection *connection)
 static bool count(const struct ouro__connection *connection, int rc)
 {
     struct ouro__shard *shard = connection->shard;
-    unsigned interrupts = connection->now.handler.context->interrupts;
-    bool is_late = connection->is_cut || (interrupts & OURO__INTERRUPT_TIMEOUT) != 0;
+    const struct ouro__context *context = connection->now.handler.context;
+    unsigned interrupts = context->interrupts;
+    /* The handler's last call may have seen the end of the deadline before its timer fired. */
+    bool is_late =
+        connection->is_cut || (interrupts & OURO__INTERRUPT_TIMEOUT) != 0 ||
+        (context->deadline_ns != OURO__NEVER && ouro__clock_now_ns() >= context->deadline_ns);
     bool is_cancelled = (interrupts & OURO__INTERRUPT_CANCEL) != 0;
     bool is_over_limit = has_met_limit(connection);
     if (rc < 0)

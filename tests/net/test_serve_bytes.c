@@ -108,6 +108,13 @@ static int relay_bytes(struct ouro_stream *stream, struct transfer *transfer, bo
     return rc;
 }
 
+/* A handler's result, also for the case that looks at it afterwards. */
+static int noted(struct rig *rig, int rc)
+{
+    rig->result = rc;
+    return rc;
+}
+
 static int send_all(struct ouro_stream *stream, const struct ouro_serve_peer *peer, void *arg)
 {
     struct rig *rig = arg;
@@ -115,15 +122,15 @@ static int send_all(struct ouro_stream *stream, const struct ouro_serve_peer *pe
     (void)peer;
     switch (transfer->way) {
     case PLAIN:
-        return rig->result = ouro_stream_write_all(stream, payload, SIZE, NULL);
+        return noted(rig, ouro_stream_write_all(stream, payload, SIZE, NULL));
     case VECTORS:
-        return rig->result = send_vectors(stream);
+        return noted(rig, send_vectors(stream));
     case FILE_OR_LOAN:
-        return rig->result = send_a_file(stream);
+        return noted(rig, send_a_file(stream));
     case RELAY:
-        return rig->result = relay_bytes(stream, transfer, true);
+        return noted(rig, relay_bytes(stream, transfer, true));
     default:
-        return rig->result = send_descriptors(stream);
+        return noted(rig, send_descriptors(stream));
     }
 }
 
@@ -165,12 +172,12 @@ static int receive_all(struct ouro_stream *stream, const struct ouro_serve_peer 
     ssize_t n = 0;
     (void)peer;
     if (transfer->way == RELAY)
-        return rig->result = relay_bytes(stream, transfer, false);
+        return noted(rig, relay_bytes(stream, transfer, false));
     while ((n = receive_some(stream, transfer->way)) > 0)
         transfer->seen += (uint64_t)n;
     if (n < 0) /* and so does the next */
         ck_assert_int_eq(ouro_stream_read(stream, &(char){0}, 1), n);
-    return rig->result = (int)n;
+    return noted(rig, (int)n);
 }
 
 /* Reads to the end. */
