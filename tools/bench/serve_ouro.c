@@ -2,7 +2,7 @@
 /*
  * Servers on ouro_serve(), with what can be chosen as an argument: what each choice costs.
  *
- *     bench_serve_ouro PORT uring|epoll stack|loan|requests|fan [auto|never|LOOK_US]
+ *     bench_serve_ouro PORT uring|epoll stack|loan|requests|fan [auto|never|latency]
  *
  * stack:     an echo; the task reads into 16 KiB on its stack, as most programs do
  * loan:      an echo; the task reads on loan, and holds no buffer while it waits
@@ -10,8 +10,8 @@
  * fan:       what comes on one connection is sent to all others, each by a task of its own, so that
  *            the ring gets all sends by one enter
  *
- * The last argument is the dial from throughput to latency: how long a worker looks for completions
- * before it sleeps.
+ * The last argument says whether a worker looks for events before it sleeps: where that costs next
+ * to nothing (the dial's default), never, or always (the dial at latency).
  *
  * Owns:    the list of connections of `fan`.
  * Threads: one worker, so the list needs no lock.
@@ -170,11 +170,12 @@ static const struct mode *find_mode(const char *name)
     return NULL;
 }
 
-static uint32_t look_us(const char *text)
+static void set_look(const char *text, struct ouro_runtime_config *config)
 {
-    if (strcmp(text, "auto") == 0)
-        return 0;
-    return strcmp(text, "never") == 0 ? UINT32_MAX : (uint32_t)strtoul(text, NULL, 10);
+    if (strcmp(text, "never") == 0)
+        config->spin_us = UINT32_MAX;
+    if (strcmp(text, "latency") == 0)
+        config->dial = OURO_DIAL_LATENCY;
 }
 
 /* As many descriptors as may be: each connection has one. */
@@ -192,13 +193,14 @@ int main(int argc, char **argv)
     struct server server = {.mode = argc >= 4 ? find_mode(argv[3]) : NULL};
     if (argc < 4 || argc > 5 || server.mode == NULL) {
         (void)fprintf(stderr, "usage: bench_serve_ouro PORT uring|epoll stack|loan|requests|fan "
-                              "[auto|never|LOOK_US]\n");
+                              "[auto|never|latency]\n");
         return 2;
     }
     (void)snprintf(server.address, sizeof(server.address), "127.0.0.1:%.5s", argv[1]);
     struct ouro_runtime_config config = OURO_RUNTIME_CONFIG_INIT;
     config.driver = strcmp(argv[2], "epoll") == 0 ? OURO_DRIVER_EPOLL : OURO_DRIVER_URING;
-    config.spin_us = argc == 5 ? look_us(argv[4]) : 0;
+    if (argc == 5)
+        set_look(argv[4], &config);
 
     raise_descriptor_limit();
     struct ouro_runtime *runtime = NULL;

@@ -59,7 +59,7 @@ IDLE = {
 SETTLE = {name: IDLE[name] for name in (IDLE_LOAN, IDLE_REQUESTS)}
 NOT_LOOKING, LATENCY = "ouro, not looking", "ouro, dial at latency"
 LOOK = {OURO: OWN + "uring stack auto", NOT_LOOKING: OWN + "uring stack never"}
-LOOK_SPIN = {LATENCY: OWN + "uring stack 200", **LOOK, RING: ECHO[RING], EPOLL: ECHO[EPOLL]}
+LOOK_SPIN = {LATENCY: OWN + "uring stack latency", **LOOK, RING: ECHO[RING], EPOLL: ECHO[EPOLL]}
 STILL = {OURO: ECHO[OURO], OURO_EPOLL: ECHO[OURO_EPOLL], LATENCY: LOOK_SPIN[LATENCY]}
 CONNECT = {
     OURO: CONNECT_OURO + "uring",
