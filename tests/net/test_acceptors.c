@@ -162,6 +162,15 @@ OURO_TEST(shutdown_ends_all_accepts)
 }
 
 /* What the acceptors of one listener share. */
+/* Waits until @count accepts of other tasks or threads are in progress. */
+static void await_acceptors(const struct ouro_tcp_listener *listener, unsigned count)
+{
+    const struct ouro__acceptor *acceptor = (const void *)listener; /* its first member */
+    while ((ouro__load(&acceptor->descriptor.calls, memory_order_acquire) &
+            OURO__DESCRIPTOR_MANY_MAX) != count * OURO__DESCRIPTOR_ONE_OF_MANY)
+        ck_assert_int_eq(ouro_sleep(OURO_MILLISECOND / 4), 0);
+}
+
 struct crowd {
     struct ouro_tcp_listener *listener;
     struct ouro_handle *handle;
@@ -238,6 +247,7 @@ static int accept_as_a_crowd(void *arg)
         for (unsigned i = 0; i < acceptors; i++)
             ck_assert_int_eq(ouro_task_spawn(accept_all, &crowd, &tasks[i]), 0);
         visit(&crowd, port, at_once);
+        await_acceptors(crowd.listener, acceptors); /* no call may begin after the close */
         ck_assert_int_eq(ouro_tcp_listener_close(crowd.listener), 0);
         for (unsigned i = 0; i < acceptors; i++)
             ck_assert_int_eq(ouro_task_join(tasks[i], NULL), 0);
@@ -264,6 +274,7 @@ static int accept_on_threads(void *arg)
     for (int i = 0; i < ACCEPTORS; i++)
         ck_assert_int_eq(pthread_create(&threads[i], NULL, accept_all_on_thread, &crowd), 0);
     visit(&crowd, port, 16);
+    await_acceptors(crowd.listener, ACCEPTORS);
     ck_assert_int_eq(ouro_tcp_listener_close(crowd.listener), 0);
     for (int i = 0; i < ACCEPTORS; i++)
         ck_assert_int_eq(pthread_join(threads[i], NULL), 0);
@@ -310,15 +321,6 @@ OURO_TEST(a_rate_limits_how_fast_connections_are_accepted)
     everywhere(accept_at_a_rate, NULL);
 }
 
-/* Waits until an accept of another task is in progress. */
-static void await_acceptor(const struct ouro_tcp_listener *listener)
-{
-    const struct ouro__acceptor *acceptor = (const void *)listener; /* its first member */
-    while ((ouro__load(&acceptor->descriptor.calls, memory_order_acquire) &
-            OURO__DESCRIPTOR_MANY_MAX) == 0)
-        ck_assert_int_eq(ouro_sleep(OURO_MILLISECOND / 4), 0);
-}
-
 /* One connection in a second: the second accept waits for its turn, and ends like any wait. */
 static int end_the_wait_for_the_rate(void *arg)
 {
@@ -337,7 +339,7 @@ static int end_the_wait_for_the_rate(void *arg)
     ck_assert_int_eq(ouro_task_cancel(acceptor.task), 0);
     ck_assert_int_eq(join_acceptor(&acceptor), -ECANCELED);
     start_acceptor(&acceptor, listener);
-    await_acceptor(listener);
+    await_acceptors(listener, 1);
     ck_assert_int_eq(ouro_tcp_listener_close(listener), 0);
     ck_assert_int_eq(join_acceptor(&acceptor), -ECANCELED);
     (void)close(peers[0]);
