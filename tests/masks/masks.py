@@ -6,8 +6,9 @@ usage: masks.py OURO TESTS-DIR REFUSE [--all] [--only NAME] [--jobs N]
 
 OURO is the command, whose probe lists the features and quirks; TESTS-DIR has the test programs;
 REFUSE runs a command from which io_uring is kept.
-Without --all: the optional features that the runtime uses here.  With --all those as well that
-io_uring needs: where one is masked the suite must pass on epoll, chosen by the runtime itself.
+Without --all: the optional features that the runtime uses here, all of them masked at once.  With
+--all each by itself, and those as well that io_uring needs: where one is masked the suite must pass
+on epoll, chosen by the runtime itself.
 What the runtime does not use (src/probe/uses.c) has no path that a mask could change.
 Always: each quirk for which the runtime has a second path (the probe says which), and the system
 calls refused.
@@ -42,7 +43,14 @@ def variants(probe, everything, only):
         name = f"io_uring refused with {errno.errorcode[error]}"
         if not only or only == errno.errorcode[error]:
             yield name, "epoll", {"OURO_TEST_AUTO": "1"}, error
+    optional = sum(1 << bit for bit, item in enumerate(probe["features"])
+                   if item["used"] and not item["required"])
+    if optional and not everything and not only:
+        yield ("without what is optional", "uring",
+               {"OURO_TEST_FEATURE_MASK": hex(optional)}, 0)
     for bit, item in enumerate(probe["features"]):
+        if not everything and not only:
+            break
         wanted = everything if item["required"] else item["used"]
         if not wanted or (only and item["name"] != only):
             continue
