@@ -89,10 +89,10 @@ bool ouro__busy_poll(struct ouro__busy_poll *poll, struct ouro__unpark *unpark,
         return has_events(arg); /* the sleep is to be measured */
     int64_t limit_ns =
         *timeout_ns < 0 || *timeout_ns > poll->limit_ns ? poll->limit_ns : *timeout_ns;
-    ouro__counter_add(&poll->looks, 1);
     /* turn() is called with the sleep announced.  Take that back while we look ... */
     bool found = ouro__exchange(&unpark->state, OURO__UNPARK_RUNNING, memory_order_acq_rel) ==
                  OURO__UNPARK_NOTIFIED;
+    ouro__counter_add(&poll->looks, 1); /* who sees it counted finds an owner that is awake */
     while (!found && now_ns - begun_ns < limit_ns) {
         found = has_events(arg) ||
                 ouro__load(&unpark->state, memory_order_acquire) == OURO__UNPARK_NOTIFIED;

@@ -7,8 +7,8 @@ import socket
 import threading
 import time
 
-from blackbox import (LIMIT, Peer, contains, echo_all, equal, failed_with, read_all,
-                      read_line, refusing_address, reset, unanswered_address, until)
+from blackbox import (LIMIT, Peer, contains, echo_all, equal, failed_with, needs_localhost,
+                      read_all, read_line, refusing_address, reset, unanswered_address, until)
 from proxying import (ask, client, counts, directory, drained, echo_until_cut, is_closed,
                       new_random, proxy, random_bytes, take)
 
@@ -274,6 +274,7 @@ def test_a_target_is_tried_again(ouro):
 
 
 def test_addresses(ouro):
+    needs_localhost()
     with Peer(echo_all) as target:
         with proxy(ouro, f"localhost:{target.port}", listen="127.0.0.1:0,[::1]:0") as server:
             for address in server.addresses:
