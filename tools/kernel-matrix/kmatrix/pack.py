@@ -6,6 +6,7 @@ import re
 import shutil
 import stat
 import subprocess
+import threading
 from dataclasses import dataclass, field
 
 from .catalogue import PARTS, Problem, cache
@@ -51,7 +52,7 @@ def guest_init(arch):
     if built.exists() and all(s.stat().st_mtime < built.stat().st_mtime for s in sources):
         return built
     built.parent.mkdir(parents=True, exist_ok=True)
-    fresh = built.with_name(f"{built.name}.{os.getpid()}")
+    fresh = built.with_name(f"{built.name}.{os.getpid()}.{threading.get_ident()}")
     compiler = os.environ.get(f"OURO_KERNELS_CC_{arch.upper()}", COMPILERS[arch])
     subprocess.run([*compiler.split(), "-std=gnu11", "-O2", "-static", "-s", "-o", fresh,
                     *GUEST.glob("*.c")], check=True)
