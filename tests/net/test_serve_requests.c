@@ -240,7 +240,7 @@ static int cut_a_request(void *arg)
     struct rig rig = {.handler = answer, .client = slow_request};
     (void)arg;
     rig.options.flags = OURO_SERVE_F_REQUESTS;
-    rig.options.request_ns = 60 * OURO_MILLISECOND;
+    rig.options.request_ns = 60 * OURO_MILLISECOND * ouro_test_slowness();
     ck_assert_int_eq(rig_run(&rig), 0);
     ck_assert_int_eq(rig.result, -ETIMEDOUT);
     ck_assert_uint_eq(rig.stats.timed_out, 1);
