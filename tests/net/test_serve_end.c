@@ -366,7 +366,7 @@ static int run_within_a_deadline(void *arg)
     struct rig rig = {.handler = rig_echo, .client = client_that_stays};
     (void)arg;
     rig.options.grace_ns = OURO_SERVE_NO_TIMEOUT;
-    ck_assert_int_eq(ouro_deadline_begin(&scope, 100 * OURO_MILLISECOND), 0);
+    ck_assert_int_eq(ouro_deadline_begin(&scope, 100 * OURO_MILLISECOND * ouro_test_slowness()), 0);
     ck_assert_int_eq(rig_run(&rig), -ETIMEDOUT);
     ouro_deadline_end(&scope);
     return 0;

@@ -161,6 +161,7 @@ static int look_with_each_failure(void *arg)
     struct ouro_test_holdings before;
     int failed = 0;
     unsigned wrong = 0;
+    unsigned tries = 0;
     const unsigned step = ouro_test_slowness() > 1 ? 15 : 1;
     ouro_test_calls_watch();
     unsigned descriptors = ouro_test_open_descriptors();
@@ -183,7 +184,12 @@ static int look_with_each_failure(void *arg)
             continue; /* refused as a whole */
         uint64_t lost = whole->report.present & ~report.present & ~report.unanswered;
         uint64_t invented = report.quirks & ~whole->report.quirks;
-        if (lost == 0 && invented == 0)
+        /* Where everything is slow a self-test may have waited too short a time: is it so again? */
+        bool is_fine = lost == 0 && invented == 0;
+        tries = is_fine || ouro_test_slowness() == 1 ? 0 : (tries + 1) % 3;
+        if (tries > 0)
+            nth -= step;
+        if (is_fine || tries > 0)
             continue;
         (void)fprintf(stderr, "call %u, %s: features %#llx lost, quirks %#llx invented\n", nth,
                       name, (unsigned long long)lost, (unsigned long long)invented);
