@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/coverage.h"
 #include "base/fork.h"
 #include "base/signal_watch.h"
 
@@ -112,6 +113,7 @@ OURO_TEST_UNIT(a_forked_child_has_the_disposition_from_before)
                 _exit(3);
             if (opens == 1)
                 ouro__signal_watch_close(&own);
+            ouro__coverage_write();
             (void)raise(SIGUSR1);
             _exit(2);
         }
