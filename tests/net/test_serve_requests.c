@@ -229,7 +229,7 @@ static void slow_request(struct rig *rig)
     int fd = rig_connect(rig);
     ask(fd, "x\n", "x0\n");
     while (send(fd, "x", 1, MSG_NOSIGNAL) == 1 &&
-           ouro_test_poll(fd, POLLIN | POLLRDHUP, 5 * OURO_TEST_MS) == 0) {
+           ouro_test_poll(fd, POLLIN | POLLRDHUP, 5 * OURO_TEST_MS * ouro_test_slowness()) == 0) {
     }
     rig_await_end(fd);
     ck_assert_int_eq(ouro_server_stop(rig->server), 0);
