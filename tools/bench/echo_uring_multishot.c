@@ -204,18 +204,6 @@ int main(int argc, char **argv)
     open_buffers();
     int listener = bench_listen(bench_number("PORT", argv[1], 1, 65535), 0);
     arm_accept(listener);
-    for (;;) {
-        rc = io_uring_submit_and_wait(&ring, 1);
-        if (rc < 0 && rc != -EINTR)
-            bench_die("io_uring_submit_and_wait", -rc);
-        struct io_uring_cqe *cqe = NULL;
-        unsigned head = 0;
-        unsigned count = 0;
-        io_uring_for_each_cqe(&ring, head, cqe)
-        {
-            count++;
-            completed(cqe, listener);
-        }
-        io_uring_cq_advance(&ring, count);
-    }
+    for (;;)
+        bench_ring_turn(&ring, completed, listener);
 }

@@ -5,6 +5,7 @@
 #ifndef OURO_BENCH_SUPPORT_H
 #define OURO_BENCH_SUPPORT_H
 
+#include <errno.h>
 #include <liburing.h>
 #include <netinet/in.h>
 #include <stdint.h>
@@ -49,6 +50,26 @@ static inline struct io_uring_sqe *bench_ring_sqe(struct io_uring *ring)
         sqe = io_uring_get_sqe(ring);
     }
     return sqe;
+}
+
+/* Submits, waits for a completion, and hands @completed each that is there, and @arg.  Inline, as
+ * above. */
+static inline void bench_ring_turn(struct io_uring *ring,
+                                   void (*completed)(const struct io_uring_cqe *cqe, int arg),
+                                   int arg)
+{
+    int rc = io_uring_submit_and_wait(ring, 1);
+    if (rc < 0 && rc != -EINTR)
+        bench_die("io_uring_submit_and_wait", -rc);
+    struct io_uring_cqe *cqe = NULL;
+    unsigned head = 0;
+    unsigned count = 0;
+    io_uring_for_each_cqe(ring, head, cqe)
+    {
+        count++;
+        completed(cqe, arg);
+    }
+    io_uring_cq_advance(ring, count);
 }
 
 /* What a connect client says at its end. */
