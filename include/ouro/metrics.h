@@ -37,7 +37,9 @@ struct ouro_busy_poll_metrics {
     uint64_t looks;     /* times a driver looked before sleeping */
     uint64_t found;     /* times it saw an event and did not sleep */
     uint64_t looked_ns; /* CPU time of all looks */
-    uint64_t saved_ns;  /* CPU time of the sleeps that were not needed, as measured of others */
+    uint64_t saved_ns;  /* CPU time by which that made the rest of the work cheaper, as measured
+                           against times in which the driver did not look; 0 where it was asked to
+                           look always */
 };
 
 #define OURO_BUSY_POLL_METRICS_INIT                                                                \

@@ -45,8 +45,9 @@ enum ouro_driver_kind {
  * What a worker does when it has nothing to do.  Waking a thread that sleeps takes 15 to 70 us on
  * virtual machines, and nearly as much CPU time.
  *
- * BALANCED    looks for events before it sleeps, at most 50 us, and only while that costs no more
- *             than 3 % of the worker's CPU time beyond what it saves.  An idle worker sleeps.
+ * BALANCED    looks for events before it sleeps, at most 50 us, where that makes operations no
+ *             dearer.  The worker finds out by trying: it measures what its operations cost with
+ *             and without looking.  The trials cost about 1 % of its CPU time.
  * THROUGHPUT  sleeps at once.  On io_uring from Linux 6.12 on a sleep then lasts until 16
  *             completions are there, or 20 us, so that more work is done by each wake.
  * LATENCY     looks for 200 us before each sleep, whatever it costs: a worker that is never idle

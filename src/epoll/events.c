@@ -136,17 +136,11 @@ static bool has_events(void *arg)
 static int look_and_wait(struct ouro__epoll *epoll, int64_t timeout_ns)
 {
     struct ouro__driver_handle *handle = epoll->driver.handle;
-    struct ouro__busy_poll *poll = &handle->busy_poll;
     epoll->seen = 0;
-    if (ouro__busy_poll_is_wanted(poll) &&
-        ouro__busy_poll(poll, &handle->unpark, has_events, epoll, &timeout_ns))
+    if (ouro__driver_is_look_wanted(handle) &&
+        ouro__busy_poll(&handle->busy_poll, &handle->unpark, has_events, epoll, &timeout_ns))
         return epoll->seen;
-    if (timeout_ns == 0)
-        return 0;
-    ouro__busy_poll_sleeps(poll);
-    int n = wait_for_events(epoll, timeout_ns);
-    ouro__busy_poll_slept(poll);
-    return n;
+    return timeout_ns == 0 ? 0 : wait_for_events(epoll, timeout_ns);
 }
 
 int ouro__epoll_collect(struct ouro__epoll *epoll, int64_t timeout_ns)

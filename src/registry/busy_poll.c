@@ -1,22 +1,23 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * BusyPoll: looking for events for a moment before the driver sleeps, where that costs little.
+ * BusyPoll: looking for events for a moment before the driver sleeps, where that makes operations
+ * no dearer.
  *
  * A thread that sleeps has to be woken, which on a virtual machine takes 15 to 70 us and nearly as
- * much CPU time.  A thread that looks at shared memory meanwhile sees the event at once.  Whether
- * looking is cheaper depends on how long the wait is and on what a sleep costs on this machine.  So
- * both are measured, and an account is kept in CPU time:
+ * much CPU time.  A thread that looks at shared memory meanwhile sees the event at once.  But it
+ * then handles events one by one, which come in groups after a sleep.  So no single look or sleep
+ * shows which way is cheaper.  It is tried:
  *
- *     a look costs the time that it takes;
- *     a look that finds an event saves the cost of a sleep;
- *     and a small share of the time in which the thread works is given to it, to try again.
+ *     the waits are counted in stretches of STRETCH_WAITS;
+ *     a stretch's cost is the thread's CPU time divided by what its waits brought;
+ *     one way, looking or not, is the usual one; now and then a stretch tries the other way;
+ *     when the other way is cheaper by MARGIN, it becomes the usual one.
  *
- * The driver looks while the account is not overdrawn.  So looking costs at most that share of the
- * work where it never finds anything, and an idle driver, which does little work, hardly looks.
+ * How seldom the other way is tried depends on how much dearer it was: its trials may make all
+ * operations dearer by TRIAL_SHARE.  When the usual way's cost changes by half, the work has
+ * changed, and the other way is tried at once.
+ *
  * A program that has chosen to look (spin_us, or the dial at latency) looks before each sleep.
- *
- * The cost of a sleep is measured now and then, by the thread's own CPU clock.  It is read where
- * everything has been submitted, so that it is the sleep alone that is measured.
  *
  * While the owner looks it counts as awake: an unpark makes no system call.
  *
@@ -38,12 +39,17 @@
 #define BALANCED_LIMIT_NS (50 * OURO__NS_PER_US)
 #define LATENCY_LIMIT_NS (200 * OURO__NS_PER_US)
 
-/* One part of the thread's work in SHARE is given to looking. */
-enum { SHARE = 32, BALANCE_LIMITS = 4, MEASURED_EVERY = 16, MEAN_OF = 8 };
+/* 64 waits at one connection take one or two milliseconds. */
+enum { STRETCH_WAITS = 64, STRETCHES_MIN = 16, STRETCHES_MAX = 512 };
+
+#define MARGIN 0.02
+#define TRIAL_SHARE 0.01
+#define CHANGE 1.5
+#define RATIO_MAX 16.0 /* one bad measurement is forgotten after a few good ones */
 
 void ouro__busy_poll_init(struct ouro__busy_poll *poll, uint32_t spin_us, uint32_t dial)
 {
-    *poll = (struct ouro__busy_poll){.limit_ns = 0};
+    *poll = (struct ouro__busy_poll){.waits_left = STRETCH_WAITS, .stretches_left = 1};
     if (spin_us == UINT32_MAX)
         return;
     poll->is_forced = spin_us != 0 || dial == OURO_DIAL_LATENCY;
@@ -54,20 +60,6 @@ void ouro__busy_poll_init(struct ouro__busy_poll *poll, uint32_t spin_us, uint32
     /* On one processor, who looks keeps the event from happening. */
     else if (dial == OURO_DIAL_BALANCED && sysconf(_SC_NPROCESSORS_ONLN) > 1)
         poll->limit_ns = BALANCED_LIMIT_NS;
-    poll->balance_ns = poll->limit_ns; /* one look on credit */
-}
-
-static void credit(struct ouro__busy_poll *poll, int64_t ns)
-{
-    int64_t most_ns = BALANCE_LIMITS * poll->limit_ns;
-    poll->balance_ns = poll->balance_ns + ns < most_ns ? poll->balance_ns + ns : most_ns;
-}
-
-/* The thread has worked since the last look or sleep. */
-static void credit_work(struct ouro__busy_poll *poll, int64_t now_ns)
-{
-    if (poll->awake_since_ns != 0)
-        credit(poll, (now_ns - poll->awake_since_ns) / SHARE);
 }
 
 static int64_t cpu_ns(void)
@@ -77,16 +69,71 @@ static int64_t cpu_ns(void)
     return (int64_t)now.tv_sec * OURO__NS_PER_SEC + now.tv_nsec;
 }
 
+/* How many stretches of the usual way come before the next trial. */
+static uint32_t stretches_until_trial(double ratio)
+{
+    double stretches = (ratio - 1) / TRIAL_SHARE;
+    if (stretches < STRETCHES_MIN)
+        return STRETCHES_MIN;
+    return stretches > STRETCHES_MAX ? STRETCHES_MAX : (uint32_t)stretches;
+}
+
+static void end_trial(struct ouro__busy_poll *poll, double cost_ns)
+{
+    double ratio = cost_ns / poll->usual_cost_ns;
+    if (ratio > RATIO_MAX)
+        ratio = RATIO_MAX;
+    poll->ratio = poll->ratio == 0 ? ratio : (poll->ratio + ratio) / 2;
+    poll->is_trial = false;
+    if (poll->ratio < 1 - MARGIN) {
+        poll->is_usual = !poll->is_usual;
+        poll->usual_cost_ns = cost_ns;
+        poll->ratio = 1 / poll->ratio;
+    }
+    poll->stretches_left = stretches_until_trial(poll->ratio);
+}
+
+static void end_usual(struct ouro__busy_poll *poll, double cost_ns)
+{
+    double before_ns = poll->usual_cost_ns;
+    poll->usual_cost_ns = cost_ns;
+    if (before_ns != 0 && (cost_ns > CHANGE * before_ns || before_ns > CHANGE * cost_ns)) {
+        poll->ratio = 0;
+        poll->stretches_left = 1;
+    }
+    poll->is_trial = --poll->stretches_left == 0;
+}
+
+void ouro__busy_poll_next_stretch(struct ouro__busy_poll *poll)
+{
+    const bool looked = poll->is_usual != poll->is_trial;
+    const int64_t now_ns = cpu_ns();
+    const uint64_t looked_ns = ouro__counter_read(&poll->looked_ns);
+    if (poll->cpu_begun_ns != 0) {
+        const double units = (double)poll->units;
+        const double used_ns = (double)(now_ns - poll->cpu_begun_ns);
+        const double saved_ns =
+            units * poll->plain_cost_ns - (used_ns - (double)(looked_ns - poll->looked_begun_ns));
+        if (!looked)
+            poll->plain_cost_ns = used_ns / units;
+        else if (saved_ns > 0)
+            ouro__counter_add(&poll->saved_ns, (uint64_t)saved_ns);
+        if (poll->is_trial)
+            end_trial(poll, used_ns / units);
+        else
+            end_usual(poll, used_ns / units);
+    }
+    poll->cpu_begun_ns = now_ns;
+    poll->looked_begun_ns = looked_ns;
+    poll->units = 0;
+    poll->waits_left = STRETCH_WAITS;
+}
+
 bool ouro__busy_poll(struct ouro__busy_poll *poll, struct ouro__unpark *unpark,
                      bool (*has_events)(void *arg), void *arg, int64_t *timeout_ns)
 {
-    int64_t begun_ns = ouro__clock_now_ns();
+    const int64_t begun_ns = ouro__clock_now_ns();
     int64_t now_ns = begun_ns;
-    credit_work(poll, begun_ns);
-    poll->awake_since_ns = begun_ns;
-    poll->is_measured = poll->until_measured == 0;
-    if (!poll->is_forced && poll->balance_ns < 0)
-        return has_events(arg); /* the sleep is to be measured */
     int64_t limit_ns =
         *timeout_ns < 0 || *timeout_ns > poll->limit_ns ? poll->limit_ns : *timeout_ns;
     /* turn() is called with the sleep announced.  Take that back while we look ... */
@@ -104,41 +151,11 @@ bool ouro__busy_poll(struct ouro__busy_poll *poll, struct ouro__unpark *unpark,
     if (!found)
         found = !ouro__unpark_begin_sleep(unpark);
     int64_t took_ns = now_ns - begun_ns;
-    poll->awake_since_ns = now_ns;
     /* A thread that loses its processor meanwhile takes longer, and uses no more CPU time. */
-    int64_t cost_ns = took_ns < limit_ns ? took_ns : limit_ns;
-    ouro__counter_add(&poll->looked_ns, (uint64_t)cost_ns);
-    credit(poll, (found ? poll->sleep_cost_ns : 0) - cost_ns);
-    if (found) {
+    ouro__counter_add(&poll->looked_ns, (uint64_t)(took_ns < limit_ns ? took_ns : limit_ns));
+    if (found)
         ouro__counter_add(&poll->found, 1);
-        ouro__counter_add(&poll->saved_ns, (uint64_t)poll->sleep_cost_ns);
-    } else if (*timeout_ns >= 0) {
+    else if (*timeout_ns >= 0)
         *timeout_ns = *timeout_ns > took_ns ? *timeout_ns - took_ns : 0;
-    }
     return found;
-}
-
-void ouro__busy_poll_sleeps(struct ouro__busy_poll *poll)
-{
-    if (poll->limit_ns == 0)
-        return;
-    credit_work(poll, ouro__clock_now_ns());
-    if (poll->is_measured)
-        poll->cpu_before_ns = cpu_ns();
-}
-
-void ouro__busy_poll_slept(struct ouro__busy_poll *poll)
-{
-    if (poll->limit_ns == 0)
-        return;
-    if (poll->until_measured > 0)
-        poll->until_measured--;
-    if (poll->is_measured) {
-        int64_t cost_ns = cpu_ns() - poll->cpu_before_ns;
-        poll->sleep_cost_ns +=
-            poll->sleep_cost_ns == 0 ? cost_ns : (cost_ns - poll->sleep_cost_ns) / MEAN_OF;
-        poll->until_measured = MEASURED_EVERY;
-        poll->is_measured = false;
-    }
-    poll->awake_since_ns = ouro__clock_now_ns();
 }

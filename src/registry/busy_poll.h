@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * BusyPoll: looking for events for a moment before the driver sleeps, where that costs little.
+ * BusyPoll: looking for events for a moment before the driver sleeps, where that makes operations
+ * no dearer.
  */
 #ifndef OURO_REGISTRY_BUSY_POLL_H
 #define OURO_REGISTRY_BUSY_POLL_H
@@ -14,26 +15,42 @@
 struct ouro__busy_poll {
     int64_t limit_ns;        /* the longest look; 0: it never looks */
     bool is_forced;          /* the program chose to look: what it costs does not matter */
-    bool is_measured;        /* the coming sleep */
-    uint32_t until_measured; /* sleeps until one is measured again */
-    int64_t balance_ns;      /* CPU time: what looks may cost before they must save some */
-    int64_t sleep_cost_ns;   /* CPU time of a sleep, a running mean */
-    int64_t awake_since_ns;  /* the end of the last look or sleep; 0: none yet */
-    int64_t cpu_before_ns;   /* of the thread, before the sleep that is measured */
+    bool is_usual;           /* looking is what is done outside of trials */
+    bool is_trial;           /* the other way of waiting is being tried */
+    uint32_t waits_left;     /* of this stretch */
+    uint32_t stretches_left; /* until the next trial */
+    uint64_t brought;        /* what the waits brought until the last one */
+    uint64_t units;          /* of this stretch: what its waits brought, at least one each */
+    int64_t cpu_begun_ns;    /* CPU time of the thread when the stretch began; 0: the first one */
+    uint64_t looked_begun_ns;
+    double usual_cost_ns; /* CPU time of a unit in the last stretch of the usual way; 0: unknown */
+    double ratio;         /* the other way's cost to the usual one's, a running mean; 0: unknown */
+    double plain_cost_ns; /* of a unit in the last stretch without looking; 0: unknown */
     struct ouro__counter looks;
     struct ouro__counter found;     /* looks that saw an event */
     struct ouro__counter looked_ns; /* what looking has cost, */
-    struct ouro__counter saved_ns;  /* and what the sleeps that it replaced would have */
+    struct ouro__counter saved_ns;  /* and by how much that made the rest cheaper */
 };
 
 /* @spin_us and @dial (enum ouro_dial) as in ouro_runtime_config. */
 void ouro__busy_poll_init(struct ouro__busy_poll *poll, uint32_t spin_us, uint32_t dial);
 
-/* Whether ouro__busy_poll() shall be called before the coming sleep. */
-static inline bool ouro__busy_poll_is_wanted(const struct ouro__busy_poll *poll)
+/* Ends a stretch of waits; for ouro__busy_poll_is_wanted(). */
+void ouro__busy_poll_next_stretch(struct ouro__busy_poll *poll);
+
+/*
+ * Called before each wait: whether ouro__busy_poll() shall be called.  @brought counts what the
+ * waits have brought so far, such as completions.
+ */
+static inline bool ouro__busy_poll_is_wanted(struct ouro__busy_poll *poll, uint64_t brought)
 {
-    return poll->limit_ns > 0 &&
-           (poll->is_forced || poll->balance_ns >= 0 || poll->until_measured == 0);
+    if (poll->limit_ns == 0 || poll->is_forced)
+        return poll->is_forced;
+    poll->units += brought != poll->brought ? brought - poll->brought : 1;
+    poll->brought = brought;
+    if (--poll->waits_left == 0)
+        ouro__busy_poll_next_stretch(poll);
+    return poll->is_usual != poll->is_trial;
 }
 
 /*
@@ -42,9 +59,5 @@ static inline bool ouro__busy_poll_is_wanted(const struct ouro__busy_poll *poll)
  */
 bool ouro__busy_poll(struct ouro__busy_poll *poll, struct ouro__unpark *unpark,
                      bool (*has_events)(void *arg), void *arg, int64_t *timeout_ns);
-
-/* Before and after the wait in the kernel. */
-void ouro__busy_poll_sleeps(struct ouro__busy_poll *poll);
-void ouro__busy_poll_slept(struct ouro__busy_poll *poll);
 
 #endif

@@ -285,6 +285,15 @@ OURO__DRIVER_THREAD void ouro__driver_event(struct ouro__driver *driver,
 OURO__DRIVER_THREAD void ouro__driver_ready(struct ouro__driver *driver,
                                             struct ouro__scheduled_io *sio, uint32_t ready);
 
+/* Backends, inside turn(), before each wait: whether ouro__busy_poll() is to be called first. */
+OURO__DRIVER_THREAD static inline bool
+ouro__driver_is_look_wanted(struct ouro__driver_handle *handle)
+{
+    const struct ouro__driver_counters *counters = &handle->counters;
+    return ouro__busy_poll_is_wanted(&handle->busy_poll, ouro__counter_read(&counters->completed) +
+                                                             ouro__counter_read(&counters->ready));
+}
+
 /*
  * One turn: release what is pending, drain the inbox, submit, wait at most @timeout_ns (negative:
  * for ever), collect, wake.  Does not wait when it was unparked since the last turn, or when

@@ -142,11 +142,7 @@ static int sleep_in_kernel(struct ouro__uring *uring, int64_t timeout_ns)
 {
     if (OURO__UNLIKELY(ouro__load(&ouro__sanitize_on_valgrind, memory_order_relaxed)))
         return sleep_in_naps(uring, timeout_ns);
-    struct ouro__busy_poll *poll = &uring->driver.handle->busy_poll;
-    ouro__busy_poll_sleeps(poll);
-    int rc = ouro__uring_submit(uring, IORING_ENTER_GETEVENTS, 1, timeout_ns);
-    ouro__busy_poll_slept(poll);
-    return rc;
+    return ouro__uring_submit(uring, IORING_ENTER_GETEVENTS, 1, timeout_ns);
 }
 
 static bool has_events(void *arg)
@@ -161,7 +157,7 @@ static int wait_for_work(struct ouro__uring *uring, int64_t timeout_ns)
         return wait_strained(uring, timeout_ns);
     struct ouro__driver_handle *handle = uring->driver.handle;
     int rc = 0;
-    if (ouro__busy_poll_is_wanted(&handle->busy_poll)) {
+    if (ouro__driver_is_look_wanted(handle)) {
         rc = enter_now(uring);
         if (rc >= 0 && !ouro__uring_has_cqe(uring) &&
             ouro__busy_poll(&handle->busy_poll, &handle->unpark, has_events, uring, &timeout_ns))

@@ -229,15 +229,14 @@ MUTANTS = {
         "    return ouro__inbox_close",
         "runtime/test_shutdown_race.c", "an_operation_that_begins_during_shutdown_ends", "epoll"),
     "looking_is_free": (
-        "registry/busy_poll.c", " - cost_ns);", ");",
-        "registry/test_busy_poll.c", "an_idle_owner_stops_looking", "epoll"),
-    "a_found_event_pays_for_any_look": (
-        "registry/busy_poll.c", "found ? poll->sleep_cost_ns : 0", "found ? poll->limit_ns : 0",
-        "registry/test_busy_poll.c", "looking_stops_where_a_sleep_is_cheaper", "unit"),
-    "a_sleep_is_measured_once": (
-        "registry/busy_poll.c", "poll->until_measured = MEASURED_EVERY;",
-        "poll->until_measured = UINT32_MAX;",
-        "registry/test_busy_poll.c", "what_a_sleep_costs_is_measured_again", "unit"),
+        "registry/busy_poll.c", "poll->ratio < 1 - MARGIN", "poll->ratio < 100",
+        "registry/test_busy_poll.c", "looking_that_never_finds_anything_stops", "unit"),
+    "a_wait_brings_one_event": (
+        "registry/busy_poll.h", "brought != poll->brought ? brought - poll->brought : 1", "1",
+        "registry/test_busy_poll.c", "looking_stops_where_a_sleep_brings_many_events", "unit"),
+    "a_change_of_work_goes_unnoticed": (
+        "registry/busy_poll.c", "        poll->stretches_left = 1;", "        poll->ratio = 0;",
+        "registry/test_busy_poll.c", "looking_begins_when_the_work_has_changed", "unit"),
     "shutdown_is_told_before_registrations_know": (
         "task/handle.c", "    if (OURO__UNLIKELY(ouro__handle_is_shutdown(handle)))",
         "    if (false)",

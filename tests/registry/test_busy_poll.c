@@ -16,107 +16,132 @@ static int64_t cpu_now_ns(void)
     return now.tv_sec * OURO_TEST_SECOND + now.tv_nsec;
 }
 
-/* An account without a driver. */
-struct account {
+/* Waits without a driver. */
+struct waits {
     struct ouro__busy_poll poll;
     struct ouro__unpark unpark;
     int64_t event_ns; /* when there is an event */
+    uint64_t brought;
+};
+
+/* What a wait is like. */
+struct kind {
+    int64_t event_ns;   /* until there is an event */
+    int64_t sleep_ns;   /* CPU time of a sleep */
+    uint64_t per_sleep; /* events that a sleep brings; a look brings one */
 };
 
 static bool has_event(void *arg)
 {
-    return ouro_test_now_ns() >= ((struct account *)arg)->event_ns;
+    return ouro_test_now_ns() >= ((struct waits *)arg)->event_ns;
 }
 
-static struct account account(uint32_t spin_us, enum ouro_dial dial)
+static struct waits waits_of(uint32_t spin_us, enum ouro_dial dial)
 {
-    struct account account = {.event_ns = INT64_MAX};
-    ouro__busy_poll_init(&account.poll, spin_us, dial);
-    if (dial == OURO_DIAL_BALANCED && spin_us == 0 && account.poll.limit_ns == 0)
+    struct waits waits = {.event_ns = INT64_MAX};
+    ouro__busy_poll_init(&waits.poll, spin_us, dial);
+    if (dial == OURO_DIAL_BALANCED && spin_us == 0 && waits.poll.limit_ns == 0)
         ouro_test_skip("one processor: it never looks");
-    return account;
+    return waits;
 }
 
-/* One wait.  An event comes @wait_ns after its beginning, and a sleep costs @sleep_ns.  True: it
- * was found by looking. */
-static bool wait_once(struct account *account, int64_t wait_ns, int64_t sleep_ns)
+static bool look(struct waits *waits)
 {
     int64_t timeout_ns = -1;
-    account->event_ns = ouro_test_now_ns() + wait_ns;
-    account->unpark.state = OURO__UNPARK_SLEEPING;
-    if (ouro__busy_poll_is_wanted(&account->poll) &&
-        ouro__busy_poll(&account->poll, &account->unpark, has_event, account, &timeout_ns))
-        return true;
-    ouro__busy_poll_sleeps(&account->poll);
-    int64_t until_ns = cpu_now_ns() + sleep_ns;
-    while (cpu_now_ns() < until_ns)
-        ouro__cpu_relax();
-    ouro__busy_poll_slept(&account->poll);
-    return false;
+    return ouro__busy_poll_is_wanted(&waits->poll, waits->brought) &&
+           ouro__busy_poll(&waits->poll, &waits->unpark, has_event, waits, &timeout_ns);
 }
 
-static uint64_t looks_of(const struct account *account)
+static void wait_often(struct waits *waits, unsigned count, const struct kind *kind)
 {
-    return ouro__counter_read(&account->poll.looks);
+    for (unsigned i = 0; i < count; i++) {
+        waits->event_ns = ouro_test_now_ns() + kind->event_ns;
+        waits->unpark.state = OURO__UNPARK_SLEEPING;
+        if (look(waits)) {
+            waits->brought++;
+            continue;
+        }
+        int64_t until_ns = cpu_now_ns() + kind->sleep_ns;
+        while (cpu_now_ns() < until_ns)
+            ouro__cpu_relax();
+        waits->brought += kind->per_sleep;
+    }
 }
+
+static uint64_t looks_of(const struct waits *waits)
+{
+    return ouro__counter_read(&waits->poll.looks);
+}
+
+static const struct kind dear_sleeps = {.event_ns = 3000, .sleep_ns = 100000, .per_sleep = 1};
+static const struct kind nothing_comes = {.event_ns = OURO_TEST_SECOND, .sleep_ns = 5000};
+enum { STRETCH = 64 };
 
 OURO_TEST_UNIT(looking_that_never_finds_anything_stops, .serial = true)
 {
-    struct account idle = account(0, OURO_DIAL_BALANCED);
-    for (int i = 0; i < 500; i++)
-        ck_assert(!wait_once(&idle, OURO_TEST_SECOND, 1000));
-    /* One on credit; the loop itself is the work that pays for some more. */
-    ck_assert_uint_le(looks_of(&idle), 20);
-    ck_assert_int_le((int64_t)ouro__counter_read(&idle.poll.looked_ns),
-                     20 * idle.poll.limit_ns + 10 * OURO_TEST_MS);
-    ck_assert_uint_eq(ouro__counter_read(&idle.poll.found), 0);
+    struct waits waits = waits_of(0, OURO_DIAL_BALANCED);
+    wait_often(&waits, 20 * STRETCH, &nothing_comes);
+    ck_assert_uint_ge(looks_of(&waits), STRETCH); /* tried */
+    ck_assert_uint_le(looks_of(&waits), 3 * STRETCH);
+    ck_assert_uint_eq(ouro__counter_read(&waits.poll.found), 0);
+    ck_assert_uint_le(ouro__counter_read(&waits.poll.looked_ns),
+                      looks_of(&waits) * (uint64_t)waits.poll.limit_ns);
 }
 
 OURO_TEST_UNIT(looking_goes_on_where_a_sleep_is_dearer, .serial = true)
 {
-    struct account busy = account(0, OURO_DIAL_BALANCED);
-    ck_assert(!wait_once(&busy, OURO_TEST_SECOND, 300000)); /* measured */
-    ck_assert_int_ge(busy.poll.sleep_cost_ns, 300000);
-    unsigned found = 0;
-    busy.poll.balance_ns = 0;
-    for (int i = 0; i < 200; i++)
-        found += wait_once(&busy, 5000, 300000);
-    ck_assert_uint_ge(found, 150);
-    ck_assert_uint_eq(found, ouro__counter_read(&busy.poll.found));
-    ck_assert_uint_eq(ouro__counter_read(&busy.poll.saved_ns) / found > 100000, 1);
-    ck_assert_int_le(busy.poll.balance_ns, 4 * busy.poll.limit_ns); /* going idle shows soon */
+    struct waits waits = waits_of(0, OURO_DIAL_BALANCED);
+    wait_often(&waits, 20 * STRETCH, &dear_sleeps);
+    const uint64_t found = ouro__counter_read(&waits.poll.found);
+    ck_assert_uint_ge(found, 12 * STRETCH);
+    /* What it saves is known after each stretch: nearly the sleep that was not needed. */
+    ck_assert_uint_ge(ouro__counter_read(&waits.poll.saved_ns), found * 50000);
 }
 
 OURO_TEST_UNIT(looking_stops_where_a_sleep_is_cheaper, .serial = true)
 {
-    struct account cheap = account(0, OURO_DIAL_BALANCED);
-    for (int i = 0; i < 500; i++)
-        (void)wait_once(&cheap, 30000, 1000);
-    /* Each look finds the event, and costs 30 us for a sleep of 1 us or so. */
-    ck_assert_uint_le(looks_of(&cheap), 60);
+    const struct kind cheap = {.event_ns = 30000, .sleep_ns = 3000, .per_sleep = 1};
+    struct waits waits = waits_of(0, OURO_DIAL_BALANCED);
+    wait_often(&waits, 20 * STRETCH, &cheap);
+    ck_assert_uint_ge(ouro__counter_read(&waits.poll.found), STRETCH / 2); /* what it was for */
+    ck_assert_uint_le(looks_of(&waits), 3 * STRETCH);
 }
 
-OURO_TEST_UNIT(what_a_sleep_costs_is_measured_again, .serial = true)
+OURO_TEST_UNIT(looking_stops_where_a_sleep_brings_many_events, .serial = true)
 {
-    struct account account_ = account(0, OURO_DIAL_BALANCED);
-    ck_assert(!wait_once(&account_, OURO_TEST_SECOND, 1000));
-    int64_t first_ns = account_.poll.sleep_cost_ns;
-    ck_assert_int_gt(first_ns, 0);
-    account_.poll.balance_ns = -OURO_TEST_SECOND; /* no look is paid for */
-    uint64_t looks = looks_of(&account_);
-    for (int i = 0; i < 200; i++)
-        ck_assert(!wait_once(&account_, OURO_TEST_SECOND, 400000));
-    ck_assert_uint_eq(looks_of(&account_), looks);
-    ck_assert_int_ge(account_.poll.sleep_cost_ns, 200000);
+    const struct kind groups = {.event_ns = 20000, .sleep_ns = 60000, .per_sleep = 16};
+    struct waits waits = waits_of(0, OURO_DIAL_BALANCED);
+    wait_often(&waits, 20 * STRETCH, &groups);
+    ck_assert_uint_le(looks_of(&waits), 3 * STRETCH);
+}
+
+OURO_TEST_UNIT(looking_begins_when_the_work_has_changed, .serial = true)
+{
+    struct waits waits = waits_of(0, OURO_DIAL_BALANCED);
+    wait_often(&waits, 10 * STRETCH, &nothing_comes);
+    const uint64_t looks = looks_of(&waits);
+    ck_assert_uint_le(looks, 3 * STRETCH);
+    wait_often(&waits, 10 * STRETCH, &dear_sleeps);
+    ck_assert_uint_ge(looks_of(&waits), looks + (5 * STRETCH));
+}
+
+OURO_TEST_UNIT(looking_ends_when_the_work_has_changed, .serial = true)
+{
+    struct waits waits = waits_of(0, OURO_DIAL_BALANCED);
+    wait_often(&waits, 10 * STRETCH, &dear_sleeps);
+    const uint64_t looks = looks_of(&waits);
+    ck_assert_uint_ge(looks, 5 * STRETCH);
+    wait_often(&waits, 20 * STRETCH, &nothing_comes);
+    ck_assert_uint_le(looks_of(&waits), looks + (8 * STRETCH));
 }
 
 OURO_TEST_UNIT(the_dial_chooses_the_limit)
 {
-    struct account balanced = account(0, OURO_DIAL_BALANCED);
-    struct account throughput = account(0, OURO_DIAL_THROUGHPUT);
-    struct account latency = account(0, OURO_DIAL_LATENCY);
-    struct account never = account(UINT32_MAX, OURO_DIAL_LATENCY);
-    struct account named = account(7, OURO_DIAL_THROUGHPUT);
+    struct waits balanced = waits_of(0, OURO_DIAL_BALANCED);
+    struct waits throughput = waits_of(0, OURO_DIAL_THROUGHPUT);
+    struct waits latency = waits_of(0, OURO_DIAL_LATENCY);
+    struct waits never = waits_of(UINT32_MAX, OURO_DIAL_LATENCY);
+    struct waits named = waits_of(7, OURO_DIAL_THROUGHPUT);
     ck_assert_int_eq(balanced.poll.limit_ns, 50000);
     ck_assert(!balanced.poll.is_forced);
     ck_assert_int_eq(throughput.poll.limit_ns, 0);
@@ -124,8 +149,7 @@ OURO_TEST_UNIT(the_dial_chooses_the_limit)
     ck_assert(latency.poll.is_forced);
     ck_assert_int_eq(never.poll.limit_ns, 0);
     ck_assert_int_eq(named.poll.limit_ns, 7000);
-    for (int i = 0; i < 100; i++)
-        ck_assert(!wait_once(&latency, OURO_TEST_SECOND, 0));
+    wait_often(&latency, 100, &nothing_comes);
     ck_assert_uint_eq(looks_of(&latency), 100);
 }
 
@@ -135,9 +159,9 @@ OURO_TEST(an_idle_owner_stops_looking)
     bench_init(&bench);
     bench.config.spin_us = 0;
     ck_assert_int_eq(ouro__driver_open(&bench.handle, &bench.config), 0);
-    for (int i = 0; i < 50; i++)
-        bench_turn(&bench, OURO_TEST_MS);
-    ck_assert_uint_le(ouro__counter_read(&bench.handle.busy_poll.looks), 10);
+    for (int i = 0; i < 6 * STRETCH; i++)
+        bench_turn(&bench, OURO_TEST_MS / 10);
+    ck_assert_uint_le(ouro__counter_read(&bench.handle.busy_poll.looks), 2 * STRETCH);
     bench_close(&bench);
 }
 
