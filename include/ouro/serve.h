@@ -219,7 +219,7 @@ OURO_API int ouro_server_addr(const struct ouro_server *server, uint32_t index,
  *           because of a second signal or ouro_server_cancel(); the error of a listener; why the
  *           caller was interrupted; -EINVAL for NULL or in another runtime than that of
  *           ouro_server_new(); -EALREADY when it has run; -EBUSY when 16 servers handle signals;
- *           -ENOMEM, -EMFILE, -ENFILE, -EAGAIN when it cannot start.
+ *           -ENOMEM, -EMFILE, -ENFILE, -ENOSPC, -EAGAIN when it cannot start.
  * Threads:  one caller; a task, or a thread that has entered the runtime.
  * Since:    0.3
  */

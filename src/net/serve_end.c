@@ -63,9 +63,9 @@ static ssize_t take_signal(int fd, void *arg)
     return number == 0 ? -EAGAIN : number;
 }
 
-int ouro__server_wait_for_signals(void *arg)
+/* Takes signals until it is cancelled.  Returns that, or why it cannot. */
+static int take_signals(struct ouro_server *server)
 {
-    struct ouro_server *server = arg;
     struct ouro_poll_evented *io = NULL;
     int rc = ouro_poll_evented_new(server->watch.fd, OURO_READABLE, &io);
     if (rc < 0)
@@ -81,7 +81,18 @@ int ouro__server_wait_for_signals(void *arg)
         ouro__server_ask(server, is_first ? OURO__SERVER_DRAINS : OURO__SERVER_CANCELS);
     }
     ouro_poll_evented_free(io);
-    return number == -ECANCELED ? 0 : (int)number;
+    return (int)number;
+}
+
+/* A server that would not notice its signals ends, and says why. */
+int ouro__server_wait_for_signals(void *arg)
+{
+    struct ouro_server *server = arg;
+    int rc = take_signals(server);
+    if (rc == -ECANCELED)
+        return 0;
+    ouro__server_ask(server, OURO__SERVER_DRAINS);
+    return rc;
 }
 
 static int tell(struct ouro_server *server, enum ouro__server_end end)

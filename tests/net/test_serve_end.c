@@ -10,6 +10,7 @@
 #include <sys/ioctl.h>
 
 #include "base/compiler.h"
+#include "base/fault.h"
 #include "ouro/runtime.h"
 #include "ouro/task.h"
 #include "ouro/time.h"
@@ -292,6 +293,27 @@ static int ignore_a_signal(void *arg)
 OURO_TEST(a_signal_that_is_ignored_stays_ignored)
 {
     everywhere(ignore_a_signal, NULL);
+}
+
+static void client_that_waits(struct rig *rig)
+{
+    RIG_AWAIT(rig_is_draining, rig);
+}
+
+static int watch_no_signals(void *arg)
+{
+    struct rig rig = {.handler = rig_echo, .client = client_that_waits};
+    (void)arg;
+    /* All, because an acceptor may come first.  It pauses, and the server goes on. */
+    ouro__fault_arm(OURO__FAULT_ATTACH, 1, UINT64_MAX, -ENOSPC);
+    ck_assert_int_eq(rig_run(&rig), -ENOSPC);
+    ouro__fault_disarm_all();
+    return 0;
+}
+
+OURO_TEST(a_server_that_cannot_watch_its_signals_ends)
+{
+    everywhere(watch_no_signals, NULL);
 }
 
 static void client_without_signals(struct rig *rig)
