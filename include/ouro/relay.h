@@ -14,6 +14,7 @@
  * caller's stack.  When a read has filled that buffer, more is waiting, and the direction goes on
  * with splice(2), through a pipe, without a copy.  It returns to the buffer when less than 4 KiB
  * arrive at a time.  Where the kernel refuses splice(2), or no pipe can be made, all is copied.
+ * Flags force one of the two ways; tools/bench/compare measures both (docs/PERFORMANCE.md).
  *
  * What a relay holds: the caller's task and one more, on the caller's worker; and while bytes are
  * under way, one pipe a direction.  A reader that does not read makes its direction hold at most 64
@@ -34,6 +35,11 @@ struct ouro_stream;
 /* Only the bytes of the first stream go to the second; nothing is read from the second.  Both may
  * be the same stream. */
 #define OURO_RELAY_F_ONE_WAY (1u << 0)
+/* Always copy: for messages that a program knows to be small. */
+#define OURO_RELAY_F_COPY (1u << 1)
+/* Splice from the first byte on, however little comes at a time: for bulk data.  What cannot be
+ * spliced is copied. */
+#define OURO_RELAY_F_SPLICE (1u << 2)
 
 /* Start from OURO_RELAY_OPTIONS_INIT; fields are only ever appended. */
 struct ouro_relay_options {
@@ -78,8 +84,9 @@ struct ouro_relay_counts {
  * Errors:   the first error of a read or a write (-ECONNRESET, -EPIPE, ...); -ETIMEDOUT after the
  *           idle time; -EBUSY while another call is in progress on one of the streams; -EBADF for
  *           the wrong end of a pipe; -EINVAL for NULL, one stream in both places without ONE_WAY,
- *           unknown flags or a negative time; -OURO_ETIMEDISABLED for an idle time in a runtime
- *           without time; -ENOMEM, -EAGAIN as ouro_task_spawn(); those of every suspending call.
+ *           COPY with SPLICE, unknown flags or a negative time; -OURO_ETIMEDISABLED for an idle
+ *           time in a runtime without time; -ENOMEM, -EAGAIN as ouro_task_spawn(); those of every
+ *           suspending call.
  * Since:    0.3
  */
 OURO_API int ouro_relay(struct ouro_stream *first, struct ouro_stream *second,

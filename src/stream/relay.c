@@ -35,6 +35,8 @@
 
 enum { QUIET_LOOKS = 4 };
 
+#define FORCED (OURO_RELAY_F_COPY | OURO_RELAY_F_SPLICE)
+
 struct relay {
     struct ouro__relay_way there;
     struct ouro__relay_way back;
@@ -197,9 +199,22 @@ static int check(const struct ouro_stream *first, const struct ouro_stream *seco
                  const struct ouro_relay_options *options)
 {
     if (first == NULL || second == NULL || options == NULL ||
-        (options->flags & ~OURO_RELAY_F_ONE_WAY) != 0 || options->idle_timeout_ns < 0)
+        (options->flags & ~(OURO_RELAY_F_ONE_WAY | FORCED)) != 0 ||
+        (options->flags & FORCED) == FORCED || options->idle_timeout_ns < 0)
         return -EINVAL;
     return first == second && (options->flags & OURO_RELAY_F_ONE_WAY) == 0 ? -EINVAL : 0;
+}
+
+static struct ouro__relay_way make_way(struct ouro_stream *from, struct ouro_stream *to,
+                                       const struct ouro_relay_options *options, uint64_t *count)
+{
+    return (struct ouro__relay_way){
+        .from = from,
+        .to = to,
+        .count = count,
+        .always_splices = (options->flags & OURO_RELAY_F_SPLICE) != 0,
+        .cannot_splice = (options->flags & OURO_RELAY_F_COPY) != 0,
+    };
 }
 
 int ouro_relay(struct ouro_stream *first, struct ouro_stream *second,
@@ -220,8 +235,8 @@ int ouro_relay(struct ouro_stream *first, struct ouro_stream *second,
     if (rc < 0)
         return rc;
     struct relay relay = {
-        .there = {.from = first, .to = second, .count = &counts->first_to_second},
-        .back = {.from = second, .to = first, .count = &counts->second_to_first},
+        .there = make_way(first, second, options, &counts->first_to_second),
+        .back = make_way(second, first, options, &counts->second_to_first),
         .is_one_way = (options->flags & OURO_RELAY_F_ONE_WAY) != 0,
         .idle_timeout_ns = options->idle_timeout_ns,
     };

@@ -15,7 +15,8 @@
  *
  * A copying way splices when a read has filled the buffer: more is probably waiting.  A splicing
  * way copies again when a wait brought less than a buffer of bytes, and also when it brought none:
- * before urgent data a TCP socket is readable and cannot be spliced from; a read passes it.
+ * before urgent data a TCP socket is readable and cannot be spliced from; a read passes it.  The
+ * caller may force one of the two.
  *
  * A pipe is taken from the worker's pool when there is something to splice, and put back before the
  * next wait for the source.  So only bytes whose sink is full keep a pipe across a wait.
@@ -59,7 +60,7 @@ static int write_all(struct ouro__relay_way *way, struct ouro__context *context,
     return 0;
 }
 
-/* Copies what a read brings.  1: it filled the buffer; 2: it did not; 0 at the end. */
+/* Copies what a read brings.  1: splice from here on; 2: copy; 0 at the end. */
 static int copy(struct ouro__relay_way *way, struct ouro__context *context)
 {
     char buffer[OURO__RELAY_COPY_BYTES];
@@ -69,7 +70,7 @@ static int copy(struct ouro__relay_way *way, struct ouro__context *context)
     int rc = write_all(way, context, buffer, (size_t)n);
     if (rc < 0)
         return rc;
-    return n == sizeof(buffer) ? 1 : 2;
+    return n == sizeof(buffer) || way->always_splices ? 1 : 2;
 }
 
 static bool is_refusal(ssize_t rc)
@@ -182,7 +183,8 @@ static int splice_while_much_comes(struct ouro__relay_way *way, struct ouro__con
         if (stop == SOURCE_ENDED)
             return 0;
         way->cannot_splice = stop == CANNOT_SPLICE;
-        if (way->cannot_splice || moved < OURO__RELAY_COPY_BYTES)
+        const bool is_little = !way->always_splices && moved < OURO__RELAY_COPY_BYTES;
+        if (way->cannot_splice || is_little || moved == 0)
             return 1;
     }
 }
@@ -195,12 +197,13 @@ static int pass_end_on(struct ouro__relay_way *way)
 
 int ouro__relay_way_run(struct ouro__relay_way *way, struct ouro__context *context)
 {
-    int rc = 0;
-    do {
-        rc = copy(way, context);
+    int rc = way->always_splices ? 1 : 2;
+    while (rc > 0) {
         if (rc == 1 && !way->cannot_splice)
             rc = splice_while_much_comes(way, context);
-    } while (rc > 0);
+        if (rc > 0)
+            rc = copy(way, context);
+    }
     put_pipe(way, context);
     return rc < 0 ? rc : pass_end_on(way);
 }

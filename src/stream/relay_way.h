@@ -21,12 +21,13 @@ struct ouro__relay_way {
     struct ouro_stream *from;
     struct ouro_stream *to;
     uint64_t *count; /* grows by what the kernel takes for @to */
+    bool always_splices;
+    bool cannot_splice; /* it may not, or the kernel has refused it for these streams */
 
     /* What follows is the way's own; zeroed. */
     struct ouro__pipe pipe; /* while has_pipe */
     size_t held;            /* bytes in it */
     bool has_pipe;
-    bool cannot_splice; /* the kernel refuses it for these streams */
 };
 
 /*

@@ -200,6 +200,8 @@ MISUSE(ouro_relay)
     IS_EINVAL(ouro_relay(stream, stream, NULL, NULL)); /* to itself: one way only */
     options.flags = OURO_RELAY_F_ONE_WAY | 1u << 31;
     IS_EINVAL(ouro_relay(stream, stream, &options, NULL));
+    options.flags = OURO_RELAY_F_ONE_WAY | OURO_RELAY_F_COPY | OURO_RELAY_F_SPLICE;
+    IS_EINVAL(ouro_relay(stream, stream, &options, NULL));
     options.flags = OURO_RELAY_F_ONE_WAY;
     options.idle_timeout_ns = -1;
     IS_EINVAL(ouro_relay(stream, stream, &options, NULL));

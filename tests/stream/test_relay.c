@@ -18,6 +18,7 @@
 #include "stream/relay_way.h"
 #include "support/child.h"
 #include "support/forbid.h"
+#include "support/leaks.h"
 
 enum { TOTAL = 1500000 };
 
@@ -25,11 +26,13 @@ struct shape {
     enum ouro_stream_kind first, second;
     size_t piece_max;
     uint64_t total;
+    uint32_t flags;
 };
 
 static int both_ways(void *arg)
 {
     const struct shape *shape = arg;
+    const struct ouro_relay_options options = {sizeof(options), shape->flags, 0};
     struct relayed relayed = relayed_open(shape->first, shape->second);
     struct ouro_relay_counts counts;
     struct flow flow[4] = {
@@ -40,7 +43,7 @@ static int both_ways(void *arg)
     };
     for (int i = 0; i < 4; i++)
         flow_begin(&flow[i], i < 2 ? flow_send : flow_receive);
-    ck_assert_int_eq(ouro_relay(relayed.stream[0], relayed.stream[1], NULL, &counts), 0);
+    ck_assert_int_eq(ouro_relay(relayed.stream[0], relayed.stream[1], &options, &counts), 0);
     for (int i = 0; i < 4; i++)
         flow_end(&flow[i]);
     for (int i = 0; i < 2; i++) {
@@ -55,20 +58,40 @@ static int both_ways(void *arg)
 
 OURO_TEST(both_directions_carry_every_byte)
 {
-    struct shape shape = {OURO_STREAM_TCP, OURO_STREAM_TCP, 200000, TOTAL};
+    struct shape shape = {OURO_STREAM_TCP, OURO_STREAM_TCP, 200000, TOTAL, 0};
     everywhere(both_ways, &shape);
 }
 
 OURO_TEST(from_tcp_to_a_unix_socket_and_back)
 {
-    struct shape shape = {OURO_STREAM_TCP, OURO_STREAM_UNIX, 60000, TOTAL};
+    struct shape shape = {OURO_STREAM_TCP, OURO_STREAM_UNIX, 60000, TOTAL, 0};
     everywhere(both_ways, &shape);
 }
 
 OURO_TEST(small_pieces_arrive)
 {
-    struct shape shape = {OURO_STREAM_UNIX, OURO_STREAM_TCP, 500, 100000};
+    struct shape shape = {OURO_STREAM_UNIX, OURO_STREAM_TCP, 500, 100000, 0};
     everywhere(both_ways, &shape);
+}
+
+/* A worker keeps the pipe that it has spliced through, so the descriptors tell what was done. */
+static int forced_ways(void *arg)
+{
+    struct shape copied = {OURO_STREAM_TCP, OURO_STREAM_TCP, 200000, TOTAL, OURO_RELAY_F_COPY};
+    struct shape spliced = {OURO_STREAM_TCP, OURO_STREAM_UNIX, 500, 100000, OURO_RELAY_F_SPLICE};
+    (void)arg;
+    ck_assert_int_eq(both_ways(&copied), 0);
+    const unsigned before = ouro_test_open_descriptors();
+    ck_assert_int_eq(both_ways(&copied), 0);
+    ck_assert_uint_eq(ouro_test_open_descriptors(), before);
+    ck_assert_int_eq(both_ways(&spliced), 0);
+    ck_assert_uint_gt(ouro_test_open_descriptors(), before);
+    return 0;
+}
+
+OURO_TEST(the_way_can_be_forced)
+{
+    everywhere(forced_ways, NULL);
 }
 
 /* From a pipe through a socket's stream and on into a pipe, each a one-way relay. */
@@ -147,7 +170,7 @@ OURO_TEST(a_one_way_relay_to_itself_is_an_echo)
 
 static int forbid_and_relay(void *arg)
 {
-    struct shape shape = {OURO_STREAM_TCP, OURO_STREAM_UNIX, 100000, TOTAL};
+    struct shape shape = {OURO_STREAM_TCP, OURO_STREAM_UNIX, 100000, TOTAL, 0};
     ouro_test_forbid_call(SYS_splice, *(int *)arg);
     everywhere(both_ways, &shape);
     return 0;

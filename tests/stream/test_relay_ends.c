@@ -405,7 +405,7 @@ static int give_wrong_options(void *arg)
     struct ouro_relay_options options = idle_after(-1);
     ck_assert_int_eq(ouro_relay(relayed.stream[0], relayed.stream[1], &options, NULL), -EINVAL);
     options = idle_after(0);
-    options.flags = 2;
+    options.flags = 1u << 31;
     ck_assert_int_eq(ouro_relay(relayed.stream[0], relayed.stream[1], &options, NULL), -EINVAL);
     ck_assert_int_eq(ouro_stream_write(relayed.stream[0], &byte, 1), 1);
     relayed_close(&relayed);

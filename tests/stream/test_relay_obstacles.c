@@ -120,11 +120,11 @@ static void *send_with_urgent(void *arg)
 
 static int urgent(void *arg)
 {
-    const struct ouro_relay_options options = {sizeof(options), OURO_RELAY_F_ONE_WAY, 0};
+    const struct ouro_relay_options options = {sizeof(options),
+                                               OURO_RELAY_F_ONE_WAY | *(const uint32_t *)arg, 0};
     struct relayed relayed = relayed_open(OURO_STREAM_TCP, OURO_STREAM_TCP);
     struct flow send = {.fd = relayed.fd[0], .seed = 1};
     struct flow receive = {.fd = relayed.fd[1], .seed = 1, .piece_max = 30000};
-    (void)arg;
     flow_begin(&send, send_with_urgent);
     flow_begin(&receive, flow_receive);
     ck_assert_int_eq(ouro_relay(relayed.stream[0], relayed.stream[1], &options, NULL), 0);
@@ -138,5 +138,7 @@ static int urgent(void *arg)
 
 OURO_TEST(urgent_data_stops_no_relay)
 {
-    everywhere(urgent, NULL);
+    uint32_t ways[] = {0, OURO_RELAY_F_COPY, OURO_RELAY_F_SPLICE};
+    for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++)
+        everywhere(urgent, &ways[i]);
 }

@@ -2,7 +2,8 @@
 /*
  * Servers on ouro_serve(), with what can be chosen as an argument: what each choice costs.
  *
- *     bench_serve_ouro PORT uring|epoll stack|loan|requests|fan [auto|never|latency]
+ *     bench_serve_ouro PORT uring|epoll stack|loan|requests|fan [auto|never|latency|singly]
+ *     bench_serve_ouro PORT uring|epoll relay|copy|splice SINK
  *
  * stack:     an echo; the task reads into 16 KiB on its stack, as most programs do
  * loan:      an echo; the task reads on loan, and holds no buffer while it waits
@@ -10,8 +11,12 @@
  * fan:       what comes on one connection is sent to all others, each by a task of its own, so that
  *            the ring gets all sends by one enter
  *
+ * relay:    each connection is relayed to the port SINK, in the way that the relay chooses
+ * copy, splice: in that way
+ *
  * The last argument says whether a worker looks for events before it sleeps: where that costs next
- * to nothing (the dial's default), never, or always (the dial at latency).
+ * to nothing (the dial's default), never, or always (the dial at latency).  With `singly` each
+ * accept is an operation of its own, as on kernels without multishot accept.
  *
  * Owns:    the list of connections of `fan`.
  * Threads: one worker, so the list needs no lock.
@@ -19,6 +24,7 @@
 #include <ouro.h>
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -31,11 +37,13 @@ struct mode {
     const char *name;
     ouro_serve_handler *handler;
     uint32_t flags;
+    uint32_t relay_flags;
 };
 
 struct server {
     const struct mode *mode;
     char address[32];
+    char sink[32];
 };
 
 static int echo_stack(struct ouro_stream *stream, const struct ouro_serve_peer *peer, void *arg)
@@ -141,16 +149,34 @@ static int fan_out(struct ouro_stream *stream, const struct ouro_serve_peer *pee
     return rc < 0 ? rc : (int)got;
 }
 
+static int relay(struct ouro_stream *client, const struct ouro_serve_peer *peer, void *arg)
+{
+    const struct server *server = arg;
+    struct ouro_relay_options options = OURO_RELAY_OPTIONS_INIT;
+    struct ouro_stream *sink = NULL;
+    (void)peer;
+    options.flags = server->mode->relay_flags;
+    int rc = ouro_connect(server->sink, INT64_MAX, &sink);
+    if (rc < 0)
+        return rc;
+    rc = ouro_relay(client, sink, &options, NULL);
+    (void)ouro_stream_close(sink);
+    return rc;
+}
+
 static const struct mode modes[] = {
-    {"stack", echo_stack, 0},
-    {"loan", echo_loan, 0},
-    {"requests", echo_request, OURO_SERVE_F_REQUESTS},
-    {"fan", fan_out, 0},
+    {"stack", echo_stack, 0, 0},
+    {"loan", echo_loan, 0, 0},
+    {"requests", echo_request, OURO_SERVE_F_REQUESTS, 0},
+    {"fan", fan_out, 0, 0},
+    {"relay", relay, 0, 0},
+    {"copy", relay, 0, OURO_RELAY_F_COPY},
+    {"splice", relay, 0, OURO_RELAY_F_SPLICE},
 };
 
 static int serve(void *arg)
 {
-    const struct server *server = arg;
+    struct server *server = arg;
     struct ouro_serve_options options = OURO_SERVE_OPTIONS_INIT;
     options.flags = server->mode->flags;
     options.per_peer_max = OURO_SERVE_NO_LIMIT; /* the load is one peer */
@@ -159,7 +185,7 @@ static int serve(void *arg)
     listen.flags = OURO_LISTEN_F_NODELAY;
     listen.backlog = 4096;
     options.listen = &listen;
-    return ouro_serve(&options, server->mode->handler, NULL);
+    return ouro_serve(&options, server->mode->handler, server);
 }
 
 static const struct mode *find_mode(const char *name)
@@ -170,12 +196,31 @@ static const struct mode *find_mode(const char *name)
     return NULL;
 }
 
-static void set_look(const char *text, struct ouro_runtime_config *config)
+/* The bit of a feature in the mask of those that are not to be used. */
+static uint64_t feature_bit(const char *name)
+{
+    struct ouro_probe *probe = NULL;
+    struct ouro_probe_item item;
+    uint64_t bit = 0;
+    if (ouro_probe_new(&probe) < 0)
+        return 0;
+    for (uint32_t i = 0; bit == 0 && ouro_probe_feature(probe, i, &item) == 0; i++)
+        bit = strcmp(item.name, name) == 0 ? UINT64_C(1) << i : 0;
+    ouro_probe_free(probe);
+    return bit;
+}
+
+static bool set_choice(const char *text, struct ouro_runtime_config *config)
 {
     if (strcmp(text, "never") == 0)
         config->spin_us = UINT32_MAX;
-    if (strcmp(text, "latency") == 0)
+    else if (strcmp(text, "latency") == 0)
         config->dial = OURO_DIAL_LATENCY;
+    else if (strcmp(text, "singly") == 0)
+        config->feature_mask = feature_bit("accept-multishot");
+    else
+        return strcmp(text, "auto") == 0;
+    return true;
 }
 
 /* As many descriptors as may be: each connection has one. */
@@ -191,16 +236,19 @@ static void raise_descriptor_limit(void)
 int main(int argc, char **argv)
 {
     struct server server = {.mode = argc >= 4 ? find_mode(argv[3]) : NULL};
-    if (argc < 4 || argc > 5 || server.mode == NULL) {
+    struct ouro_runtime_config config = OURO_RUNTIME_CONFIG_INIT;
+    const bool relays = server.mode != NULL && server.mode->handler == relay;
+    if (server.mode == NULL || argc > 5 || (relays && argc != 5) ||
+        (!relays && argc == 5 && !set_choice(argv[4], &config))) {
         (void)fprintf(stderr, "usage: bench_serve_ouro PORT uring|epoll stack|loan|requests|fan "
-                              "[auto|never|latency]\n");
+                              "[auto|never|latency|singly]\n"
+                              "       bench_serve_ouro PORT uring|epoll relay|copy|splice SINK\n");
         return 2;
     }
     (void)snprintf(server.address, sizeof(server.address), "127.0.0.1:%.5s", argv[1]);
-    struct ouro_runtime_config config = OURO_RUNTIME_CONFIG_INIT;
+    if (relays)
+        (void)snprintf(server.sink, sizeof(server.sink), "127.0.0.1:%.5s", argv[4]);
     config.driver = strcmp(argv[2], "epoll") == 0 ? OURO_DRIVER_EPOLL : OURO_DRIVER_URING;
-    if (argc == 5)
-        set_look(argv[4], &config);
 
     raise_descriptor_limit();
     struct ouro_runtime *runtime = NULL;

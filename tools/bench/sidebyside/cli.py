@@ -33,6 +33,7 @@ error of its row; the others go on, and the exit status is 1.
   idle    memory of silent connections            relay   messages through a proxy
   proxy   redis-benchmark, pgbench, wrk through a proxy
   http    examples/http_server beside nginx       prims   switches, tasks, timers
+  strategy  each way to receive, accept and relay that can be forced
 
 A connect client makes {total} connects, {conc} at a time, resets each, and exits 0. A server
 serves 127.0.0.1:{port} until SIGTERM; so does a proxy, which connects to 127.0.0.1:{sink}. With

@@ -113,6 +113,30 @@ def relay(values):
                  measure=runs.relay)
 
 
+def strategy(values):
+    """The same load with each way that can be forced. No targets: it is what choices rest on."""
+    load, number, size = values["load"], values["number"], values["size"]
+    if load == "echo":
+        return Point(f"echo{number}-s{size}", f"Receiving: echo, {number:,} "
+                     f"connection{'s' * (number > 1)}, {size:,} bytes",
+                     "One message on the way on each connection; CPU time of the server for a "
+                     "message.", programs.STRATEGY_ECHO, base=next(iter(programs.STRATEGY_ECHO)),
+                     measure=runs.echo)
+    if load == "churn":
+        return Point(f"churn{number}", f"Accepting: short connections, {number} in flight",
+                     "Connect, one message of 64 bytes and its echo, reset; CPU time of the server "
+                     "for a connection.", programs.STRATEGY_ACCEPT,
+                     base=next(iter(programs.STRATEGY_ACCEPT)), measure=runs.churn)
+    return Point(f"relay-s{size}", f"Relaying: messages of {size:,} bytes",
+                 f"{number} connections, one direction, 64 KiB on their way on each; CPU time of "
+                 "the relay for a message.", programs.STRATEGY_RELAY,
+                 base=next(iter(programs.STRATEGY_RELAY)), start=runs.Proxy,
+                 columns=(("cpu_us", "CPU µs each", 3), RATE, P50, P99), measure=runs.relay)
+
+
+STRATEGIES = [("echo", 1, 64), ("echo", 100, 64), ("echo", 1000, 64), ("echo", 50, 16384),
+              ("churn", 1, 64), ("churn", 64, 64),
+              ("relay", 10, 32), ("relay", 10, 1024), ("relay", 10, 65536)]
 PROXY_LOADS = {"redis-benchmark": "GET, 50 connections, of a Redis server",
                "pgbench": "SELECT, 16 connections, of a PostgreSQL server; p50 is the mean",
                "wrk": "64 connections kept alive, of nginx"}
@@ -187,14 +211,12 @@ KINDS = {
     "idle": (idle, lambda options: [{"held": options.held, "settle": settle}
                                     for settle in (False, True)]),
     "relay": (relay, lambda options: [{"size": size} for size in options.parts]),
+    "strategy": (strategy, lambda options: [{"load": load, "number": number, "size": size}
+                                            for load, number, size in STRATEGIES]),
     "proxy": (proxy, lambda options: [{"load": load} for load in PROXY_LOADS]),
     "http": (http, lambda options: [{"conns": 64}]),
     "prims": (prims, lambda options: [{}]),
 }
-TABLES = {"echo": programs.ECHO, "look": programs.LOOK, "still": programs.STILL,
-          "connect": programs.CONNECT, "churn": programs.CHURN, "fan": programs.FAN,
-          "idle": programs.IDLE, "relay": programs.RELAY, "proxy": programs.PROXIES,
-          "http": programs.HTTP, "prims": programs.PRIMS}
 
 
 def make(kind, values):

@@ -83,6 +83,22 @@ RELAY = {
     EPOLL: "{bench}/bench_relay_epoll {port} {sink} copy",
     SPLICE: "{bench}/bench_relay_epoll {port} {sink} splice",
 }
+STRATEGY_ECHO = {
+    f"{name}, {mode}": OWN + f"{driver} {what}"
+    for driver, name in (("uring", "ouro"), ("epoll", "ouro on epoll"))
+    for what, mode in (("stack", "buffer on the stack"), ("loan", "on loan"),
+                       ("requests", "request mode"))
+}
+STRATEGY_ACCEPT = {
+    "ouro, multishot accept": OWN + "uring stack",
+    "ouro, single accepts": OWN + "uring stack singly",
+    OURO_EPOLL: OWN + "epoll stack",
+}
+STRATEGY_RELAY = {
+    f"{name}, {mode}": OWN + f"{driver} {what} {{sink}}"
+    for driver, name in (("uring", "ouro"), ("epoll", "ouro on epoll"))
+    for what, mode in (("relay", "chooses"), ("copy", "copies"), ("splice", "splices"))
+}
 HAPROXY, NGINX_STREAM, NGINX = "HAProxy", "nginx stream", "nginx"
 PROXIES = {
     OURO: PROXY + "uring",
