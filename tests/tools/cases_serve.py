@@ -91,6 +91,29 @@ def test_several_workers(ouro):
         equal(ended(server, signal.SIGTERM), 0)
 
 
+def sleeps(server, messages):
+    """How often the server sleeps during so many messages, one after the other."""
+    def count():
+        with open(f"/proc/{server.pid}/status", encoding="ascii") as status:
+            return int(next(line for line in status if line.startswith("voluntary")).split()[1])
+    with client(server.port) as connection:
+        ask(connection, b"x")
+        before = count()
+        for _ in range(messages):
+            ask(connection, b"x")
+        return count() - before
+
+
+def test_dial(ouro):
+    """A server that looks for messages sleeps less.  Where others hold the processors it may find
+    none in its time, so it is asked more than once."""
+    with ouro.echo("--dial", "balanced") as server:
+        sleeps(server, 1)
+    with ouro.echo("--dial", "throughput") as calm, ouro.echo("--dial", "latency") as eager:
+        until("the eager one sleeps less",
+              lambda: 2 * sleeps(eager, 300) < sleeps(calm, 300))
+
+
 def test_ipv6(ouro):
     with ouro.echo(address="[::1]:0") as server:
         contains(server.address, "[::1]:")

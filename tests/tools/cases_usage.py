@@ -69,7 +69,8 @@ def test_wrong_options_of_connect(unit):
 def test_wrong_options_of_serve(unit):
     refuse(unit, ["serve", "serve nothing", "serve 127.0.0.1:0", "serve echo 127.0.0.1:0 more",
                   "serve echo --workers 0", "serve echo --workers 100000",
-                  "serve echo --driver kqueue", "serve echo" + 65 * " 127.0.0.1:0"])
+                  "serve echo --driver kqueue", "serve echo --dial loud", "serve echo --dial",
+                  "proxy --dial loud 127.0.0.1:0 127.0.0.1:1", "serve echo" + 65 * " 127.0.0.1:0"])
 
 
 def test_wrong_options_of_bench(unit):

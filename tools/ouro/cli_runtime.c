@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The options that commands have in common: which driver, how many workers, and addresses.
+ * The options that commands have in common: which driver, how many workers, the dial, and
+ * addresses.
  *
  * Owns:    nothing.
  * Threads: the main thread's.
@@ -9,8 +10,24 @@
 
 #include "cli.h"
 
-/* Past the characters, so that it has no short form. */
-enum { KEY_DRIVER = 0x7000 };
+#include <string.h>
+
+/* Past the characters, so that they have no short form. */
+enum { KEY_DRIVER = 0x7000, KEY_DIAL };
+
+static bool parse_dial(const char *text, enum ouro_dial *out_dial)
+{
+    static const char *const names[] = {[OURO_DIAL_BALANCED] = "balanced",
+                                        [OURO_DIAL_THROUGHPUT] = "throughput",
+                                        [OURO_DIAL_LATENCY] = "latency"};
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcmp(text, names[i]) == 0) {
+            *out_dial = (enum ouro_dial)i;
+            return true;
+        }
+    }
+    return false;
+}
 
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
@@ -25,6 +42,10 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
         if (!cli_parse_count(arg, 1, CLI_WORKERS_MAX, &runtime->workers))
             argp_error(state, "--workers takes a number from 1 to %d", CLI_WORKERS_MAX);
         return 0;
+    case KEY_DIAL:
+        if (!parse_dial(arg, &runtime->dial))
+            argp_error(state, "no dial '%s': balanced, throughput or latency", arg);
+        return 0;
     default:
         return ARGP_ERR_UNKNOWN;
     }
@@ -38,6 +59,8 @@ static const struct argp_option driver_option[] = {
 static const struct argp_option runtime_options[] = {
     {"workers", 'w', "N", 0, "Threads, each with a driver and sockets of its own (1)", 0},
     {"driver", 'd', "auto|uring|epoll", 0, "Which driver to run on (auto)", 0},
+    {"dial", KEY_DIAL, "balanced|throughput|latency", 0, "What counts when there is nothing to do",
+     0},
     {0},
 };
 
@@ -48,6 +71,7 @@ struct ouro_runtime_config cli_runtime_config(const struct cli_runtime *runtime)
 {
     struct ouro_runtime_config config = OURO_RUNTIME_CONFIG_INIT;
     config.driver = runtime->driver;
+    config.dial = runtime->dial;
     if (runtime->workers > 1) {
         config.flavour = OURO_FLAVOUR_MULTI_THREAD;
         config.workers = (uint32_t)runtime->workers;

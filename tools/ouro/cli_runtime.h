@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The options that commands have in common: which driver, how many workers, and addresses.
+ * The options that commands have in common: which driver, how many workers, the dial, and
+ * addresses.
  */
 #ifndef OURO_CLI_RUNTIME_H
 #define OURO_CLI_RUNTIME_H
@@ -16,11 +17,12 @@
 struct cli_runtime {
     enum ouro_driver_kind driver;
     uint64_t workers; /* 0: the command has no such option, and one */
+    enum ouro_dial dial;
 };
 
 /*
- * Children of a command's argp: --driver only; and --driver, -d, --workers and -w.  The command's
- * parser gives them their input, a struct cli_runtime, at ARGP_KEY_INIT:
+ * Children of a command's argp: --driver only; and --driver, -d, --workers, -w and --dial.  The
+ * command's parser gives them their input, a struct cli_runtime, at ARGP_KEY_INIT:
  *
  *     state->child_inputs[0] = &options->runtime;
  */

@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "cli.h"
+#include "cli_runtime.h"
 #include "output.h"
 #include "serve_listener.h"
 #include "serve_modes.h"
@@ -39,8 +40,7 @@ struct serve_options {
     const struct serve_mode *mode;
     const char *addresses[ADDRESSES_MAX];
     size_t address_count;
-    enum ouro_driver_kind driver;
-    uint64_t workers;
+    struct cli_runtime runtime;
 };
 
 /* One worker at one address. */
@@ -169,20 +169,21 @@ static int signal_task(void *arg)
 static int open_listeners(struct server *server)
 {
     const struct serve_options *options = server->options;
-    server->places = calloc(options->address_count * options->workers, sizeof(*server->places));
+    server->places =
+        calloc(options->address_count * options->runtime.workers, sizeof(*server->places));
     if (server->places == NULL) {
         output_error("out of memory");
         return -ENOMEM;
     }
     for (size_t i = 0; i < options->address_count; i++) {
-        int rc = serve_listener_open(options->addresses[i], (uint32_t)options->workers,
+        int rc = serve_listener_open(options->addresses[i], (uint32_t)options->runtime.workers,
                                      &server->listeners[i]);
         if (rc < 0) {
             output_error("%s: %s (%s)", options->addresses[i], ouro_strerror(rc),
                          ouro_err_name(rc));
             return rc;
         }
-        for (uint32_t worker = 0; worker < options->workers; worker++)
+        for (uint32_t worker = 0; worker < options->runtime.workers; worker++)
             server->places[server->place_count++] =
                 (struct place){.listener = server->listeners[i], .worker = worker};
     }
@@ -272,13 +273,8 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
     struct serve_options *options = state->input;
     switch (key) {
-    case 'd':
-        if (!cli_parse_driver(arg, &options->driver))
-            argp_error(state, "no driver '%s': auto, uring or epoll", arg);
-        return 0;
-    case 'w':
-        if (!cli_parse_count(arg, 1, SERVE_WORKERS_MAX, &options->workers))
-            argp_error(state, "--workers takes a number from 1 to %d", SERVE_WORKERS_MAX);
+    case ARGP_KEY_INIT:
+        state->child_inputs[0] = &options->runtime;
         return 0;
     case ARGP_KEY_ARG:
         if (state->arg_num > 0)
@@ -299,14 +295,10 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 
 int cli_serve(int argc, char **argv)
 {
-    static const struct argp_option table[] = {
-        {"workers", 'w', "N", 0, "Threads, each with a driver and a listener of its own (1)", 0},
-        {"driver", 'd', "auto|uring|epoll", 0, "Which driver to run on (auto)", 0},
-        {0},
-    };
+    static const struct argp_child children[] = {{&cli_argp_runtime, 0, NULL, 0}, {0}};
     static const struct argp argp = {
-        .options = table,
         .parser = parse_option,
+        .children = children,
         .args_doc = "echo|discard|chargen [HOST:PORT | unix:PATH]...",
         .doc = "Serves at addresses, by default at " CLI_DEFAULT_ADDRESS
                ": echo sends back what it receives, discard throws it away, chargen sends lines "
@@ -315,7 +307,7 @@ int cli_serve(int argc, char **argv)
                "SIGINT and SIGTERM end it, with exit status 0.",
     };
     static struct server server;
-    struct serve_options options = {.workers = 1};
+    struct serve_options options = {.runtime.workers = 1};
     cli_parse(&argp, "serve", argc, argv, &options);
 
     struct rlimit limit;
@@ -330,13 +322,8 @@ int cli_serve(int argc, char **argv)
         output_error("signals: %s", ouro_strerror(server.signal_fd));
         return CLI_FAILED;
     }
-    struct ouro_runtime_config config = OURO_RUNTIME_CONFIG_INIT;
-    config.driver = options.driver;
+    struct ouro_runtime_config config = cli_runtime_config(&options.runtime);
     config.loan_buffers = LOAN_BUFFERS;
-    if (options.workers > 1) {
-        config.flavour = OURO_FLAVOUR_MULTI_THREAD;
-        config.workers = (uint32_t)options.workers;
-    }
     const int64_t grace_ns = OURO_SECOND;
     int code = cli_run(&config, serve_task, &server, &grace_ns);
     close(server.signal_fd);

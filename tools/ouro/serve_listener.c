@@ -21,15 +21,16 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "cli_runtime.h"
 #include "proxy_listener.h"
 
 struct serve_listener {
     uint32_t workers;
     bool is_unix;
     struct ouro_socket_addr addr;
-    struct ouro_tcp_listener *tcp[SERVE_WORKERS_MAX];
+    struct ouro_tcp_listener *tcp[CLI_WORKERS_MAX];
     struct proxy_listener unix_sockets;
-    struct ouro_poll_evented *io[SERVE_WORKERS_MAX]; /* of the Unix sockets; made at first use */
+    struct ouro_poll_evented *io[CLI_WORKERS_MAX]; /* of the Unix sockets; made at first use */
 };
 
 static int open_tcp(struct serve_listener *listener, const char *text)

@@ -7,8 +7,6 @@
 
 #include <ouro.h>
 
-#define SERVE_WORKERS_MAX 256
-
 struct serve_listener;
 
 /*
