@@ -74,7 +74,7 @@ static bool count(const struct ouro__connection *connection, int rc)
     /* The handler's last call may have seen the end of the deadline before its timer fired. */
     bool is_late =
         connection->is_cut || (interrupts & OURO__INTERRUPT_TIMEOUT) != 0 ||
-        (context->deadline_ns != OURO__NEVER && ouro__clock_now_ns() >= context->deadline_ns);
+        (context->deadline_ns != OURO__NEVER && connection->quiet_since_ns >= context->deadline_ns);
     bool is_cancelled = (interrupts & OURO__INTERRUPT_CANCEL) != 0;
     bool is_over_limit = has_met_limit(connection);
     if (rc < 0)
@@ -86,6 +86,14 @@ static bool count(const struct ouro__connection *connection, int rc)
     if (is_over_limit)
         ouro__counter_add(&shard->over_limit, 1);
     return !is_late && !is_cancelled && !is_over_limit;
+}
+
+/* Whether the time of the handler's end is of use. */
+static bool wants_end(const struct ouro__connection *connection,
+                      const struct ouro__context *context)
+{
+    return context->deadline_ns != OURO__NEVER ||
+           (connection->shard->server->options.flags & OURO_SERVE_F_REQUESTS) != 0;
 }
 
 bool ouro__connection_handle(struct ouro__connection *connection, int64_t now_ns,
@@ -106,6 +114,9 @@ bool ouro__connection_handle(struct ouro__connection *connection, int64_t now_ns
     ouro__scope_set_deadline_loosely(context, deadline_ns, now_ns);
     int rc = shard->server->handler(connection->stream, &peer, shard->server->arg);
     ouro__fork_check(context->fork_generation, rc < 0);
+    /* Read once for all who want to know. */
+    if (wants_end(connection, context))
+        connection->quiet_since_ns = ouro__clock_now_ns();
     bool may_go_on = count(connection, rc) && rc == OURO_SERVE_KEEP;
     ouro__scope_end(&scope);
     ouro__list_remove(&connection->link);
@@ -176,6 +187,7 @@ static struct ouro__connection *make(struct ouro__shard *shard, struct ouro_stre
     connection->is_cut = false;
     connection->requests = 0;
     connection->accepted_ns = ouro__clock_now_ns();
+    connection->quiet_since_ns = connection->accepted_ns;
     ouro__connection_set_peer(connection, peer);
     if (stream->kind->id == OURO_STREAM_UNIX && in_flight_max > 0)
         (void)ouro__socket_set(stream->descriptor.fd, SOL_SOCKET, SO_SNDBUF, (int)in_flight_max);

@@ -88,8 +88,8 @@ void ouro__connection_peer_addr(const struct ouro__connection *connection,
 {
     union name name;
     size_t length = expand(&connection->peer, &name);
-    if (ouro_socket_addr_from_sockaddr(&name.any, length, out_addr) < 0)
-        *out_addr = (struct ouro_socket_addr){.length = 0};
+    *out_addr = (struct ouro_socket_addr){.length = (uint32_t)length};
+    memcpy(out_addr->storage, &name, length);
 }
 
 /* The number of the peer in the table; false: its connections are not counted. */

@@ -48,10 +48,11 @@ static bool has_bytes(const struct ouro__connection *connection)
 
 /* Whether the next request may be waited for after one has ended; during the drain, whether it has
  * begun. */
-static bool may_wait(const struct ouro__connection *connection, int64_t now_ns)
+static bool may_wait(const struct ouro__connection *connection)
 {
     const struct ouro_server *server = connection->shard->server;
-    if (now_ns >= ouro__clock_add_ns(connection->accepted_ns, server->options.connection_ns))
+    if (connection->quiet_since_ns >=
+        ouro__clock_add_ns(connection->accepted_ns, server->options.connection_ns))
         return false;
     return !ouro__server_is_draining(server) || has_bytes(connection);
 }
@@ -65,7 +66,7 @@ static int request_task(void *arg)
     bool is_kept = ouro__connection_handle(connection, now_ns, deadline_ns);
     connection->requests++;
     ouro__counter_add(&shard->requests, 1);
-    if (is_kept && may_wait(connection, ouro__clock_now_ns()))
+    if (is_kept && may_wait(connection))
         ouro__request_await(connection);
     else
         ouro__connection_release(connection, &shard->closed);
@@ -126,7 +127,6 @@ void ouro__request_await(struct ouro__connection *connection)
     op->cancel_reason = 0;
     op->waiter = connection;
     op->done = first_byte;
-    connection->quiet_since_ns = ouro__clock_now_ns();
     ouro__list_push_back(&shard->idle, &connection->link);
     shard->idle_count++;
     ouro__counter_add(&shard->idle_now, 1);

@@ -126,35 +126,35 @@ static size_t unix_length(const struct sockaddr_un *un, size_t length)
 int ouro_socket_addr_from_sockaddr(const struct sockaddr *addr, size_t length_bytes,
                                    struct ouro_socket_addr *out_addr)
 {
-    struct sockaddr_storage copy = {.ss_family = AF_UNSPEC};
+    sa_family_t family = AF_UNSPEC;
     size_t length_min = 0;
     size_t length_max = 0;
 
-    if (addr == NULL || out_addr == NULL || length_bytes < sizeof(sa_family_t) ||
-        length_bytes > sizeof(copy))
+    if (addr == NULL || out_addr == NULL || length_bytes < sizeof(family) ||
+        length_bytes > sizeof(struct sockaddr_storage))
         return -EINVAL;
-    memcpy(&copy, addr, length_bytes);
-    bool known = length_bounds(copy.ss_family, &length_min, &length_max);
+    memcpy(&family, addr, sizeof(family));
+    bool known = length_bounds(family, &length_min, &length_max);
     if (length_bytes < length_min)
         return -EINVAL;
 
-    if (copy.ss_family == AF_UNIX) {
-        struct sockaddr_un un;
+    if (family == AF_UNIX) {
+        struct sockaddr_un un = {.sun_family = AF_UNIX};
         if (length_bytes > length_max)
             return -EINVAL;
-        memcpy(&un, &copy, sizeof(un));
+        memcpy(&un, addr, length_bytes);
         *out_addr = pack(&un, unix_length(&un, length_bytes));
         return 0;
     }
-    /* Many callers pass the size of a sockaddr_storage for every family. */
-    if (known && length_bytes > length_max)
-        length_bytes = length_max;
-    *out_addr = pack(&copy, length_bytes);
-    if (copy.ss_family == AF_INET) {
-        struct sockaddr_in in = ipv4_of(out_addr);
+    if (family == AF_INET) {
+        struct sockaddr_in in;
+        memcpy(&in, addr, sizeof(in));
         memset(in.sin_zero, 0, sizeof(in.sin_zero));
         *out_addr = pack(&in, sizeof(in));
+        return 0;
     }
+    /* Many callers pass the size of a sockaddr_storage for every family. */
+    *out_addr = pack(addr, known && length_bytes > length_max ? length_max : length_bytes);
     return 0;
 }
 
