@@ -12,17 +12,21 @@
  * nothing either: that would save almost nothing, and a write cut short by a bad pointer brings no
  * edge.
  *
- * A descriptor is added to the epoll at its first EAGAIN, for all directions at once,
- * edge-triggered, and never touched again.  Edges that came before a system call returned EAGAIN
- * are still to be reported, and adding reports the present state, so a wait after EAGAIN misses no
- * event.
+ * A descriptor is added to the epoll at its first EAGAIN, or instead of the read after a short one,
+ * for all directions at once, edge-triggered, and never touched again.  Edges that came before a
+ * system call returned EAGAIN are still to be reported, and adding reports the present state, so a
+ * wait after EAGAIN misses no event.
+ *
+ * Sends and accepts are tried before they are submitted: most end there, and their caller goes on
+ * without a wait.  A receive is not, because the bytes have seldom come yet.
  *
  * MSG_WAITALL on a stream goes on until everything is transferred, as on io_uring; the count so far
  * stands in op->result.
  *
  * Owns:    the ops between submit and completion, on the list of tries or in their lanes.
  * Threads: the driver's.
- * Always:  an op is on the list at most once; nothing completes but in run_tries(), inside turn().
+ * Always:  an op is on the list at most once; what was submitted completes only in run_tries(),
+ *          inside turn().
  * Tests:   tests/epoll/test_emulate.c
  */
 #include "epoll/rows.h"
@@ -103,10 +107,12 @@ static inline void learn(const struct ouro__epoll_row *row, struct ouro__op *op,
     if (n == 0 && row->zero_is_end && is_stream(sio) &&
         (ouro__readiness_ready(snapshot) & OURO_READ_CLOSED) == 0)
         ouro__sio_hint(sio, OURO_READ_CLOSED);
+    if (n == 0 || (size_t)n == asked)
+        return;
     uint32_t marks = ouro__epoll_sio_flags(sio);
-    if (n > 0 && (size_t)n < asked &&
-        (marks & (OURO__EPOLL_SIO_ARMED | OURO__EPOLL_SIO_URGENT)) == OURO__EPOLL_SIO_ARMED &&
-        is_tcp(sio))
+    if ((marks & OURO__EPOLL_SIO_ARMED) == 0)
+        ouro__epoll_sio_mark(sio, OURO__EPOLL_SIO_DRAINED);
+    else if ((marks & OURO__EPOLL_SIO_URGENT) == 0 && is_tcp(sio))
         ouro__sio_clear(sio, snapshot, OURO_READABLE);
 }
 
@@ -148,9 +154,11 @@ bool ouro__epoll_transfer(const struct ouro__epoll_row *row, struct ouro__op *op
 static bool has_chance(const struct ouro__epoll_row *row, const struct ouro__op *op)
 {
     struct ouro__scheduled_io *sio = op->sio;
-    if (row->always_tries || (op->backend & OURO__EPOLL_OP_EVENT) != 0 ||
-        (ouro__epoll_sio_flags(sio) & OURO__EPOLL_SIO_ARMED) == 0)
+    if (row->always_tries || (op->backend & OURO__EPOLL_OP_EVENT) != 0)
         return true;
+    uint32_t marks = ouro__epoll_sio_flags(sio);
+    if ((marks & OURO__EPOLL_SIO_ARMED) == 0)
+        return !row->reads || (marks & OURO__EPOLL_SIO_DRAINED) == 0;
     uint32_t ready = ouro__readiness_ready(ouro__load(&sio->readiness, memory_order_acquire));
     return (ready & (row->reads ? READ_CHANCE : WRITE_CHANCE)) != 0;
 }
@@ -164,6 +172,8 @@ int32_t ouro__epoll_try_now(struct ouro__driver *driver, struct ouro__op *op)
     op->token = ouro__sio_token(op->sio, op->lane);
     op->backend = 0;
     op->result = 0;
+    if (!row->tries_at_once)
+        return -EAGAIN;
     return has_chance(row, op) && row->begin(row, op, &result) ? result : -EAGAIN;
 }
 

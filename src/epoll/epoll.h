@@ -41,6 +41,7 @@ enum {
     OURO__EPOLL_SIO_TCP = 1u << 2,      /* a short read means that nothing is left */
     OURO__EPOLL_SIO_OTHER = 1u << 3,    /* it does not */
     OURO__EPOLL_SIO_URGENT = 1u << 4,   /* urgent data came: reads end at its mark */
+    OURO__EPOLL_SIO_DRAINED = 1u << 5,  /* a read before it was added has probably emptied it */
 };
 
 /* handle->shared: lives as long as the handle, for registrations are dropped after close(), too. */

@@ -19,6 +19,7 @@ struct ouro__epoll_row {
     bool reads;         /* an event for reading concerns it; otherwise one for writing */
     bool zero_is_end;   /* of a stream: a result of 0 is the end */
     bool always_tries;  /* without a look at the readiness word */
+    bool tries_at_once; /* when it is submitted, where that is likely to end it */
     bool may_have_loan; /* arg.io.loan */
 };
 

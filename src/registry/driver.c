@@ -187,7 +187,16 @@ static OURO__NOINLINE void submit_special(struct ouro__driver *driver, struct ou
         submit_quiesce(driver, op);
 }
 
-void ouro__driver_submit(struct ouro__driver *driver, struct ouro__op *op)
+/* Whether it is simply an operation in a free lane. */
+static inline bool is_plain(const struct ouro__driver *driver, const struct ouro__op *op)
+{
+    const struct ouro__scheduled_io *sio = op->sio;
+    return op->lane < OURO__LANE_ACCEPT && !ouro__driver_is_shut_down(driver->handle) &&
+           !sio->closing && sio->lane[op->lane] == NULL;
+}
+
+/* @done: bytes that were transferred before. */
+static inline void submit(struct ouro__driver *driver, struct ouro__op *op, int32_t done)
 {
     struct ouro__driver_handle *handle = driver->handle;
     struct ouro__scheduled_io *sio = op->sio;
@@ -196,10 +205,9 @@ void ouro__driver_submit(struct ouro__driver *driver, struct ouro__op *op)
     op->state = OURO__OP_INFLIGHT;
     op->handle = handle;
     op->backend = 0;
-    op->result = 0;
+    op->result = done;
     ouro__counter_add(&handle->counters.submitted, 1);
-    bool is_plain = op->lane < OURO__LANE_ACCEPT && !ouro__driver_is_shut_down(handle);
-    if (OURO__UNLIKELY(!is_plain || sio->closing || sio->lane[op->lane] != NULL)) {
+    if (OURO__UNLIKELY(!is_plain(driver, op))) {
         submit_special(driver, op);
         return;
     }
@@ -210,6 +218,31 @@ void ouro__driver_submit(struct ouro__driver *driver, struct ouro__op *op)
     sio->inflight++;
     driver->inflight++;
     handle->ops->submit(driver, op);
+}
+
+void ouro__driver_submit(struct ouro__driver *driver, struct ouro__op *op)
+{
+    submit(driver, op, 0);
+}
+
+bool ouro__driver_try_or_submit(struct ouro__driver *driver, struct ouro__op *op)
+{
+    struct ouro__driver_counters *counters = &driver->handle->counters;
+    const struct ouro__driver_ops *ops = driver->handle->ops;
+    int32_t done = 0;
+    if (ops->try_now != NULL && is_plain(driver, op) && driver->handle->trace == NULL) {
+        int32_t result = ops->try_now(driver, op);
+        if (result != -EAGAIN) {
+            ouro__counter_add(&counters->submitted, 1);
+            ouro__counter_add(&counters->completed, 1);
+            op->state = OURO__OP_COMPLETED;
+            op->result = result;
+            return true;
+        }
+        done = op->result;
+    }
+    submit(driver, op, done);
+    return false;
 }
 
 void ouro__driver_cancel(struct ouro__driver *driver, struct ouro__op *op)

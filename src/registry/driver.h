@@ -70,7 +70,8 @@ struct ouro__driver_ops {
     /* Owner's thread.  A hint: op still completes once. */
     void (*cancel)(struct ouro__driver *driver, struct ouro__op *op);
     /* Owner's thread, the lane of @op is free.  The operation's result if it can be had by a system
-     * call that does not wait, -EAGAIN otherwise.  @op is not submitted.  NULL: never. */
+     * call that does not wait, -EAGAIN otherwise; op->result then is how many bytes were
+     * transferred.  @op is not submitted.  NULL: never. */
     int32_t (*try_now)(struct ouro__driver *driver, struct ouro__op *op);
     /* Owner's thread: @op waited for a buffer of the pool and has one now (registry/lending.h).
      * Never completes the op before it returns. */
@@ -180,6 +181,11 @@ void ouro__driver_handle_fini(struct ouro__driver_handle *handle);
  * accepted always.
  */
 OURO__DRIVER_THREAD void ouro__driver_submit(struct ouro__driver *driver, struct ouro__op *op);
+
+/* As a submit.  But where the backend can make the operation's system call at once, and that ends
+ * it, nothing is submitted: true, with op->result. */
+OURO__DRIVER_THREAD bool ouro__driver_try_or_submit(struct ouro__driver *driver,
+                                                    struct ouro__op *op);
 
 /*
  * Owner's thread: parts of a submit and of a completion, for registry/accept.c.

@@ -45,9 +45,6 @@
 #define REGISTERING (UINT32_C(1) << 30) /* by a call in progress, for readiness */
 #define NO_CALLS UINT32_C(0)
 
-/* Of a context's budget, for a connection that was there already. */
-enum { ACCEPT_COST = OURO__BUDGET / 16 };
-
 static const struct ouro_waker no_waker = {NULL, NULL};
 
 void ouro__descriptor_init(struct ouro__descriptor *descriptor, struct ouro_handle *handle, int fd)
@@ -181,17 +178,6 @@ int32_t ouro__descriptor_await(struct ouro__descriptor *descriptor, struct ouro_
     return ouro__await(context, op, 0);
 }
 
-/* A connection was taken without a wait.  Sixteen of them in a row are a context's share. */
-static void spend_on_accept(struct ouro__context *context)
-{
-    if (context->budget > ACCEPT_COST) {
-        context->budget = (uint16_t)(context->budget - ACCEPT_COST);
-        return;
-    }
-    context->budget = OURO__BUDGET;
-    ouro__context_yield(context);
-}
-
 int32_t ouro__descriptor_accept(struct ouro__descriptor *descriptor, struct ouro__context *context,
                                 struct ouro__op *op)
 {
@@ -213,7 +199,7 @@ int32_t ouro__descriptor_accept(struct ouro__descriptor *descriptor, struct ouro
     if (fd == -EAGAIN)
         fd = ouro__await(context, op, 0);
     else
-        spend_on_accept(context);
+        ouro__context_spend_call(context);
     if (fd >= 0)
         ouro__driver_took(sio->handle->driver, sio);
     return fd;

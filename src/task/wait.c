@@ -3,11 +3,11 @@
  * Waiting: for a condition, for an operation, for a function on the blocking pool, and poll_fn.
  *
  * An operation on the thread of the descriptor's own driver is a function call, a switch and a
- * switch back.  From anywhere else the op travels through the driver's inbox and its reply comes
- * back the same way (task/remote.c).  An operation in a slot for which the backend has no row is a
- * system call on the blocking pool (registry/op_blocking.c).  In every case the call returns only
- * after the terminal completion, so the op, and every buffer it names, may lie on the caller's
- * stack.
+ * switch back; or only a call, where the driver can end it at once.  From anywhere else the op
+ * travels through the driver's inbox and its reply comes back the same way (task/remote.c).  An
+ * operation in a slot for which the backend has no row is a system call on the blocking pool
+ * (registry/op_blocking.c).  In every case the call returns only after the terminal completion, so
+ * the op, and every buffer it names, may lie on the caller's stack.
  *
  * A job of the pool lies on the caller's stack too, as does what its argument points to.  An
  * interrupted caller may leave only if the pool gives the job back untouched.  A function that has
@@ -208,7 +208,10 @@ static void await_here(struct ouro__context *context, struct ouro__op *op, uint3
 {
     op->waiter = context;
     op->done = done_here;
-    ouro__driver_submit(op->handle->driver, op);
+    if (ouro__driver_try_or_submit(op->handle->driver, op)) {
+        ouro__context_spend_call(context);
+        return;
+    }
     if ((flags & OURO__AWAIT_UNINTERRUPTIBLE) == 0) {
         context->op = op;
         context->cancel_op = cancel_here;

@@ -36,7 +36,7 @@
 
 #include <sched.h>
 
-enum { BUSY_ROUNDS_MAX = 1024, EMBEDDED_ROUNDS_MAX = 8 };
+enum { BUSY_ROUNDS_MAX = 1024, EMBEDDED_ROUNDS_MAX = 8, CALL_COST = OURO__BUDGET / 16 };
 
 int ouro__worker_open(struct ouro__worker *worker, const struct ouro__worker_config *config)
 {
@@ -393,6 +393,16 @@ void ouro__context_spend(struct ouro__context *context)
     context->budget = OURO__BUDGET;
     if (context->task != NULL)
         ouro__worker_yield(context->worker);
+}
+
+void ouro__context_spend_call(struct ouro__context *context)
+{
+    if (context->budget > CALL_COST) {
+        context->budget = (uint16_t)(context->budget - CALL_COST);
+        return;
+    }
+    context->budget = OURO__BUDGET;
+    ouro__context_yield(context);
 }
 
 void ouro__context_yield(struct ouro__context *context)

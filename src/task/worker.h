@@ -172,6 +172,9 @@ void ouro__context_interrupt(struct ouro__context *context, unsigned interrupt);
 /* Lets others run when the context has had its share of calls that did not wait. */
 void ouro__context_spend(struct ouro__context *context);
 
+/* The same after a system call that did not wait: sixteen of them in a row are its share. */
+void ouro__context_spend_call(struct ouro__context *context);
+
 /* Lets others run once: a worker's tasks, driver and timers; the system's threads otherwise. */
 void ouro__context_yield(struct ouro__context *context);
 

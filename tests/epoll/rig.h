@@ -64,6 +64,14 @@ static inline void rig_submit(struct rig *rig, struct rig_op *op)
     ouro__driver_submit(rig->handle.driver, &op->op);
 }
 
+/* True: it ended at once, with op->op.result. */
+static inline bool rig_try_or_submit(struct rig *rig, struct rig_op *op)
+{
+    op->op.done = rig_op_done;
+    op->ended = 0;
+    return ouro__driver_try_or_submit(rig->handle.driver, &op->op);
+}
+
 static inline struct rig_op rig_recv(struct ouro__registration registration, void *buffer,
                                      size_t size, uint32_t flags)
 {

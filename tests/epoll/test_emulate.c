@@ -433,3 +433,99 @@ OURO_TEST_EPOLL(exchange_costs_one_try_each_way)
     rig_close(&rig);
     close_pair(end);
 }
+
+static void count_tries(void *arg, const struct ouro_trace_event *event)
+{
+    unsigned *tries = arg;
+    *tries += event->kind == OURO_TRACE_TRIED;
+}
+
+/* A short connection: one message, its answer, the end. */
+OURO_TEST_EPOLL(the_read_after_a_short_one_waits_without_a_try)
+{
+    struct rig rig;
+    unsigned tries = 0;
+    rig_open(&rig);
+    rig.handle.trace = count_tries;
+    rig.handle.trace_arg = &tries;
+    int end[2];
+    char buffer[64];
+    rig_tcp_pair(end);
+    struct ouro__registration registration = rig_register(&rig, end[0], 0);
+    ouro_test_write_exactly(end[1], "hello", 5);
+    struct rig_op op = rig_recv(registration, buffer, sizeof(buffer), 0);
+    ck_assert_int_eq(rig_do(&rig, &op), 5);
+    ck_assert_uint_eq(tries, 1);
+    op = rig_recv(registration, buffer, sizeof(buffer), 0);
+    rig_submit(&rig, &op);
+    rig_settle(&rig);
+    ck_assert_uint_eq(op.ended, 0);
+    ck_assert_uint_eq(tries, 1);
+    ouro_test_write_exactly(end[1], "again", 5);
+    ck_assert_int_eq(rig_wait(&rig, &op), 5);
+
+    /* What had come before it was added to the epoll is not missed. */
+    int late[2];
+    rig_tcp_pair(late);
+    struct ouro__registration second = rig_register(&rig, late[0], 0);
+    ouro_test_write_exactly(late[1], "abc", 3);
+    op = rig_recv(second, buffer, sizeof(buffer), 0);
+    ck_assert_int_eq(rig_do(&rig, &op), 3);
+    ouro_test_write_exactly(late[1], "de", 2);
+    op = rig_recv(second, buffer, sizeof(buffer), 0);
+    ck_assert_int_eq(rig_do(&rig, &op), 2);
+    rig.handle.trace = NULL;
+    ouro__registration_drop(&registration);
+    ouro__registration_drop(&second);
+    rig_close(&rig);
+    close_pair(end);
+    close_pair(late);
+}
+
+enum { MUCH = 16 << 20 };
+
+static char byte_at(size_t i)
+{
+    return (char)(i * 7 + (i >> 12));
+}
+
+OURO_TEST_EPOLL(a_send_ends_at_once_or_goes_on_where_it_was)
+{
+    struct rig rig;
+    rig_open(&rig);
+    int end[2];
+    char buffer[4096];
+    char *much = malloc(MUCH);
+    ck_assert_ptr_nonnull(much);
+    for (size_t i = 0; i < MUCH; i++)
+        much[i] = byte_at(i);
+    rig_tcp_pair(end);
+    rig_nonblocking(end[1]);
+    struct ouro__registration registration = rig_register(&rig, end[0], 0);
+    struct ouro_io_driver_metrics before = metrics_of(&rig);
+    struct rig_op op = rig_send(registration, "ping", 4, 0);
+    ck_assert(rig_try_or_submit(&rig, &op));
+    ck_assert_int_eq(op.op.result, 4);
+    ck_assert_uint_eq(op.ended, 0); /* it returned, and there is nothing to wait for */
+    ck_assert_uint_eq(metrics_of(&rig).completed, before.completed + 1);
+    ck_assert_uint_eq(metrics_of(&rig).turns, before.turns);
+    ck_assert_int_eq(recv(end[1], buffer, sizeof(buffer), 0), 4);
+
+    op = rig_send(registration, much, MUCH, MSG_WAITALL);
+    ck_assert(!rig_try_or_submit(&rig, &op));
+    ck_assert_int_gt(op.op.result, 0); /* a part went at once */
+    for (size_t got = 0; got < MUCH;) {
+        ssize_t n = recv(end[1], buffer, sizeof(buffer), 0);
+        for (ssize_t i = 0; i < n; i++)
+            ck_assert_int_eq(buffer[i], byte_at(got + (size_t)i));
+        got += n > 0 ? (size_t)n : 0;
+        if (n <= 0)
+            ouro__driver_turn(&rig.handle, OURO_TEST_MS);
+    }
+    ck_assert_int_eq(rig_wait(&rig, &op), MUCH);
+    ck_assert_int_eq(recv(end[1], buffer, sizeof(buffer), 0), -1);
+    free(much);
+    ouro__registration_drop(&registration);
+    rig_close(&rig);
+    close_pair(end);
+}

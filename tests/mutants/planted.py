@@ -138,8 +138,8 @@ MUTANTS = {
         "registry/test_driver.c", "quiesce_ends_every_lane_then_itself", "epoll"),
     "driver_takes_operations_after_its_shutdown": (
         "registry/driver.c",
-        "op->lane < OURO__LANE_ACCEPT && !ouro__driver_is_shut_down(handle);",
-        "op->lane < OURO__LANE_ACCEPT;",
+        "op->lane < OURO__LANE_ACCEPT && !ouro__driver_is_shut_down(driver->handle) &&",
+        "op->lane < OURO__LANE_ACCEPT &&",
         "registry/test_driver.c", "an_operation_that_arrives_after_the_shutdown_is_cancelled",
         "epoll"),
     "uring_forgets_a_poll_that_has_ended": (
@@ -228,6 +228,9 @@ MUTANTS = {
         "registry/io_handle.c", "    return is_idle && ouro__inbox_close",
         "    return ouro__inbox_close",
         "runtime/test_shutdown_race.c", "an_operation_that_begins_during_shutdown_ends", "epoll"),
+    "a_send_begins_again_after_its_try": (
+        "registry/driver.c", "        done = op->result;", "        done = 0;",
+        "epoll/test_emulate.c", "a_send_ends_at_once_or_goes_on_where_it_was", "epoll"),
     "looking_is_free": (
         "registry/busy_poll.c", "poll->ratio < 1 - MARGIN", "poll->ratio < 100",
         "registry/test_busy_poll.c", "looking_that_never_finds_anything_stops", "unit"),
