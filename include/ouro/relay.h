@@ -16,6 +16,10 @@
  * arrive at a time.  Where the kernel refuses splice(2), or no pipe can be made, all is copied.
  * Flags force one of the two ways; tools/bench/compare measures both (docs/PERFORMANCE.md).
  *
+ * A relay passes on what has come; whether TCP sends it at once is the socket's affair: without
+ * TCP_NODELAY (ouro_tcp_stream_set_nodelay()) the last piece of a message may wait for an
+ * acknowledgement, for up to 40 ms.
+ *
  * What a relay holds: the caller's task and one more, on the caller's worker; and while bytes are
  * under way, one pipe a direction.  A reader that does not read makes its direction hold at most 64
  * KiB, and the relay stops reading from the other side.  An idle relay holds no pipe; a worker

@@ -47,7 +47,7 @@ enum ouro_driver_kind {
  *
  * BALANCED    looks for events before it sleeps, at most 50 us, where that makes operations no
  *             dearer.  The worker finds out by trying: it measures what its operations cost with
- *             and without looking.  The trials cost about 1 % of its CPU time.
+ *             and without looking.  The trials cost less than 1 % of its CPU time.
  * THROUGHPUT  sleeps at once.  On io_uring from Linux 6.12 on a sleep then lasts until 16
  *             completions are there, or 20 us, so that more work is done by each wake.
  * LATENCY     looks for 200 us before each sleep, whatever it costs: a worker that is never idle

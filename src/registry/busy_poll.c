@@ -11,7 +11,7 @@
  *     the waits are counted in stretches of STRETCH_WAITS;
  *     a stretch's cost is the thread's CPU time divided by what its waits brought;
  *     one way, looking or not, is the usual one; now and then a stretch tries the other way;
- *     when the other way is cheaper by MARGIN, it becomes the usual one.
+ *     when the other way is cheaper by MARGIN in two trials, it becomes the usual one.
  *
  * How seldom the other way is tried depends on how much dearer it was: its trials may make all
  * operations dearer by TRIAL_SHARE.  When the usual way's cost changes by half, the work has
@@ -39,11 +39,11 @@
 #define BALANCED_LIMIT_NS (50 * OURO__NS_PER_US)
 #define LATENCY_LIMIT_NS (200 * OURO__NS_PER_US)
 
-/* 64 waits at one connection take one or two milliseconds. */
-enum { STRETCH_WAITS = 64, STRETCHES_MIN = 16, STRETCHES_MAX = 512 };
+/* 128 waits at one connection take two or three milliseconds. */
+enum { STRETCH_WAITS = 128, STRETCHES_SOON = 2, STRETCHES_MIN = 32, STRETCHES_MAX = 1024 };
 
 #define MARGIN 0.02
-#define TRIAL_SHARE 0.01
+#define TRIAL_SHARE 0.004
 #define CHANGE 1.5
 #define RATIO_MAX 16.0 /* one bad measurement is forgotten after a few good ones */
 
@@ -80,16 +80,22 @@ static uint32_t stretches_until_trial(double ratio)
 
 static void end_trial(struct ouro__busy_poll *poll, double cost_ns)
 {
+    const bool is_first = poll->ratio == 0;
     double ratio = cost_ns / poll->usual_cost_ns;
     if (ratio > RATIO_MAX)
         ratio = RATIO_MAX;
-    poll->ratio = poll->ratio == 0 ? ratio : (poll->ratio + ratio) / 2;
+    poll->ratio = is_first ? ratio : (poll->ratio + ratio) / 2;
     poll->is_trial = false;
-    if (poll->ratio < 1 - MARGIN) {
-        poll->is_usual = !poll->is_usual;
-        poll->usual_cost_ns = cost_ns;
-        poll->ratio = 1 / poll->ratio;
+    poll->stretches_left = stretches_until_trial(poll->ratio);
+    if (poll->ratio >= 1 - MARGIN)
+        return;
+    if (is_first) { /* a program that has just begun runs in a cold cache */
+        poll->stretches_left = STRETCHES_SOON;
+        return;
     }
+    poll->is_usual = !poll->is_usual;
+    poll->usual_cost_ns = cost_ns;
+    poll->ratio = 1 / poll->ratio;
     poll->stretches_left = stretches_until_trial(poll->ratio);
 }
 

@@ -232,7 +232,7 @@ MUTANTS = {
         "registry/driver.c", "        done = op->result;", "        done = 0;",
         "epoll/test_emulate.c", "a_send_ends_at_once_or_goes_on_where_it_was", "epoll"),
     "looking_is_free": (
-        "registry/busy_poll.c", "poll->ratio < 1 - MARGIN", "poll->ratio < 100",
+        "registry/busy_poll.c", "poll->ratio >= 1 - MARGIN", "poll->ratio >= 100",
         "registry/test_busy_poll.c", "looking_that_never_finds_anything_stops", "unit"),
     "a_wait_brings_one_event": (
         "registry/busy_poll.h", "brought != poll->brought ? brought - poll->brought : 1", "1",

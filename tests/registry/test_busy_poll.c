@@ -75,7 +75,7 @@ static uint64_t looks_of(const struct waits *waits)
 
 static const struct kind dear_sleeps = {.event_ns = 3000, .sleep_ns = 100000, .per_sleep = 1};
 static const struct kind nothing_comes = {.event_ns = OURO_TEST_SECOND, .sleep_ns = 5000};
-enum { STRETCH = 64 };
+enum { STRETCH = 128 };
 
 OURO_TEST_UNIT(looking_that_never_finds_anything_stops, .serial = true)
 {

@@ -163,7 +163,9 @@ static int relay(struct ouro_stream *client, const struct ouro_serve_peer *peer,
     int rc = ouro_connect(server->sink, INT64_MAX, &sink);
     if (rc < 0)
         return rc;
-    rc = ouro_relay(client, sink, &options, NULL);
+    rc = ouro_tcp_stream_set_nodelay(sink, 1);
+    if (rc == 0)
+        rc = ouro_relay(client, sink, &options, NULL);
     (void)ouro_stream_close(sink);
     return rc;
 }
