@@ -40,7 +40,11 @@
 #define LATENCY_LIMIT_NS (200 * OURO__NS_PER_US)
 
 /* 128 waits at one connection take two or three milliseconds. */
-enum { STRETCH_WAITS = 128, STRETCHES_SOON = 2, STRETCHES_MIN = 32, STRETCHES_MAX = 1024 };
+enum { STRETCH_WAITS = 128, STRETCHES_SOON = 2 };
+
+/* Numbers that clang lets one compare with a double. */
+#define STRETCHES_MIN 32u
+#define STRETCHES_MAX 1024u
 
 #define MARGIN 0.02
 #define TRIAL_SHARE 0.004
