@@ -121,7 +121,7 @@ void ouro__busy_poll_next_stretch(struct ouro__busy_poll *poll)
     const uint64_t looked_ns = ouro__counter_read(&poll->looked_ns);
     if (poll->cpu_begun_ns != 0) {
         const double units = (double)poll->units;
-        const double used_ns = (double)(now_ns - poll->cpu_begun_ns);
+        const double used_ns = (double)(now_ns - poll->cpu_begun_ns + 1); /* never 0 */
         const double saved_ns =
             units * poll->plain_cost_ns - (used_ns - (double)(looked_ns - poll->looked_begun_ns));
         if (!looked)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-from example import Example, connect, port_of, receive_all
+from example import Example, connect, end, port_of, receive_all
 import contextlib
 import re
 import shutil
@@ -263,8 +263,7 @@ def test_wrk_drives_it(example):
             assert done.returncode == 0, done
             assert "Socket errors" not in done.stdout and "Non-2xx" not in done.stdout, done.stdout
             assert int(re.search(r"(\d+) requests in", done.stdout).group(1)) > 100, done.stdout
-            server.send_signal(signal.SIGTERM)
-            assert server.wait(20) == 0
+            assert end(server) == 0
 
 
 def test_wrong_arguments_are_refused(example):
