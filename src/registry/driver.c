@@ -230,6 +230,7 @@ bool ouro__driver_try_or_submit(struct ouro__driver *driver, struct ouro__op *op
     struct ouro__driver_counters *counters = &driver->handle->counters;
     const struct ouro__driver_ops *ops = driver->handle->ops;
     int32_t done = 0;
+    /* A traced driver submits everything, so that each step is seen. */
     if (ops->try_now != NULL && is_plain(driver, op) && driver->handle->trace == NULL) {
         int32_t result = ops->try_now(driver, op);
         if (result != -EAGAIN) {
