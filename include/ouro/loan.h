@@ -23,6 +23,12 @@
  *         ouro_loan_release(&loan);
  *     }
  *
+ * A loan that is held during a write is held until the peer reads.  Many peers that do not read may
+ * so hold the whole pool; then no other read on loan of the worker goes on until they are ended, by
+ * a deadline or by the idle limit of ouro_serve().  Where peers are not trusted, copy what has to
+ * be kept, or set loan_buffers above the number of connections: buffers take no memory before they
+ * are used.
+ *
  * Release a loan before waiting for the next, where that can be: streams that each hold one and
  * wait for another may together hold all buffers, and then they wait for ever.  ouro/reader.h keeps
  * to this rule.
