@@ -14,8 +14,8 @@
  * It reads on loan (ouro/loan.h).  A result points into the buffer on loan where it lies there in
  * one piece; a result that came in several pieces is put together in memory of the reader's.  A
  * reader holds one loan while there are bytes in it that the caller has not taken, and none while
- * it waits: an idle reader holds no buffer.  While bytes are written to a
- * peer that does not read, it holds what it has (ouro/loan.h).
+ * it waits: an idle reader holds no buffer.  While its caller writes to a peer that does not read,
+ * a reader keeps what it holds (ouro/loan.h).
  *
  * One task or thread uses a reader at a time.  Nobody else reads from its stream.  A pointer that a
  * call returns is valid until the next call on the reader.
