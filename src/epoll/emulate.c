@@ -167,13 +167,13 @@ int32_t ouro__epoll_try_now(struct ouro__driver *driver, struct ouro__op *op)
 {
     const struct ouro__epoll_row *row = ouro__epoll_row_of(op);
     int32_t result = 0;
+    op->result = 0;
+    if (!row->tries_at_once)
+        return -EAGAIN;
     op->handle = driver->handle;
     op->fd = op->sio->fd;
     op->token = ouro__sio_token(op->sio, op->lane);
     op->backend = 0;
-    op->result = 0;
-    if (!row->tries_at_once)
-        return -EAGAIN;
     return has_chance(row, op) && row->begin(row, op, &result) ? result : -EAGAIN;
 }
 
