@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-from example import connect, port_of, receive_all
+from example import connect, end, port_of, receive_all
 import signal
 import socket
 
@@ -44,6 +44,5 @@ def test_what_is_left_after_it_is_told_and_cut_off(example):
 def test_without_connections_it_ends_at_once(example):
     with example.start("127.0.0.1:0", "60") as server:
         port_of(server)
-        server.send_signal(signal.SIGTERM)
-        assert server.wait(20) == 0
+        assert end(server) == 0
         assert server.stdout.read() == "shutting down, 0 open\nall have ended\n"
