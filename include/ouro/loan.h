@@ -3,12 +3,12 @@
  * Reading on loan: the bytes arrive in a buffer of the runtime's, which is the caller's until it
  * releases it.  Nothing is copied, and a stream that waits for data holds no buffer.
  *
- * Each worker has a pool of buffers.  A read takes one when data is there.  When the pool is empty
- * the read waits until one is released; reads that wait get buffers in the order in which they
- * began to wait, and no data is lost meanwhile.  The pool's size is set when the runtime is made
- * (loan_buffer_bytes and loan_buffers of ouro_runtime_config); it takes memory from the first read
- * on loan on, and no more than was needed at a time.  Buffers that were not needed for a second or
- * two give their memory back to the system.
+ * Each worker has a pool of buffers.  A read takes one when data is there.  The pool makes buffers
+ * as they are needed, up to a limit (loan_buffer_bytes and loan_buffers of ouro_runtime_config), so
+ * it has as many as were needed at a time.  At the limit, and when the system has no memory, the
+ * read waits until a buffer is released; reads that wait get buffers in the order in which they
+ * began to wait, and no data is lost meanwhile.  Buffers that were not needed for a second or two
+ * give their memory back to the system.
  *
  * What an idle connection costs: a task that waits in ouro_stream_read_loan() takes one page for
  * its stack and some 330 bytes for the stream, 4.4 KiB in all where pages are 4 KiB.  It needs a
@@ -23,11 +23,10 @@
  *         ouro_loan_release(&loan);
  *     }
  *
- * A loan that is held during a write is held until the peer reads.  Many peers that do not read may
- * so hold the whole pool; then no other read on loan of the worker goes on until they are ended, by
- * a deadline or by the idle limit of ouro_serve().  Where peers are not trusted, copy what has to
- * be kept, or set loan_buffers above the number of connections: buffers take no memory before they
- * are used.
+ * A loan that is held during a write is held until the peer reads, so a peer that never reads costs
+ * a buffer until it is ended, by a deadline or by the idle limit of ouro_serve().  A stream holds
+ * at most loans_per_stream of them.  A program that lowers loan_buffers saves that memory, and lets
+ * as many such peers stop every other read on loan of their worker.
  *
  * Release a loan before waiting for the next, where that can be: streams that each hold one and
  * wait for another may together hold all buffers, and then they wait for ever.  ouro/reader.h keeps

@@ -92,9 +92,10 @@ struct ouro_runtime_config {
     void *trace_arg;            /* its first argument */
     uint32_t loan_buffer_bytes; /* size of the buffers that are read into on loan (ouro/loan.h), 64
                                    to 16 MiB; 0: 16 KiB */
-    uint32_t loan_buffers;      /* how many each worker has, at most 32768; 0: 256 */
-    uint32_t loans_per_stream;  /* how many a stream may have at a time; 0: 4 */
-    enum ouro_dial dial;        /* balanced */
+    uint32_t loan_buffers; /* how many each worker may have, at most 32768; they take memory when
+                              they are used.  0: 512 MiB of them, but 256 to 32768 */
+    uint32_t loans_per_stream; /* how many a stream may have at a time; 0: 4 */
+    enum ouro_dial dial;       /* balanced */
 };
 
 #define OURO_RUNTIME_CONFIG_INIT                                                                   \

@@ -27,12 +27,25 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { LOAN_BUFFER_BYTES_DEFAULT = 16 * 1024, LOAN_BUFFERS_DEFAULT = 256 };
+enum { LOAN_BUFFER_BYTES_DEFAULT = 16 * 1024 };
+
+/* As many buffers as are needed; this is address space, not memory. */
+enum { LOAN_MEMORY_DEFAULT = 512 << 20, LOAN_BUFFERS_LEAST = 256, LOAN_BUFFERS_MOST = 32768 };
 
 /* How long close() waits for the last completions before it reports a broken invariant. */
 #define CLOSE_LIMIT_NS (60 * OURO__NS_PER_SEC)
 
 _Thread_local char ouro__thread_here __attribute__((tls_model("initial-exec")));
+
+static uint32_t loan_buffers_of(const struct ouro__driver_config *config, uint32_t buffer_bytes)
+{
+    uint32_t count = LOAN_MEMORY_DEFAULT / buffer_bytes;
+    if (config->loan_buffers > 0)
+        return config->loan_buffers;
+    if (count < LOAN_BUFFERS_LEAST)
+        return LOAN_BUFFERS_LEAST;
+    return count < LOAN_BUFFERS_MOST ? count : LOAN_BUFFERS_MOST;
+}
 
 int ouro__driver_handle_init(struct ouro__driver_handle *handle, const struct ouro__driver_ops *ops)
 {
@@ -60,7 +73,7 @@ int ouro__driver_open(struct ouro__driver_handle *handle, const struct ouro__dri
     handle->loan_buffer_bytes = config->loan_buffer_bytes;
     if (handle->loan_buffer_bytes == 0)
         handle->loan_buffer_bytes = LOAN_BUFFER_BYTES_DEFAULT;
-    handle->loan_buffers = config->loan_buffers == 0 ? LOAN_BUFFERS_DEFAULT : config->loan_buffers;
+    handle->loan_buffers = loan_buffers_of(config, handle->loan_buffer_bytes);
     int rc = ouro__fault(OURO__FAULT_DRIVER_OPEN);
     if (rc == 0)
         rc = handle->ops->open(config, handle, &handle->driver);

@@ -43,7 +43,7 @@ struct ouro__driver_config {
     uint64_t quirks;            /* io_uring: quirks to work around */
     const sigset_t *wait_mask;  /* signals blocked during waits (base/signals.h); NULL: no change */
     uint32_t loan_buffer_bytes; /* of each buffer of its pool (registry/lending.h); 0: 16 KiB */
-    uint32_t loan_buffers;      /* how many; 0: 256 */
+    uint32_t loan_buffers;      /* how many at most; 0: 512 MiB of them */
     bool is_embedded;           /* another event loop polls it: poll_fd() and settle() are used */
 };
 

@@ -2,17 +2,20 @@
 /*
  * Loan pool: the buffers of one driver that receives on loan use.
  *
- * The buffers are one mapping, whose pages take no memory before they are written to.  The buffer
- * that came home last is taken first, so a pool touches as many buffers as were out at a time.
+ * The buffers are one mapping.  It is only address space at first; buffers are made in it, STEP at
+ * a time, when none is at home.  So a large limit costs nothing, and handlers that keep their loans
+ * while their peers do not read take no buffer from anybody else.  The buffer that came home last
+ * is taken first, so a pool touches as many buffers as were out at a time.
  *
  * Buffers that were at home for a whole window of time give their memory back (registry/trim.c).
  * One that is offered to the kernel does not, because nobody can tell whether the kernel has just
  * written to it.  Small buffers share pages: a page goes back when all of its buffers may.
  *
- * A receive that finds no buffer waits in the pool's list.  A buffer that comes home while an
- * operation waits is that operation's at once: it is neither put at home nor offered to the kernel,
- * where a later receive could take it.  So a receive waits for as many buffers as there were
- * receives before it.
+ * A receive that finds no buffer waits in the pool's list: the pool has all that it may have, or
+ * the system has no memory for more.  No buffers are made while one waits.  A buffer that comes
+ * home while an operation waits is that operation's at once: it is neither put at home nor offered
+ * to the kernel, where a later receive could take it.  So a receive waits for as many buffers as
+ * there were receives before it.
  *
  * Under ASan the buffers that nobody has are poisoned: using a loan after its release is reported.
  *
@@ -98,27 +101,67 @@ static void put_at_home(struct ouro__loan_pool *pool, struct ouro__loan_buffer *
     pool->warm_count += buffer->is_warm;
 }
 
+static struct ouro__loan_buffer *buffer_at(const struct ouro__loan_pool *pool, uint32_t index)
+{
+    return &pool->step[index / OURO__LOANS_STEP][index % OURO__LOANS_STEP];
+}
+
+/* Makes the memory of @count buffers from @from on usable. */
+static int open_memory(const struct ouro__loan_pool *pool, uint32_t from, uint32_t count)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t begin = from * pool->stride_bytes / page * page;
+    size_t end = (from + (size_t)count) * pool->stride_bytes;
+    return mprotect(pool->memory + begin, end - begin, PROT_READ | PROT_WRITE);
+}
+
+/* False: there are as many as there may be, or there is no memory. */
+static bool make_step(struct ouro__loan_pool *pool)
+{
+    const uint32_t from = pool->made;
+    const uint32_t left = pool->count - from;
+    const uint32_t count = left < OURO__LOANS_STEP ? left : OURO__LOANS_STEP;
+    struct ouro__loan_buffer *table = count == 0 ? NULL : ouro__calloc(count, sizeof(*table));
+    if (table == NULL)
+        return false;
+    if (open_memory(pool, from, count) != 0) {
+        ouro__free(table);
+        return false;
+    }
+    poison(pool->memory + from * pool->stride_bytes, count * pool->stride_bytes);
+    pool->step[from / OURO__LOANS_STEP] = table;
+    pool->made += count;
+    for (uint32_t i = count; i-- > 0;) {
+        table[i].pool = pool;
+        table[i].index = from + i;
+        table[i].data = pool->memory + (from + i) * pool->stride_bytes;
+        ouro__atomic_init(&table[i].word, OURO__LOAN_HOME);
+        put_at_home(pool, &table[i]);
+    }
+    return true;
+}
+
 static struct ouro__loan_buffer *take_from_home(struct ouro__loan_pool *pool)
 {
-    struct ouro__loan_buffer *buffer = pool->home;
-    if (buffer == NULL)
+    /* What waits would be overtaken by a buffer that is made now. */
+    if (OURO__UNLIKELY(pool->home == NULL) &&
+        (!ouro__queue_is_empty(&pool->waiters) || !make_step(pool)))
         return NULL;
+    struct ouro__loan_buffer *buffer = pool->home;
     pool->home = buffer->next;
     pool->home_count--;
     pool->warm_count -= buffer->is_warm;
     return buffer;
 }
 
-static void init_buffers(struct ouro__loan_pool *pool, size_t stride)
+static void free_memory(struct ouro__loan_pool *pool)
 {
-    for (uint32_t i = pool->count; i-- > 0;) {
-        struct ouro__loan_buffer *buffer = &pool->buffer[i];
-        buffer->pool = pool;
-        buffer->index = i;
-        buffer->data = pool->memory + (size_t)i * stride;
-        ouro__atomic_init(&buffer->word, OURO__LOAN_HOME);
-        put_at_home(pool, buffer);
-    }
+    unpoison(pool->memory, pool->made * pool->stride_bytes);
+    (void)munmap(pool->memory, pool->memory_bytes);
+    for (uint32_t i = 0; i < pool->made; i += OURO__LOANS_STEP)
+        ouro__free(pool->step[i / OURO__LOANS_STEP]);
+    ouro__free(pool->step);
+    ouro__free(pool);
 }
 
 struct ouro__loan_pool *ouro__loan_pool_new(struct ouro__driver_handle *handle, size_t buffer_bytes,
@@ -129,33 +172,35 @@ struct ouro__loan_pool *ouro__loan_pool_new(struct ouro__driver_handle *handle, 
     if (count > SIZE_MAX / stride)
         return NULL;
     struct ouro__loan_pool *pool = ouro__calloc(1, sizeof(*pool));
-    struct ouro__loan_buffer *buffer = ouro__calloc(count, sizeof(*buffer));
+    struct ouro__loan_buffer **step = ouro__calloc(count / OURO__LOANS_STEP + 1, sizeof(void *));
     void *memory = MAP_FAILED;
-    if (pool != NULL && buffer != NULL)
-        memory = mmap(NULL, stride * count, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (pool != NULL && step != NULL)
+        memory = mmap(NULL, stride * count, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                      -1, 0);
     if (memory == MAP_FAILED) {
         ouro__free(pool);
-        ouro__free(buffer);
+        ouro__free(step);
         return NULL;
     }
     *pool = (struct ouro__loan_pool){.handle = handle,
                                      .memory = memory,
                                      .memory_bytes = stride * count,
                                      .buffer_bytes = buffer_bytes,
+                                     .stride_bytes = stride,
                                      .unit_bytes = stride < page ? page : stride,
                                      .unit_buffers = stride < page ? (uint32_t)(page / stride) : 1,
-                                     .buffer = buffer,
+                                     .step = step,
                                      .count = count};
-    init_buffers(pool, stride);
-    poison(pool->memory, pool->memory_bytes);
-    return pool;
+    if (make_step(pool)) /* so that a receive that waits waits for somebody */
+        return pool;
+    free_memory(pool);
+    return NULL;
 }
 
 bool ouro__loan_pool_is_used(struct ouro__loan_pool *pool)
 {
-    for (uint32_t i = 0; i < pool->count; i++) {
-        unsigned state = state_of(ouro__load(&pool->buffer[i].word, memory_order_acquire));
+    for (uint32_t i = 0; i < pool->made; i++) {
+        unsigned state = state_of(ouro__load(&buffer_at(pool, i)->word, memory_order_acquire));
         if (state == OURO__LOAN_OUT || state == OURO__LOAN_RETURNED)
             return true;
     }
@@ -167,16 +212,13 @@ void ouro__loan_pool_free(struct ouro__loan_pool *pool)
     if (pool == NULL)
         return;
     OURO__ASSERT(!ouro__loan_pool_is_used(pool) && ouro__queue_is_empty(&pool->waiters));
-    unpoison(pool->memory, pool->memory_bytes);
-    (void)munmap(pool->memory, pool->memory_bytes);
-    ouro__free(pool->buffer);
-    ouro__free(pool);
+    free_memory(pool);
 }
 
 void ouro__loan_pool_withdraw(struct ouro__loan_pool *pool)
 {
-    for (uint32_t i = 0; i < pool->count && pool->offered_count > 0; i++) {
-        struct ouro__loan_buffer *buffer = &pool->buffer[i];
+    for (uint32_t i = 0; i < pool->made && pool->offered_count > 0; i++) {
+        struct ouro__loan_buffer *buffer = buffer_at(pool, i);
         if (state_of(ouro__load(&buffer->word, memory_order_relaxed)) != OURO__LOAN_OFFERED)
             continue;
         change(buffer, OURO__LOAN_OFFERED, OURO__LOAN_HOME);
@@ -208,8 +250,8 @@ struct ouro__loan_buffer *ouro__loan_pool_offer(struct ouro__loan_pool *pool)
 
 struct ouro__loan_buffer *ouro__loan_pool_claim(struct ouro__loan_pool *pool, uint32_t index)
 {
-    OURO__ASSERT(index < pool->count);
-    struct ouro__loan_buffer *buffer = &pool->buffer[index];
+    OURO__ASSERT(index < pool->made);
+    struct ouro__loan_buffer *buffer = buffer_at(pool, index);
     change(buffer, OURO__LOAN_OFFERED, OURO__LOAN_OUT);
     buffer->is_warm = true;
     pool->offered_count--;
@@ -275,7 +317,7 @@ static bool is_cold(const struct ouro__loan_pool *pool, uint32_t from, uint32_t 
 {
     bool has_memory = false;
     for (uint32_t i = from; i < to; i++) {
-        const struct ouro__loan_buffer *buffer = &pool->buffer[i];
+        const struct ouro__loan_buffer *buffer = buffer_at(pool, i);
         uint32_t word = ouro__load(&buffer->word, memory_order_relaxed);
         if (state_of(word) != OURO__LOAN_HOME ||
             (buffer->is_warm && buffer->window == pool->window))
@@ -287,12 +329,13 @@ static bool is_cold(const struct ouro__loan_pool *pool, uint32_t from, uint32_t 
 
 static void cool(struct ouro__loan_pool *pool, uint32_t from, uint32_t to)
 {
-    char *data = pool->buffer[from].data;
+    char *data = buffer_at(pool, from)->data;
     /* Can't fail on a private mapping of ours, unless it is locked; then the memory stays. */
     (void)madvise(data, pool->unit_bytes, MADV_DONTNEED);
     for (uint32_t i = from; i < to; i++) {
-        pool->warm_count -= pool->buffer[i].is_warm;
-        pool->buffer[i].is_warm = false;
+        struct ouro__loan_buffer *buffer = buffer_at(pool, i);
+        pool->warm_count -= buffer->is_warm;
+        buffer->is_warm = false;
     }
 }
 
@@ -300,20 +343,20 @@ bool ouro__loan_pool_trim(struct ouro__loan_pool *pool, unsigned calls_max)
 {
     unsigned calls = 0;
     unsigned looks = 0;
-    while (pool->trim_next < pool->count && pool->warm_count > 0) {
+    while (pool->trim_next < pool->made && pool->warm_count > 0) {
         if (calls == calls_max || looks++ == LOOKS_MAX)
             return true;
         uint32_t from = pool->trim_next;
         uint32_t to =
-            pool->count - from < pool->unit_buffers ? pool->count : from + pool->unit_buffers;
+            pool->made - from < pool->unit_buffers ? pool->made : from + pool->unit_buffers;
         pool->trim_next = to;
         if (!is_cold(pool, from, to))
             continue;
         cool(pool, from, to);
         calls++;
     }
-    if (pool->trim_next != pool->count + 1)
+    if (pool->trim_next != UINT32_MAX)
         pool->window++;
-    pool->trim_next = pool->count + 1; /* nothing more before the end of the next window */
+    pool->trim_next = UINT32_MAX; /* nothing more before the end of the next window */
     return false;
 }

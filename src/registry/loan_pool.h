@@ -40,18 +40,23 @@ struct ouro__loan_buffer {
     struct ouro__inbox_node message; /* from another thread: it comes home */
 };
 
+/* Buffers are made so many at a time. */
+enum { OURO__LOANS_STEP = 64 };
+
 /* So many buffers may stay warm without use: that is not worth a timer. */
 enum { OURO__LOANS_FEW = 16 };
 
 struct ouro__loan_pool {
     struct ouro__driver_handle *handle; /* whose it is */
-    char *memory;                       /* of all buffers; untouched ones take none */
+    char *memory;                       /* room for all buffers; untouched ones take none */
     size_t memory_bytes;
     size_t buffer_bytes;
-    size_t unit_bytes; /* what can be given back by itself: a buffer, or a page of small ones */
+    size_t stride_bytes; /* from one buffer to the next */
+    size_t unit_bytes;   /* what can be given back by itself: a buffer, or a page of small ones */
     uint32_t unit_buffers;
-    struct ouro__loan_buffer *buffer;
-    uint32_t count;
+    uint32_t count;                  /* there may be so many */
+    uint32_t made;                   /* there are so many: those below this index */
+    struct ouro__loan_buffer **step; /* tables of STEP buffers each */
 
     /* The driver's thread only. */
     struct ouro__loan_buffer *home; /* the last that came home is the first that is taken */
@@ -65,7 +70,7 @@ struct ouro__loan_pool {
     struct ouro__queue waiters; /* operations that wait for a buffer, in order */
 };
 
-/* Errors: NULL when there is no memory. */
+/* A pool of up to @count buffers; the first are made at once.  NULL when there is no memory. */
 struct ouro__loan_pool *ouro__loan_pool_new(struct ouro__driver_handle *handle, size_t buffer_bytes,
                                             uint32_t count);
 
@@ -79,10 +84,10 @@ bool ouro__loan_pool_is_used(struct ouro__loan_pool *pool);
 /* The driver has closed its ring: what was offered is at home again. */
 OURO__DRIVER_THREAD void ouro__loan_pool_withdraw(struct ouro__loan_pool *pool);
 
-/* A buffer from home; NULL when there is none. */
+/* A buffer from home, or a new one; NULL when there is none. */
 OURO__DRIVER_THREAD struct ouro__loan_buffer *ouro__loan_pool_take(struct ouro__loan_pool *pool);
 
-/* A buffer from home, for the kernel to choose from; NULL when there is none. */
+/* The same, for the kernel to choose from. */
 OURO__DRIVER_THREAD struct ouro__loan_buffer *ouro__loan_pool_offer(struct ouro__loan_pool *pool);
 
 /* The kernel has chosen the buffer @index. */

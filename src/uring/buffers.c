@@ -29,7 +29,8 @@
 
 #include <sys/mman.h>
 
-enum { TARGET_FIRST = 16 };
+/* How many are offered at first, and at most. */
+enum { TARGET_FIRST = 16, TARGET_MAX = 4096 };
 
 static uint32_t power_of_two(uint32_t count)
 {
@@ -44,7 +45,7 @@ static void make_ring(struct ouro__uring_buffers *buffers, struct io_uring *ring
     buffers->was_tried = true;
     if (!buffers->is_wanted || count < 2 || ouro__fault(OURO__FAULT_RING_BUFFERS) != 0)
         return;
-    uint32_t entries = power_of_two(count);
+    uint32_t entries = power_of_two(count < TARGET_MAX ? count : TARGET_MAX);
     size_t bytes = entries * sizeof(struct io_uring_buf);
     void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (memory == MAP_FAILED)
@@ -73,7 +74,7 @@ bool ouro__uring_buffers_offer(struct ouro__uring_buffers *buffers, struct io_ur
         return false;
     int added = 0;
     struct ouro__loan_buffer *buffer = NULL;
-    while (pool->offered_count < buffers->target && pool->offered_count + 1 < pool->count &&
+    while (pool->offered_count < buffers->target && pool->offered_count + 1 < pool->made &&
            (buffer = ouro__loan_pool_offer(pool)) != NULL) {
         io_uring_buf_ring_add(buffers->ring, buffer->data, (unsigned)pool->buffer_bytes,
                               (unsigned short)buffer->index, (int)buffers->entries - 1, added);
@@ -86,7 +87,7 @@ bool ouro__uring_buffers_offer(struct ouro__uring_buffers *buffers, struct io_ur
 
 void ouro__uring_buffers_grow(struct ouro__uring_buffers *buffers, struct ouro__loan_pool *pool)
 {
-    if (buffers->target < buffers->entries)
+    if (buffers->target < buffers->entries && buffers->target < pool->made)
         buffers->target *= 2;
     pool->has_surplus = buffers->target > TARGET_FIRST;
 }

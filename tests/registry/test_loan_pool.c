@@ -82,9 +82,60 @@ OURO_TEST_UNIT(what_was_offered_is_claimed_or_withdrawn)
     ouro__loan_pool_free(pool);
 }
 
+enum { MANY = 3 * OURO__LOANS_STEP + 7 };
+
+OURO_TEST_UNIT(buffers_are_made_when_they_are_needed)
+{
+    static struct ouro__loan_buffer *buffer[MANY];
+    static const size_t sizes[] = {64, 4096, 16384};
+    for (unsigned s = 0; s < OURO__ARRAY_LEN(sizes); s++) {
+        struct ouro__loan_pool *pool = ouro__loan_pool_new(NULL, sizes[s], MANY);
+        for (uint32_t i = 0; i < MANY; i++) {
+            uint32_t steps = i / OURO__LOANS_STEP + 1;
+            buffer[i] = ouro__loan_pool_take(pool);
+            ck_assert_uint_eq(buffer[i]->index, i);
+            ck_assert_uint_eq(pool->made, steps <= 3 ? steps * OURO__LOANS_STEP : MANY);
+            memset(buffer[i]->data, (int)i, sizes[s]);
+        }
+        ck_assert_ptr_null(ouro__loan_pool_take(pool));
+        for (uint32_t i = 0; i < MANY; i++) {
+            ck_assert_int_eq(buffer[i]->data[0], (char)i);
+            ck_assert_int_eq(buffer[i]->data[sizes[s] - 1], (char)i);
+            ck_assert_ptr_null(come_home(buffer[i]));
+        }
+        ck_assert_uint_eq(pool->home_count, MANY);
+        ck_assert_ptr_eq(ouro__loan_pool_take(pool), buffer[MANY - 1]); /* and no new one */
+        ck_assert_ptr_null(come_home(buffer[MANY - 1]));
+        ouro__loan_pool_free(pool);
+    }
+}
+
+/* Without memory for more, what is there goes to those that wait, in order; then there is more. */
+OURO_TEST_UNIT(a_step_that_fails_is_made_later)
+{
+    static struct ouro__loan_buffer *buffer[OURO__LOANS_STEP];
+    struct ouro__loan_pool *pool = ouro__loan_pool_new(NULL, BYTES, MANY);
+    struct ouro__op op = {.arg.io.loan = NULL};
+    for (uint32_t i = 0; i < OURO__LOANS_STEP; i++)
+        buffer[i] = ouro__loan_pool_take(pool);
+    ouro__alloc_fail_at(1);
+    ck_assert_ptr_null(ouro__loan_pool_take(pool));
+    ouro__alloc_fail_at(0);
+    ouro__loan_pool_wait(pool, &op);
+    ck_assert_ptr_null(ouro__loan_pool_take(pool)); /* it would overtake the one that waits */
+    ck_assert_ptr_null(ouro__loan_pool_offer(pool));
+    ck_assert_ptr_eq(come_home(buffer[0]), &op);
+    buffer[0] = ouro__loan_pool_take(pool);
+    ck_assert_uint_eq(buffer[0]->index, OURO__LOANS_STEP);
+    ck_assert_ptr_null(come_home(op.arg.io.loan));
+    for (uint32_t i = 0; i < OURO__LOANS_STEP; i++)
+        ck_assert_ptr_null(come_home(buffer[i]));
+    ouro__loan_pool_free(pool);
+}
+
 OURO_TEST_UNIT(without_memory_there_is_no_pool)
 {
-    for (uint64_t nth = 1; nth <= 2; nth++) {
+    for (uint64_t nth = 1; nth <= 3; nth++) {
         ouro__alloc_fail_at(nth);
         ck_assert_ptr_null(ouro__loan_pool_new(NULL, BYTES, COUNT));
         ouro__alloc_fail_at(0);

@@ -13,6 +13,7 @@
 #include "ouro/error.h"
 #include "ouro/tcp.h"
 #include "ouro/time.h"
+#include "stream/fill.h"
 #include "stream/stream.h"
 #include "support/child.h"
 #include "support/sockets.h"
@@ -442,12 +443,7 @@ static void set_linger(int fd, int seconds)
 static uint64_t fill(struct ouro_stream *stream)
 {
     static char zeroes[16 << 20];
-    struct ouro_deadline scope;
-    size_t written = 0;
-    ck_assert_int_eq(ouro_deadline_begin(&scope, 50 * OURO_TEST_MS), 0);
-    ck_assert_int_eq(ouro_stream_write_all(stream, zeroes, sizeof(zeroes), &written), -ETIMEDOUT);
-    ouro_deadline_end(&scope);
-    return written;
+    return fill_stream(stream, zeroes, sizeof(zeroes));
 }
 
 /* With the option set before the stream began, or through its descriptor. */

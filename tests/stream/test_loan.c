@@ -439,6 +439,40 @@ static int use_credit(void *arg)
     return 0;
 }
 
+enum { HOLDERS = 300 };
+
+/* Every stream keeps its loan, as while its peer does not read an answer.  The next one still gets
+ * a buffer. */
+static int hold_many(void *arg)
+{
+    static struct pair pair[HOLDERS];
+    static struct ouro_loan loan[HOLDERS];
+    (void)arg;
+    for (int i = 0; i < HOLDERS; i++) {
+        char text[8];
+        (void)snprintf(text, sizeof(text), "%d", i);
+        pair[i] = open_kind(kinds[i % KINDS]);
+        put_text(pair[i].peer, text);
+        ck_assert_int_eq(ouro_stream_read_loan(pair[i].stream, &loan[i]), (ssize_t)strlen(text));
+    }
+    for (int i = 0; i < HOLDERS; i++) {
+        char text[8];
+        int length = snprintf(text, sizeof(text), "%d", i);
+        ck_assert_mem_eq(loan[i].data, text, (size_t)length);
+        ouro_loan_release(&loan[i]);
+        ck_assert_int_eq(ouro_stream_close(pair[i].stream), 0);
+        (void)close(pair[i].peer);
+    }
+    return 0;
+}
+
+OURO_TEST(loans_that_are_kept_stop_nobody)
+{
+    in_place_with_pool(IN_TASK, NULL, hold_many, NULL);
+    in_place_with_pool(IN_WORKER_TASK, NULL, hold_many, NULL);
+    in_place_with_pool(IN_OWN_THREAD, NULL, hold_many, NULL);
+}
+
 OURO_TEST(a_stream_has_at_most_its_credit)
 {
     struct ouro_runtime_config config = pool_of(8, 64);

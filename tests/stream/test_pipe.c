@@ -21,6 +21,7 @@
 #include "ouro/error.h"
 #include "ouro/stream.h"
 #include "ouro/time.h"
+#include "stream/fill.h"
 #include "stream/pipe.h"
 #include "support/scratch.h"
 #include "support/sockets.h"
@@ -142,15 +143,11 @@ static int reach_limits(void *arg)
     struct ouro_deadline scope;
     static char zeroes[1 << 20];
     char byte = 0;
-    size_t written = 0;
     (void)arg;
     ck_assert_int_eq(ouro_deadline_begin(&scope, 10 * OURO_TEST_MS), 0);
     ck_assert_int_eq(ouro_stream_read(ends.reader, &byte, 1), -ETIMEDOUT);
     ouro_deadline_end(&scope);
-    ck_assert_int_eq(ouro_deadline_begin(&scope, 10 * OURO_TEST_MS), 0);
-    ck_assert_int_eq(ouro_stream_write_all(ends.writer, zeroes, sizeof(zeroes), &written),
-                     -ETIMEDOUT);
-    ouro_deadline_end(&scope);
+    size_t written = fill_stream(ends.writer, zeroes, sizeof(zeroes));
     ck_assert_uint_eq(written, (size_t)fcntl(ouro_stream_fd(ends.writer), F_GETPIPE_SZ));
     /* Exactly that is in the pipe. */
     for (size_t left = written; left > 0;) {
@@ -197,12 +194,7 @@ static int close_after_a_wait(void *arg)
     ck_assert_int_eq(pipe2(fds, O_CLOEXEC), 0);
     ck_assert_int_eq(ouro_stream_from_fd(fds[1], &ends.writer), 0);
     static char zeroes[1 << 20];
-    struct ouro_deadline scope;
-    size_t written = 0;
-    ck_assert_int_eq(ouro_deadline_begin(&scope, OURO_TEST_MS), 0);
-    ck_assert_int_eq(ouro_stream_write_all(ends.writer, zeroes, sizeof(zeroes), &written),
-                     -ETIMEDOUT);
-    ouro_deadline_end(&scope);
+    size_t written = fill_stream(ends.writer, zeroes, sizeof(zeroes));
     ck_assert_int_eq(ouro_stream_close(ends.writer), 0);
     for (ssize_t n = 1; n > 0;) {
         n = read(fds[0], zeroes, sizeof(zeroes)); /* blocks while there is a writer */

@@ -33,8 +33,6 @@
 #define BACKOFF_MIN_NS (10 * OURO_MILLISECOND)
 #define BACKOFF_MAX_NS OURO_SECOND
 #define ADDRESSES_MAX 64
-/* A peer that does not read holds one; these take no memory before they are used. */
-#define LOAN_BUFFERS 4096
 
 struct serve_options {
     const struct serve_mode *mode;
@@ -323,7 +321,6 @@ int cli_serve(int argc, char **argv)
         return CLI_FAILED;
     }
     struct ouro_runtime_config config = cli_runtime_config(&options.runtime);
-    config.loan_buffers = LOAN_BUFFERS;
     const int64_t grace_ns = OURO_SECOND;
     int code = cli_run(&config, serve_task, &server, &grace_ns);
     close(server.signal_fd);
