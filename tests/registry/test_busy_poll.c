@@ -153,15 +153,23 @@ OURO_TEST_UNIT(the_dial_chooses_the_limit)
     ck_assert_uint_eq(looks_of(&latency), 100);
 }
 
-OURO_TEST(an_idle_owner_stops_looking)
+/* Sooner or later: on a busy machine what a sleep costs seems to change, and then it tries again.
+ */
+OURO_TEST(an_idle_owner_stops_looking, .serial = true)
 {
+    enum { STRETCHES_MAX = 100, QUIET = 3 };
     struct bench bench;
+    int quiet = 0;
     bench_init(&bench);
     bench.config.spin_us = 0;
     ck_assert_int_eq(ouro__driver_open(&bench.handle, &bench.config), 0);
-    for (int i = 0; i < 6 * STRETCH; i++)
-        bench_turn(&bench, OURO_TEST_MS / 10);
-    ck_assert_uint_le(ouro__counter_read(&bench.handle.busy_poll.looks), 2 * STRETCH);
+    for (int stretch = 0; stretch < STRETCHES_MAX && quiet < QUIET; stretch++) {
+        uint64_t before = ouro__counter_read(&bench.handle.busy_poll.looks);
+        for (int i = 0; i < STRETCH; i++)
+            bench_turn(&bench, OURO_TEST_MS / 10);
+        quiet = ouro__counter_read(&bench.handle.busy_poll.looks) == before ? quiet + 1 : 0;
+    }
+    ck_assert_int_eq(quiet, QUIET);
     bench_close(&bench);
 }
 
