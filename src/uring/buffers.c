@@ -8,9 +8,12 @@
  * (uring/rows.c).
  *
  * The kernel takes buffers in the order in which they were offered, so all that are offered get
- * used in turn, and their pages stay in memory.  Few are offered at first, and twice as many each
- * time when the kernel found none although the pool had some.  After a second in which half of them
- * were never needed, half as many are wanted; those that are in the ring leave it as data comes.
+ * used in turn: their pages stay in memory, and a large message finds none of its buffer in the
+ * cache.  Few are offered at first, and twice as many each time when the kernel found none although
+ * the pool had some, as long as what comes in all of them fits into the cache.  Beyond that a
+ * receive that finds none gets the buffer that came home last, at the cost of a second request,
+ * which is the cheaper of the two (docs/DECISIONS.md).  After a second in which half of them were
+ * never needed, half as many are wanted; those that are in the ring leave it as data comes.
  * When no receive is in flight, the whole ring is given up, and made again by the next.  At least
  * one is never offered: what receives without the kernel's choice (a pipe) must not wait for
  * sockets on which nothing arrives.
@@ -31,6 +34,10 @@
 
 /* How many are offered at first, and at most. */
 enum { TARGET_FIRST = 16, TARGET_MAX = 4096 };
+
+/* What may be received into all that are offered, unless it is the first few: a part of the
+ * second-level cache. */
+enum { CACHE_BYTES = 128 * 1024 };
 
 static uint32_t power_of_two(uint32_t count)
 {
@@ -85,9 +92,15 @@ bool ouro__uring_buffers_offer(struct ouro__uring_buffers *buffers, struct io_ur
     return true;
 }
 
+static bool fits_the_cache(const struct ouro__uring_buffers *buffers, uint32_t target)
+{
+    return target <= TARGET_FIRST || (uint64_t)target * (uint32_t)buffers->received <= CACHE_BYTES;
+}
+
 void ouro__uring_buffers_grow(struct ouro__uring_buffers *buffers, struct ouro__loan_pool *pool)
 {
-    if (buffers->target < buffers->entries && buffers->target < pool->made)
+    if (buffers->target < buffers->entries && buffers->target < pool->made &&
+        fits_the_cache(buffers, buffers->target * 2))
         buffers->target *= 2;
     pool->has_surplus = buffers->target > TARGET_FIRST;
 }
@@ -108,7 +121,8 @@ void ouro__uring_buffers_trim(struct ouro__uring_buffers *buffers, struct io_uri
 {
     if (buffers->ring == NULL)
         return;
-    if (buffers->target > TARGET_FIRST && pool->offered_low >= buffers->target / 2)
+    if (!fits_the_cache(buffers, buffers->target) ||
+        (buffers->target > TARGET_FIRST && pool->offered_low >= buffers->target / 2))
         buffers->target /= 2;
     if (!is_receiving && pool->offered_count > TARGET_FIRST)
         give_up_ring(buffers, ring, pool);

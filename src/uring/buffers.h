@@ -14,6 +14,7 @@ struct ouro__uring_buffers {
     size_t ring_bytes;
     uint32_t entries; /* a power of two */
     uint32_t target;  /* how many to offer, if there are so many */
+    int32_t received; /* bytes that a receive brings, a running mean */
     bool is_wanted;   /* the kernel's feature may be used */
     bool was_tried;   /* to make the ring */
 };
@@ -28,7 +29,13 @@ enum { OURO__URING_GROUP = 1 };
 bool ouro__uring_buffers_offer(struct ouro__uring_buffers *buffers, struct io_uring *ring,
                                struct ouro__loan_pool *pool);
 
-/* The kernel found none although @pool had some: it shall have more. */
+/* A receive has brought @size bytes. */
+static inline void ouro__uring_buffers_learn(struct ouro__uring_buffers *buffers, int32_t size)
+{
+    buffers->received += (size - buffers->received) / 8;
+}
+
+/* The kernel found none although @pool had some: it shall have more, unless messages are large. */
 void ouro__uring_buffers_grow(struct ouro__uring_buffers *buffers, struct ouro__loan_pool *pool);
 
 /*

@@ -98,6 +98,7 @@ enum ouro__uring_next ouro__uring_finish_recv_loan(const struct ouro__uring *uri
     (void)uring;
     if (OURO__LIKELY(*result > 0)) {
         OURO__ASSERT(op->arg.io.loan != NULL);
+        ouro__uring_buffers_learn(&ouro__uring_of(op->handle->driver)->buffers, *result);
         return OURO__URING_ENDS;
     }
     if (*result == -ENOBUFS && op->arg.io.loan == NULL)

@@ -33,12 +33,17 @@ static uint32_t at_home(struct bench *bench)
 
 enum { COUNT = 8 };
 
-static void open_with_pool(struct bench *bench, uint32_t count)
+static void open_with_pool_of(struct bench *bench, uint32_t count, uint32_t bytes)
 {
     bench_init(bench);
     bench->config.loan_buffers = count;
-    bench->config.loan_buffer_bytes = 64;
+    bench->config.loan_buffer_bytes = bytes;
     ck_assert_int_eq(ouro__driver_open(&bench->handle, &bench->config), 0);
+}
+
+static void open_with_pool(struct bench *bench, uint32_t count)
+{
+    open_with_pool_of(bench, count, 64);
 }
 
 /* An error, the end and "not yet" leave no buffer with the operation, whatever the CQE names. */
@@ -154,19 +159,22 @@ OURO_TEST_URING(a_late_result_with_a_buffer_is_dropped_and_the_buffer_returned)
     (void)close(ends[1]);
 }
 
-/* More descriptors have data than buffers are offered, and then more than there are. */
-static void receive_at_once(uint32_t buffers, unsigned many)
+/* More descriptors have data than buffers are offered, and then more than there are.  Each gets
+ * @size bytes.  Returns how many buffers are to be offered afterwards. */
+static uint32_t receive_at_once(uint32_t buffers, unsigned many, size_t size)
 {
+    static char bytes[16384];
     struct bench bench;
     struct trial trials[64];
     struct ouro__registration registrations[64];
     int ends[64][2];
     unsigned done = 0;
-    open_with_pool(&bench, buffers);
+    open_with_pool_of(&bench, buffers, sizeof(bytes));
     for (unsigned i = 0; i < many; i++) {
         bench_pair(ends[i]);
         registrations[i] = bench_register(&bench, ends[i][0]);
-        ouro_test_write_exactly(ends[i][1], &(char){(char)i}, 1);
+        memset(bytes, (int)i, size);
+        ouro_test_write_exactly(ends[i][1], bytes, size);
         recv_loan(&trials[i], &bench, &registrations[i]);
     }
     while (done < many) {
@@ -175,8 +183,9 @@ static void receive_at_once(uint32_t buffers, unsigned many)
         for (unsigned i = 0; i < many; i++) {
             if (trials[i].done == 0 || trials[i].op.arg.io.loan == NULL)
                 continue;
-            ck_assert_int_eq(trials[i].op.result, 1);
-            ck_assert_int_eq(*(const char *)trials[i].op.arg.io.buffer, (char)i);
+            memset(bytes, (int)i, size);
+            ck_assert_int_eq(trials[i].op.result, (int32_t)size);
+            ck_assert_mem_eq(trials[i].op.arg.io.buffer, bytes, size);
             ouro__lending_put(bench.handle.driver, trials[i].op.arg.io.loan);
             trials[i].op.arg.io.loan = NULL;
             done++;
@@ -184,25 +193,34 @@ static void receive_at_once(uint32_t buffers, unsigned many)
         ck_assert_uint_le(before, done);
     }
     ck_assert_uint_eq(at_home(&bench), buffers);
+    uint32_t target = uring_of(&bench)->buffers.target;
     for (unsigned i = 0; i < many; i++) {
         bench_release(&bench, &registrations[i]);
         (void)close(ends[i][0]);
         (void)close(ends[i][1]);
     }
     bench_close(&bench);
+    return target;
 }
 
 OURO_TEST_URING(the_kernel_gets_more_buffers_when_it_has_none)
 {
     static const uint32_t pools[] = {1, 2, 3, 17, 64, 100};
     for (unsigned i = 0; i < OURO__ARRAY_LEN(pools); i++)
-        receive_at_once(pools[i], 64);
+        (void)receive_at_once(pools[i], 64, 1);
+    ck_assert_uint_ge(receive_at_once(200, 64, 1), 32);
+}
+
+/* They would not be in the cache when they are used again. */
+OURO_TEST_URING(the_kernel_gets_no_more_buffers_for_large_messages)
+{
+    ck_assert_uint_eq(receive_at_once(200, 64, 16384), 16);
 }
 
 OURO_TEST_URING(without_a_ring_of_buffers_a_receive_waits_by_a_poll)
 {
     ouro__fault_arm(OURO__FAULT_RING_BUFFERS, 1, UINT64_MAX, -ENOMEM);
-    receive_at_once(3, 40);
+    (void)receive_at_once(3, 40, 1);
     ck_assert_uint_ge(ouro__fault_fired(OURO__FAULT_RING_BUFFERS), 1);
     ouro__fault_disarm_all();
 }
