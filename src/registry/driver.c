@@ -32,6 +32,9 @@ enum { LOAN_BUFFER_BYTES_DEFAULT = 16 * 1024 };
 /* As many buffers as are needed; this is address space, not memory. */
 enum { LOAN_MEMORY_DEFAULT = 512 << 20, LOAN_BUFFERS_LEAST = 256, LOAN_BUFFERS_MOST = 32768 };
 
+/* Transfers of fewer bytes are counted as an event only. */
+enum { COUNTED_BYTES = 256 };
+
 /* How long close() waits for the last completions before it reports a broken invariant. */
 #define CLOSE_LIMIT_NS (60 * OURO__NS_PER_SEC)
 
@@ -238,6 +241,14 @@ void ouro__driver_submit(struct ouro__driver *driver, struct ouro__op *op)
     submit(driver, op, 0);
 }
 
+/* @op's result is large: perhaps it is a number of bytes. */
+static OURO__NOINLINE void count_bytes(struct ouro__driver_handle *handle,
+                                       const struct ouro__op *op)
+{
+    if (ouro__op_moves_bytes(op->code))
+        handle->moved_bytes += (uint32_t)op->result;
+}
+
 bool ouro__driver_try_or_submit(struct ouro__driver *driver, struct ouro__op *op)
 {
     struct ouro__driver_counters *counters = &driver->handle->counters;
@@ -251,6 +262,8 @@ bool ouro__driver_try_or_submit(struct ouro__driver *driver, struct ouro__op *op
             ouro__counter_add(&counters->completed, 1);
             op->state = OURO__OP_COMPLETED;
             op->result = result;
+            if (OURO__UNLIKELY(result >= COUNTED_BYTES))
+                count_bytes(driver->handle, op);
             return true;
         }
         done = op->result;
@@ -328,6 +341,8 @@ void ouro__driver_complete(struct ouro__driver *driver, struct ouro__op *op, int
     op->state = OURO__OP_COMPLETED;
     op->result = result;
     ouro__counter_add(&handle->counters.completed, 1);
+    if (OURO__UNLIKELY(result >= COUNTED_BYTES))
+        count_bytes(handle, op);
     ouro__queue_push(&driver->completed, &op->node);
     if (OURO__UNLIKELY(op->lane >= OURO__LANE_ACCEPT || handle->trace != NULL)) {
         complete_special(driver, op);

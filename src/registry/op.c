@@ -42,29 +42,35 @@ static ssize_t call_splice(const struct ouro__op *op)
 static const struct {
     const char *name;
     ssize_t (*call)(const struct ouro__op *op); /* NULL: every backend has a row */
+    bool moves_bytes;                           /* and its result says how many */
 } ops[OURO__OP_CODES] = {
     [OURO__OP_NONE] = {"none", NULL},
     [OURO__OP_CONNECT] = {"connect", NULL},
     [OURO__OP_ACCEPT] = {"accept", NULL},
-    [OURO__OP_RECV] = {"recv", NULL},
-    [OURO__OP_SEND] = {"send", NULL},
-    [OURO__OP_RECVMSG] = {"recvmsg", NULL},
-    [OURO__OP_SENDMSG] = {"sendmsg", NULL},
+    [OURO__OP_RECV] = {"recv", NULL, true},
+    [OURO__OP_SEND] = {"send", NULL, true},
+    [OURO__OP_RECVMSG] = {"recvmsg", NULL, true},
+    [OURO__OP_SENDMSG] = {"sendmsg", NULL, true},
     [OURO__OP_POLL] = {"poll", NULL},
     [OURO__OP_QUIESCE] = {"quiesce", NULL},
     [OURO__OP_AWAIT_READ] = {"await_read", NULL},
     [OURO__OP_AWAIT_WRITE] = {"await_write", NULL},
-    [OURO__OP_FILE_READ] = {"file_read", call_file_read},
-    [OURO__OP_FILE_WRITE] = {"file_write", call_file_write},
-    [OURO__OP_SPLICE] = {"splice", call_splice},
+    [OURO__OP_FILE_READ] = {"file_read", call_file_read, true},
+    [OURO__OP_FILE_WRITE] = {"file_write", call_file_write, true},
+    [OURO__OP_SPLICE] = {"splice", call_splice, true},
     [OURO__OP_ACCEPT_MANY] = {"accept_many", NULL},
-    [OURO__OP_RECV_LOAN] = {"recv_loan", NULL},
+    [OURO__OP_RECV_LOAN] = {"recv_loan", NULL, true},
     [OURO__OP_TAKE_LOAN] = {"take_loan", NULL},
 };
 
 const char *ouro__op_name(unsigned code)
 {
     return code < OURO__OP_CODES ? ops[code].name : "?";
+}
+
+bool ouro__op_moves_bytes(unsigned code)
+{
+    return code < OURO__OP_CODES && ops[code].moves_bytes;
 }
 
 size_t ouro__op_message_size(const struct msghdr *header)

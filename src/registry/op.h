@@ -41,7 +41,8 @@ enum ouro__op_code {
     OURO__OP_SENDMSG = 6,
     OURO__OP_POLL = 7,    /* the io_uring backend's own: reports readiness until it is cancelled */
     OURO__OP_QUIESCE = 8, /* the driver's own: ends when all others of the descriptor have ended */
-    OURO__OP_AWAIT_READ = 9, /* moves nothing: ends when a read or a write would not wait */
+    OURO__OP_AWAIT_READ = 9, /* moves nothing: ends when a read or a write would not wait; the
+                              * result is poll(2)'s events, POLLRDHUP among them */
     OURO__OP_AWAIT_WRITE = 10,
     OURO__OP_FILE_READ = 11, /* in a slot, as the next two */
     OURO__OP_FILE_WRITE = 12,
@@ -151,6 +152,9 @@ static inline size_t ouro__op_clamp(size_t size)
 
 /* The operation's name, "connect". */
 const char *ouro__op_name(unsigned code);
+
+/* Whether a result above 0 of such an operation is a number of bytes. */
+bool ouro__op_moves_bytes(unsigned code);
 
 /* How many bytes the message's buffers hold. */
 size_t ouro__op_message_size(const struct msghdr *header);
