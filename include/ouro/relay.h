@@ -21,8 +21,8 @@
  * acknowledgement, for up to 40 ms.
  *
  * What a relay holds: the caller's task and one more, on the caller's worker; and while bytes are
- * under way, one pipe a direction.  A reader that does not read makes its direction hold at most 64
- * KiB, and the relay stops reading from the other side.  An idle relay holds no pipe; a worker
+ * under way, one pipe a direction.  A reader that does not read makes its direction hold at most
+ * 128 KiB, and the relay stops reading from the other side.  An idle relay holds no pipe; a worker
  * keeps up to four empty pipes for its next relays until the runtime ends.
  */
 #ifndef OURO_RELAY_H

@@ -11,7 +11,7 @@
  * Threads: as labelled in the header.
  * Always:  driver->inflight is the number of ops that the backend holds or that wait for a lane;
  *          an op in a lane or in a slot is INFLIGHT.
- * Tests:   tests/registry/test_driver.c
+ * Tests:   tests/registry/test_driver.c, tests/registry/test_await.c
  */
 #include "registry/driver.h"
 

@@ -11,7 +11,8 @@
  *
  * splice(2) is called here, on the worker, and never waits: sockets and pipes are non-blocking.
  * (As an operation of the ring each splice would go to a thread of the kernel.)  The splices
- * between two waits hold off SIGPIPE together, for splice(2) has no MSG_NOSIGNAL.
+ * between two waits hold off SIGPIPE together, for splice(2) has no MSG_NOSIGNAL.  Where the
+ * program ignores the signal when the relay begins, they do not.
  *
  * A copying way splices when a read has filled the buffer: more is probably waiting.  A splicing
  * way copies again when a wait brought less than a buffer of bytes, and also when it brought none:
@@ -107,7 +108,8 @@ static int splice_on(struct ouro__relay_way *way, size_t *moved)
         if (way->held == 0) {
             if (*moved >= OURO__RELAY_BURST_BYTES)
                 return BURST_OVER;
-            /* Half a pipe or less: what comes next is worth a wait, not another call. */
+            /* Half of what was asked for, or less: the source is empty, and another call would
+             * only say so. */
             if (wish <= OURO__RELAY_PIPE_BYTES / 2)
                 return SOURCE_EMPTY;
             ssize_t n = splice_in(way);
@@ -133,12 +135,14 @@ static int burst(struct ouro__relay_way *way, size_t *moved)
 {
     struct ouro__sigpipe held;
     int rc = 0;
-    ouro__sigpipe_hold(&held);
+    if (way->holds_sigpipe)
+        ouro__sigpipe_hold(&held);
     do {
         rc = splice_on(way, moved);
     } while (rc == -EINTR);
     /* A splice that raised it returned a part or -EPIPE; after a part the next returned -EPIPE. */
-    ouro__sigpipe_release(&held, rc == -EPIPE);
+    if (way->holds_sigpipe)
+        ouro__sigpipe_release(&held, rc == -EPIPE);
     return rc;
 }
 
@@ -178,6 +182,7 @@ static int splice_while_much_comes(struct ouro__relay_way *way, struct ouro__con
             return rc;
         size_t moved = 0;
         int stop = splice_what_is_there(way, context, &moved);
+        context->worker->io.handle.moved_bytes += moved;
         if (stop < 0)
             return stop;
         if (stop == SOURCE_ENDED)
@@ -198,6 +203,7 @@ static int pass_end_on(struct ouro__relay_way *way)
 int ouro__relay_way_run(struct ouro__relay_way *way, struct ouro__context *context)
 {
     int rc = way->always_splices ? 1 : 2;
+    way->holds_sigpipe = !ouro__sigpipe_is_ignored();
     while (rc > 0) {
         if (rc == 1 && !way->cannot_splice)
             rc = splice_while_much_comes(way, context);

@@ -11,11 +11,13 @@
 /* Pieces below this size are copied; a read of so much begins splicing. */
 enum { OURO__RELAY_COPY_BYTES = 4096 };
 
-/* What a direction holds at most in its pipe; a new pipe's capacity. */
-enum { OURO__RELAY_PIPE_BYTES = 65536 };
+/* What a direction asks for at a time, and holds at most in its pipe.  A pipe holds 16 pieces of
+ * what has come, each of up to 32 KiB.  A sender's usual 64 KiB are half of it, so that a source
+ * that has no more is known by the result. */
+enum { OURO__RELAY_PIPE_BYTES = 131072 };
 
 /* What it moves at most before other tasks have their turn. */
-enum { OURO__RELAY_BURST_BYTES = 4 * OURO__RELAY_PIPE_BYTES };
+enum { OURO__RELAY_BURST_BYTES = 2 * OURO__RELAY_PIPE_BYTES };
 
 struct ouro__relay_way {
     struct ouro_stream *from;
@@ -28,6 +30,7 @@ struct ouro__relay_way {
     struct ouro__pipe pipe; /* while has_pipe */
     size_t held;            /* bytes in it */
     bool has_pipe;
+    bool holds_sigpipe; /* during splices; a program that ignores the signal saves the calls */
 };
 
 /*

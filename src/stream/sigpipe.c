@@ -19,6 +19,12 @@
 #include <stddef.h>
 #include <time.h>
 
+bool ouro__sigpipe_is_ignored(void)
+{
+    struct sigaction action;
+    return sigaction(SIGPIPE, NULL, &action) == 0 && action.sa_handler == SIG_IGN;
+}
+
 void ouro__sigpipe_hold(struct ouro__sigpipe *held)
 {
     sigset_t pipe_signal;

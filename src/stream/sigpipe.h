@@ -23,6 +23,9 @@ struct ouro__sigpipe {
     bool was_pending;
 };
 
+/* Whether the program ignores the signal, so that nothing has to be held off.  One system call. */
+bool ouro__sigpipe_is_ignored(void);
+
 /* Blocks the signal for the calling thread. */
 void ouro__sigpipe_hold(struct ouro__sigpipe *held);
 

@@ -88,18 +88,21 @@ static int relay_to_one_who_goes(void *arg)
     return 0;
 }
 
-static int with_default_sigpipe(void *arg)
+/* A program that ignores the signal gets the same results, by fewer system calls. */
+static int with_each_sigpipe(void *arg)
 {
     (void)arg;
-    (void)signal(SIGPIPE, SIG_DFL);
-    everywhere(relay_to_nobody, NULL);
-    everywhere(relay_to_one_who_goes, NULL);
+    for (int ignored = 0; ignored < 2; ignored++) {
+        (void)signal(SIGPIPE, ignored ? SIG_IGN : SIG_DFL);
+        everywhere(relay_to_nobody, NULL);
+        everywhere(relay_to_one_who_goes, NULL);
+    }
     return 0;
 }
 
 OURO_TEST(no_relay_raises_sigpipe)
 {
-    ouro_test_child_must_pass(with_default_sigpipe, NULL);
+    ouro_test_child_must_pass(with_each_sigpipe, NULL);
 }
 
 /* Urgent bytes stand in the way of splice(2).  They are not relayed; all others are. */
