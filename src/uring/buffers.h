@@ -19,8 +19,13 @@ struct ouro__uring_buffers {
     bool was_tried;   /* to make the ring */
 };
 
-/* The number of the one group. */
-enum { OURO__URING_GROUP = 1 };
+/*
+ * The number of the one group.  Linux before 6.10 keeps what it has about the groups 0 to 63 when
+ * their ring is unregistered: a new ring under such a number begins where the old one stood, and
+ * receives get entries that nobody has written.  From 64 on the group is freed (io_uring/kbuf.c,
+ * BGID_ARRAY; ouro-ktest buffer.again).
+ */
+enum { OURO__URING_GROUP = 64 };
 
 /*
  * Offers the kernel as many of the pool's buffers as it shall have.  Makes the ring if it was not

@@ -15,7 +15,16 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 
-enum { UD_RECV = 1, UD_OTHER = 2, UD_GIVE = 3, BGID = 5, ABSENT = 99, COUNT = 4, SIZE = 64 };
+enum {
+    UD_RECV = 1,
+    UD_OTHER = 2,
+    UD_GIVE = 3,
+    BGID = 5,
+    HIGH_BGID = 64,
+    ABSENT = 99,
+    COUNT = 4,
+    SIZE = 64
+};
 
 static struct io_uring_sqe *select_recv(struct kt *t, int fd, uint32_t len, uint16_t bgid,
                                         uint64_t user_data)
@@ -73,6 +82,36 @@ static void buffer_order(struct kt *t)
         KT_EXPECT_EQ(t, kt_buffer_id(cqe), order[i], "buffer id of receive %d", i);
         KT_EXPECT_EQ(t, *kt_buffer(&buffers, order[i]), sent, "the byte in that buffer");
     }
+}
+
+/* Takes two of four buffers, twice, and the group away in between. */
+static void register_again(struct kt *t, uint16_t bgid)
+{
+    int fds[2];
+    kt_unix_pair(t, SOCK_STREAM, fds);
+    for (int round = 0; round < 2; round++) {
+        struct kt_buffers buffers;
+        kt_buffers_open(t, &buffers, bgid, COUNT, COUNT, SIZE, 0);
+        for (int i = 0; i < 2; i++) {
+            kt_write(t, fds[0], "x", 1);
+            select_recv(t, fds[1], 0, bgid, UD_RECV);
+            kt_submit(t, 1);
+            const struct kt_cqe cqe = kt_wait_for(t, UD_RECV);
+            KT_EXPECT_RES(t, cqe.res, 1, "round %d, receive %d", round, i);
+            KT_EXPECT_EQ(t, kt_buffer_id(cqe), i, "its buffer's id, round %d", round);
+        }
+        KT_EXPECT_RES(t, unregister_group(t, bgid), 0, "unregistering, round %d", round);
+    }
+}
+
+static void buffer_again(struct kt *t)
+{
+    register_again(t, HIGH_BGID);
+}
+
+static void buffer_again_low(struct kt *t)
+{
+    register_again(t, BGID);
 }
 
 static void buffer_len(struct kt *t)
@@ -337,6 +376,25 @@ static const struct kt_assertion assertions[] = {
         .impact = "The program reads from another buffer than the kernel wrote to.",
         .avoid = "Receive into own memory.",
         .run = buffer_order,
+    },
+    {
+        .id = "buffer.again",
+        .sentence = "A group numbered 64 or above that is registered again begins at the first "
+                    "buffer of its new ring.",
+        BUFFER_ENTRY,
+        .impact = "Receives use entries of the ring that nobody has written.",
+        .avoid = "Keep a group registered as long as its ring lives.",
+        .run = buffer_again,
+    },
+    {
+        .id = "buffer.again-low",
+        .sentence = "A group numbered below 64 that is registered again begins at the first "
+                    "buffer of its new ring.",
+        BUFFER_ENTRY,
+        .impact = "Receives use entries of the ring that nobody has written.",
+        .avoid = "Number groups from 64 on where a group is registered again.",
+        .broken = "5.19 to 6.9",
+        .run = buffer_again_low,
     },
     {
         .id = "buffer.len",
