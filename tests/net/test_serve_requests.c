@@ -388,9 +388,12 @@ static int shed_a_request(void *arg)
     return 0;
 }
 
+/* On one worker, where every task of the server has its stack before a connection is accepted: the
+ * next stack is the request's. */
 OURO_TEST(a_request_without_a_stack_is_shed)
 {
-    everywhere(shed_a_request, NULL);
+    in_place(IN_TASK, shed_a_request, NULL);
+    in_place(IN_OWN_THREAD, shed_a_request, NULL);
 }
 
 struct shut_down {
