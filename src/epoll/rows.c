@@ -80,20 +80,20 @@ static ssize_t call_sendmsg(const struct ouro__op *op, size_t done)
     return sendmsg(op->fd, header, (int)op->arg.message.flags | MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-/* What the descriptor has of @events, an error or a hang-up; when it has nothing, EAGAIN. */
+/* 0 when the descriptor has one of @events, an error or a hang-up; else EAGAIN. */
 static ssize_t look(const struct ouro__op *op, short events)
 {
     struct pollfd poll_fd = {.fd = op->fd, .events = events};
     int count = poll(&poll_fd, 1, 0);
     if (count == 0)
         errno = EAGAIN;
-    return count > 0 ? poll_fd.revents : -1;
+    return count > 0 ? 0 : -1;
 }
 
 static ssize_t call_await_read(const struct ouro__op *op, size_t done)
 {
     (void)done;
-    return look(op, POLLIN | POLLRDHUP);
+    return look(op, POLLIN);
 }
 
 static ssize_t call_await_write(const struct ouro__op *op, size_t done)

@@ -2,11 +2,10 @@
 /*
  * ServeRequest: request mode, in which a connection has a task only while it has a request.
  *
- * Between requests one operation is in flight: a wait until a read would not wait, which works on
- * both drivers.  The operation lies in the connection.  When it ends, its completion starts a task,
- * on a stack from the worker's pool.  The end of the stream and an error end the wait too, and no
- * task is needed for those.  A poll does not tell whether bytes came before the end, so in that
- * case the completion looks for one.
+ * Between requests one operation is in flight: a receive of one byte that leaves the byte in the
+ * socket (MSG_PEEK).  It works on both drivers, and its result also tells the end of the stream and
+ * its errors, for which no task is needed.  The operation lies in the connection.  When it ends
+ * with a byte, its completion starts a task, on a stack from the worker's pool.
  *
  *     await --byte--> task runs the handler --KEEP--> await ...
  *       |                |
@@ -35,7 +34,6 @@
 #include "task/worker.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <sys/socket.h>
 
 /* A look at the first byte.  (Some kernels count the bytes of a Unix socket wrongly, so FIONREAD
@@ -81,9 +79,7 @@ static int request_task(void *arg)
  * same time; closing would reset the connection of a peer that has been told nothing. */
 static bool has_begun(const struct ouro__connection *connection, int32_t result)
 {
-    if (result > 0 && (result & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL)) == 0)
-        return true;
-    return (result > 0 || result == -ECANCELED) && has_bytes(connection);
+    return result > 0 || (result == -ECANCELED && has_bytes(connection));
 }
 
 /* The wait has ended. */
@@ -123,7 +119,7 @@ void ouro__request_await(struct ouro__connection *connection)
         ouro__connection_release(connection, rc == -EBUSY ? &shard->closed : &shard->shed);
         return;
     }
-    ouro__op_init(op, OURO__OP_AWAIT_READ, OURO__LANE_READ);
+    ouro__op_init_io(op, OURO__OP_RECV, OURO__LANE_READ, &connection->first_byte, 1, MSG_PEEK);
     op->sio = ouro__load(&descriptor->sio, memory_order_acquire);
     op->handle = op->sio->handle;
     op->state = OURO__OP_IDLE;

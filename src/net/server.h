@@ -71,6 +71,7 @@ struct ouro__connection {
     struct ouro__peer_name peer;
     bool is_in_table;       /* counted for its peer */
     bool is_cut;            /* by the idle limit */
+    char first_byte;        /* of a request: it is looked at and not taken */
     uint32_t requests;      /* that it has made */
     int64_t accepted_ns;    /* when */
     int64_t quiet_since_ns; /* the last look at which it was not idle, or when the wait began */

@@ -41,8 +41,7 @@ enum ouro__op_code {
     OURO__OP_SENDMSG = 6,
     OURO__OP_POLL = 7,    /* the io_uring backend's own: reports readiness until it is cancelled */
     OURO__OP_QUIESCE = 8, /* the driver's own: ends when all others of the descriptor have ended */
-    OURO__OP_AWAIT_READ = 9, /* moves nothing: ends when a read or a write would not wait; the
-                              * result is poll(2)'s events, POLLRDHUP among them */
+    OURO__OP_AWAIT_READ = 9, /* moves nothing: ends when a read or a write would not wait */
     OURO__OP_AWAIT_WRITE = 10,
     OURO__OP_FILE_READ = 11, /* in a slot, as the next two */
     OURO__OP_FILE_WRITE = 12,

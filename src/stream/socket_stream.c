@@ -84,8 +84,7 @@ static int socket_await(struct ouro_stream *stream, struct ouro__context *contex
     struct ouro__op op;
     ouro__op_init(&op, reads ? OURO__OP_AWAIT_READ : OURO__OP_AWAIT_WRITE,
                   reads ? OURO__LANE_READ : OURO__LANE_WRITE);
-    int32_t result = ouro__descriptor_await(&stream->descriptor, context, &op);
-    return result < 0 ? result : 0;
+    return ouro__descriptor_await(&stream->descriptor, context, &op);
 }
 
 static int socket_shutdown(struct ouro_stream *stream, enum ouro_shutdown how)

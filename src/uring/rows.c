@@ -235,14 +235,16 @@ static enum ouro__uring_next finish_await(const struct ouro__uring *uring, struc
     (void)uring;
     if (*result < 0)
         return OURO__URING_ENDS;
-    return ((uint32_t)*result & (events | POLLERR | POLLHUP | POLLNVAL)) == 0 ? OURO__URING_WAITS
-                                                                              : OURO__URING_ENDS;
+    if (((uint32_t)*result & (events | POLLERR | POLLHUP | POLLNVAL)) == 0)
+        return OURO__URING_WAITS;
+    *result = 0;
+    return OURO__URING_ENDS;
 }
 
 static enum ouro__uring_next await_waited(struct ouro__op *op, int32_t *result)
 {
-    if (*result < 0) /* the last CQE of a multishot poll that had reported it */
-        *result = (int32_t)ouro__uring_row_of(op)->waits_for;
+    (void)op;
+    *result = 0;
     return OURO__URING_ENDS;
 }
 
