@@ -30,7 +30,7 @@
 enum { LOAN_BUFFER_BYTES_DEFAULT = 16 * 1024 };
 
 /* As many buffers as are needed; this is address space, not memory. */
-enum { LOAN_MEMORY_DEFAULT = 512 << 20, LOAN_BUFFERS_LEAST = 256, LOAN_BUFFERS_MOST = 32768 };
+enum { LOAN_MEMORY_DEFAULT = 512 << 20, LOAN_BUFFERS_LEAST = 256 };
 
 /* Transfers of fewer bytes are counted as an event only. */
 enum { COUNTED_BYTES = 256 };
@@ -47,7 +47,7 @@ static uint32_t loan_buffers_of(const struct ouro__driver_config *config, uint32
         return config->loan_buffers;
     if (count < LOAN_BUFFERS_LEAST)
         return LOAN_BUFFERS_LEAST;
-    return count < LOAN_BUFFERS_MOST ? count : LOAN_BUFFERS_MOST;
+    return count < OURO__LOANS_MAX ? count : OURO__LOANS_MAX;
 }
 
 int ouro__driver_handle_init(struct ouro__driver_handle *handle, const struct ouro__driver_ops *ops)

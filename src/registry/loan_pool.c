@@ -101,11 +101,6 @@ static void put_at_home(struct ouro__loan_pool *pool, struct ouro__loan_buffer *
     pool->warm_count += buffer->is_warm;
 }
 
-static struct ouro__loan_buffer *buffer_at(const struct ouro__loan_pool *pool, uint32_t index)
-{
-    return &pool->step[index / OURO__LOANS_STEP][index % OURO__LOANS_STEP];
-}
-
 /* Makes the memory of @count buffers from @from on usable. */
 static int open_memory(const struct ouro__loan_pool *pool, uint32_t from, uint32_t count)
 {
@@ -200,7 +195,8 @@ struct ouro__loan_pool *ouro__loan_pool_new(struct ouro__driver_handle *handle, 
 bool ouro__loan_pool_is_used(struct ouro__loan_pool *pool)
 {
     for (uint32_t i = 0; i < pool->made; i++) {
-        unsigned state = state_of(ouro__load(&buffer_at(pool, i)->word, memory_order_acquire));
+        unsigned state =
+            state_of(ouro__load(&ouro__loan_pool_at(pool, i)->word, memory_order_acquire));
         if (state == OURO__LOAN_OUT || state == OURO__LOAN_RETURNED)
             return true;
     }
@@ -218,7 +214,7 @@ void ouro__loan_pool_free(struct ouro__loan_pool *pool)
 void ouro__loan_pool_withdraw(struct ouro__loan_pool *pool)
 {
     for (uint32_t i = 0; i < pool->made && pool->offered_count > 0; i++) {
-        struct ouro__loan_buffer *buffer = buffer_at(pool, i);
+        struct ouro__loan_buffer *buffer = ouro__loan_pool_at(pool, i);
         if (state_of(ouro__load(&buffer->word, memory_order_relaxed)) != OURO__LOAN_OFFERED)
             continue;
         change(buffer, OURO__LOAN_OFFERED, OURO__LOAN_HOME);
@@ -251,7 +247,7 @@ struct ouro__loan_buffer *ouro__loan_pool_offer(struct ouro__loan_pool *pool)
 struct ouro__loan_buffer *ouro__loan_pool_claim(struct ouro__loan_pool *pool, uint32_t index)
 {
     OURO__ASSERT(index < pool->made);
-    struct ouro__loan_buffer *buffer = buffer_at(pool, index);
+    struct ouro__loan_buffer *buffer = ouro__loan_pool_at(pool, index);
     change(buffer, OURO__LOAN_OFFERED, OURO__LOAN_OUT);
     buffer->is_warm = true;
     pool->offered_count--;
@@ -317,7 +313,7 @@ static bool is_cold(const struct ouro__loan_pool *pool, uint32_t from, uint32_t 
 {
     bool has_memory = false;
     for (uint32_t i = from; i < to; i++) {
-        const struct ouro__loan_buffer *buffer = buffer_at(pool, i);
+        const struct ouro__loan_buffer *buffer = ouro__loan_pool_at(pool, i);
         uint32_t word = ouro__load(&buffer->word, memory_order_relaxed);
         if (state_of(word) != OURO__LOAN_HOME ||
             (buffer->is_warm && buffer->window == pool->window))
@@ -329,11 +325,11 @@ static bool is_cold(const struct ouro__loan_pool *pool, uint32_t from, uint32_t 
 
 static void cool(struct ouro__loan_pool *pool, uint32_t from, uint32_t to)
 {
-    char *data = buffer_at(pool, from)->data;
+    char *data = ouro__loan_pool_at(pool, from)->data;
     /* Can't fail on a private mapping of ours, unless it is locked; then the memory stays. */
     (void)madvise(data, pool->unit_bytes, MADV_DONTNEED);
     for (uint32_t i = from; i < to; i++) {
-        struct ouro__loan_buffer *buffer = buffer_at(pool, i);
+        struct ouro__loan_buffer *buffer = ouro__loan_pool_at(pool, i);
         pool->warm_count -= buffer->is_warm;
         buffer->is_warm = false;
     }

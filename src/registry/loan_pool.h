@@ -40,8 +40,8 @@ struct ouro__loan_buffer {
     struct ouro__inbox_node message; /* from another thread: it comes home */
 };
 
-/* Buffers are made so many at a time. */
-enum { OURO__LOANS_STEP = 64 };
+/* Buffers are made so many at a time, and there are so many at most. */
+enum { OURO__LOANS_STEP = 64, OURO__LOANS_MAX = 32768 };
 
 /* So many buffers may stay warm without use: that is not worth a timer. */
 enum { OURO__LOANS_FEW = 16 };
@@ -69,6 +69,13 @@ struct ouro__loan_pool {
     uint32_t trim_next;         /* the unit to be looked at next */
     struct ouro__queue waiters; /* operations that wait for a buffer, in order */
 };
+
+/* The buffer with @index, which is below pool->made. */
+static inline struct ouro__loan_buffer *ouro__loan_pool_at(const struct ouro__loan_pool *pool,
+                                                           uint32_t index)
+{
+    return &pool->step[index / OURO__LOANS_STEP][index % OURO__LOANS_STEP];
+}
 
 /* A pool of up to @count buffers; the first are made at once.  NULL when there is no memory. */
 struct ouro__loan_pool *ouro__loan_pool_new(struct ouro__driver_handle *handle, size_t buffer_bytes,

@@ -20,6 +20,7 @@
 #include "blocking/pool.h"
 #include "epoll/join.h"
 #include "fiber/exceptions.h"
+#include "registry/loan_pool.h"
 #include "runtime/choose.h"
 #include "runtime/threads.h"
 #include "task/handle.h"
@@ -36,7 +37,6 @@
 enum {
     LOAN_BUFFER_BYTES_MIN = 64,
     LOAN_BUFFER_BYTES_MAX = 16 * 1024 * 1024,
-    LOAN_BUFFERS_MAX = 32768, /* entries of a ring of buffers */
     LOANS_PER_STREAM_DEFAULT = 4,
     BLOCKING_THREADS_DEFAULT = 64,
     WORKERS_MAX = 1024,
@@ -84,7 +84,7 @@ static int fill_config(const struct ouro_runtime_config *from, struct ouro_runti
     if (to->loan_buffer_bytes != 0 && (to->loan_buffer_bytes < LOAN_BUFFER_BYTES_MIN ||
                                        to->loan_buffer_bytes > LOAN_BUFFER_BYTES_MAX))
         return -EINVAL;
-    if (to->loan_buffers > LOAN_BUFFERS_MAX)
+    if (to->loan_buffers > OURO__LOANS_MAX)
         return -EINVAL;
     if (to->driver == OURO_DRIVER_NONE)
         to->flags |= OURO_RUNTIME_F_NO_IO;

@@ -137,16 +137,11 @@ static bool has_memory(const struct ouro__loan_buffer *buffer)
     return (resident & 1) != 0;
 }
 
-static const struct ouro__loan_buffer *buffer_at(const struct ouro__loan_pool *pool, uint32_t i)
-{
-    return &pool->step[i / OURO__LOANS_STEP][i % OURO__LOANS_STEP];
-}
-
 static uint32_t with_memory(const struct ouro__loan_pool *pool)
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < pool->made; i++)
-        count += has_memory(buffer_at(pool, i));
+        count += has_memory(ouro__loan_pool_at(pool, i));
     return count;
 }
 
@@ -189,7 +184,7 @@ OURO_TEST(buffers_of_a_peak_give_their_memory_back)
         pass(&bench, WINDOW);
         pass(&bench, WINDOW + BUFFERS * OURO__TRIM_PAUSE_NS);
         for (uint32_t i = 0; i < BUFFERS; i++) /* but for the page of the one that is out */
-            ck_assert_int_eq(has_memory(buffer_at(pool, i)), i / pool->unit_buffers == 0);
+            ck_assert_int_eq(has_memory(ouro__loan_pool_at(pool, i)), i / pool->unit_buffers == 0);
         ck_assert_int_eq(kept->data[0], 1);
         ck_assert_int_eq(kept->data[1], 2);
         ck_assert_uint_le(pool->warm_count, OURO__LOANS_FEW + pool->unit_buffers);

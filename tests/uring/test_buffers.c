@@ -232,35 +232,32 @@ OURO_TEST_URING(the_kernel_gets_no_more_buffers_for_large_messages)
 /* A ring that is given up and made again begins anew: old kernels remember a group's place. */
 OURO_TEST_URING(a_ring_that_is_made_again_begins_anew)
 {
-    for (int round = 0; round < 3; round++) {
-        struct bench bench;
-        struct trial trial;
-        int ends[2];
-        open_with_pool(&bench, 200);
-        bench_pair(ends);
-        struct ouro__registration registration = bench_register(&bench, ends[0]);
-        struct ouro__uring *uring = uring_of(&bench);
-        for (int turn = 0; turn < 40; turn++) {
-            ouro_test_write_exactly(ends[1], "again", 5);
-            recv_loan(&trial, &bench, &registration);
-            ck_assert_int_eq(trial_wait(&trial), 5);
-            ck_assert_mem_eq(trial.op.arg.io.buffer, "again", 5);
-            ouro__lending_put(bench.handle.driver, trial.op.arg.io.loan);
-            if (turn % 10 != 9)
-                continue;
-            struct ouro__loan_pool *pool = ouro__lending_pool(&bench.handle);
-            ouro__uring_buffers_offer(&uring->buffers, &uring->ring, pool);
-            uring->buffers.target = 64; /* as after a burst */
-            ouro__uring_buffers_offer(&uring->buffers, &uring->ring, pool);
-            ouro__uring_buffers_trim(&uring->buffers, &uring->ring, pool, false);
-            ck_assert_ptr_null(uring->buffers.ring);
-            ck_assert_uint_eq(pool->offered_count, 0);
-        }
-        bench_release(&bench, &registration);
-        bench_close(&bench);
-        (void)close(ends[0]);
-        (void)close(ends[1]);
+    struct bench bench;
+    struct trial trial;
+    int ends[2];
+    open_with_pool(&bench, 200);
+    bench_pair(ends);
+    struct ouro__registration registration = bench_register(&bench, ends[0]);
+    struct ouro__uring *uring = uring_of(&bench);
+    for (int turn = 0; turn < 40; turn++) {
+        ouro_test_write_exactly(ends[1], "again", 5);
+        recv_loan(&trial, &bench, &registration);
+        ck_assert_int_eq(trial_wait(&trial), 5);
+        ck_assert_mem_eq(trial.op.arg.io.buffer, "again", 5);
+        ouro__lending_put(bench.handle.driver, trial.op.arg.io.loan);
+        if (turn % 10 != 9)
+            continue;
+        struct ouro__loan_pool *pool = ouro__lending_pool(&bench.handle);
+        uring->buffers.target = 64; /* as after a burst */
+        ouro__uring_buffers_offer(&uring->buffers, &uring->ring, pool);
+        ouro__uring_buffers_trim(&uring->buffers, &uring->ring, pool, false);
+        ck_assert_ptr_null(uring->buffers.ring);
+        ck_assert_uint_eq(pool->offered_count, 0);
     }
+    bench_release(&bench, &registration);
+    bench_close(&bench);
+    (void)close(ends[0]);
+    (void)close(ends[1]);
 }
 
 OURO_TEST_URING(without_a_ring_of_buffers_a_receive_waits_by_a_poll)
