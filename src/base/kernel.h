@@ -256,6 +256,21 @@ static inline int ouro__kernel_open_directory(const char *path)
     return fd < 0 ? -errno : fd;
 }
 
+/* The start of a small file, such as those of /proc/sys: its length, and a zero byte behind it. */
+static inline ssize_t ouro__kernel_read_small_file(const char *path, char *out_text, size_t size)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -errno;
+    ssize_t length = read(fd, out_text, size - 1);
+    int error = errno;
+    (void)close(fd);
+    if (length < 0)
+        return -error;
+    out_text[length] = '\0';
+    return length;
+}
+
 /* A lock that ends with the open file; -EAGAIN when another has it. */
 static inline int ouro__kernel_try_lock(int fd)
 {

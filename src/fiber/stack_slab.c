@@ -25,13 +25,12 @@
 #include "fiber/stack_slab.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/mman.h>
-#include <unistd.h>
 
 #include "base/alloc.h"
 #include "base/assert.h"
+#include "base/kernel.h"
 #include "fiber/stack_tools.h"
 
 /* Not in the C library's headers of the oldest system we build on. */
@@ -172,16 +171,9 @@ static size_t mprotect_guards_max(void)
 {
     unsigned long mappings_max = MAPPINGS_MAX_USUAL;
     char text[32];
-    int fd = open("/proc/sys/vm/max_map_count", O_RDONLY | O_CLOEXEC);
 
-    if (fd >= 0) {
-        ssize_t length = read(fd, text, sizeof(text) - 1);
-        if (length > 0) {
-            text[length] = '\0';
-            mappings_max = strtoul(text, NULL, 10);
-        }
-        (void)close(fd);
-    }
+    if (ouro__kernel_read_small_file("/proc/sys/vm/max_map_count", text, sizeof(text)) > 0)
+        mappings_max = strtoul(text, NULL, 10);
     if (mappings_max < 2 * MAPPINGS_SPARED)
         return mappings_max / 4;
     return (mappings_max - MAPPINGS_SPARED) / 2;

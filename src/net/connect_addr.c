@@ -21,18 +21,30 @@
 #include "base/alloc.h"
 #include "base/kernel.h"
 #include "net/socket.h"
+#include "task/worker.h"
 
 #include <errno.h>
 
-static int connect_registered(struct ouro__descriptor *descriptor, struct ouro__context *context,
-                              const struct ouro_socket_addr *addr)
+/* What the kernel may have chosen the local port from; NULL: the caller chose, or it is not known.
+ */
+static struct ouro__port_range *ports_of(const struct ouro__context *context,
+                                         const struct ouro__connect_target *target)
 {
+    bool is_chosen_by_caller = target->options != NULL && target->options->bind != NULL;
+    return context->worker == NULL || is_chosen_by_caller ? NULL : &context->worker->ports;
+}
+
+static int connect_registered(struct ouro__descriptor *descriptor, struct ouro__context *context,
+                              const struct ouro__connect_target *target)
+{
+    const struct ouro_socket_addr *addr = target->addr;
     struct ouro__op op;
     ouro__op_init(&op, OURO__OP_CONNECT, OURO__LANE_WRITE);
     op.arg.connect.addr = ouro_socket_addr_sockaddr(addr);
     op.arg.connect.length = addr->length;
     int rc = ouro__descriptor_await(descriptor, context, &op);
-    if (rc == 0 && ouro__socket_is_connected_to_itself(descriptor->fd, addr))
+    if (rc == 0 &&
+        ouro__socket_is_connected_to_itself(descriptor->fd, addr, ports_of(context, target)))
         rc = -ECONNREFUSED;
     return rc;
 }
@@ -47,7 +59,7 @@ static int connect_socket(struct ouro__context *context, const struct ouro__conn
         return -ENOMEM;
     }
     ouro__stream_init(stream, &ouro__stream_tcp, context->handle, fd);
-    int rc = connect_registered(&stream->descriptor, context, target->addr);
+    int rc = connect_registered(&stream->descriptor, context, target);
     if (rc < 0) {
         (void)ouro_stream_close(stream);
         return rc;

@@ -15,29 +15,13 @@
 #include "probe/feature.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/utsname.h>
-#include <unistd.h>
 
+#include "base/kernel.h"
 #include "base/text.h"
-
-/* Reads the start of a small file: its length, or -errno. */
-static ssize_t read_small_file(const char *path, char *buffer, size_t size)
-{
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    ssize_t got = read(fd, buffer, size - 1);
-    int rc = errno;
-    (void)close(fd);
-    if (got < 0)
-        return -rc;
-    buffer[got] = '\0';
-    return got;
-}
 
 static int number_after(const char *text, const char *label)
 {
@@ -57,9 +41,9 @@ void ouro__feature_read_system(struct ouro__feature_report *report)
     report->sysctl_io_uring_disabled = -1;
     report->seccomp_mode = -1;
     char text[4096];
-    if (read_small_file("/proc/sys/kernel/io_uring_disabled", text, sizeof(text)) > 0)
+    if (ouro__kernel_read_small_file("/proc/sys/kernel/io_uring_disabled", text, sizeof(text)) > 0)
         report->sysctl_io_uring_disabled = (int)strtol(text, NULL, 10);
-    if (read_small_file("/proc/self/status", text, sizeof(text)) > 0)
+    if (ouro__kernel_read_small_file("/proc/self/status", text, sizeof(text)) > 0)
         report->seccomp_mode = number_after(text, "\nSeccomp:");
     struct rlimit limit;
     report->memlock_limit_bytes = UINT64_MAX;

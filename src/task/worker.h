@@ -8,6 +8,7 @@
 
 #include "base/list.h"
 #include "base/pipe_pool.h"
+#include "base/port_range.h"
 #include "fiber/overflow.h"
 #include "fiber/stack.h"
 #include "fiber/switch.h"
@@ -58,12 +59,13 @@ struct ouro__worker {
     struct ouro__exceptions *exceptions;    /* the thread's; NULL without a C++ runtime */
     struct ouro__exceptions *exceptions_of; /* where to put what is there now */
     struct ouro__exceptions loop_exceptions;
-    struct ouro__pipe_pool pipes; /* of relays */
-    bool trims_shared;            /* stacks of the runtime's shared pools became idle here */
-    uint32_t busy_rounds;         /* of the loop, without a look at the stacks */
-    struct ouro__list contexts;   /* of the tasks born here and not released */
-    uint64_t live;                /* of them: not ended */
-    struct ouro__context main;    /* of the thread itself, in the current-thread flavour */
+    struct ouro__pipe_pool pipes;  /* of relays */
+    struct ouro__port_range ports; /* of connects */
+    bool trims_shared;             /* stacks of the runtime's shared pools became idle here */
+    uint32_t busy_rounds;          /* of the loop, without a look at the stacks */
+    struct ouro__list contexts;    /* of the tasks born here and not released */
+    uint64_t live;                 /* of them: not ended */
+    struct ouro__context main;     /* of the thread itself, in the current-thread flavour */
 
     /* Constant while it lives. */
     const struct ouro__worker_kind *kind;

@@ -6,13 +6,12 @@
 #include "everywhere.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <stdio.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/port_range.h"
 #include "ouro/error.h"
 #include "ouro/tcp.h"
 #include "support/child.h"
@@ -22,12 +21,7 @@
 /* The kernel then chooses this port for every connect. */
 static void choose_only(uint16_t port)
 {
-    char text[32];
-    int length = snprintf(text, sizeof(text), "%d %d\n", port, port);
-    int fd = open("/proc/sys/net/ipv4/ip_local_port_range", O_WRONLY | O_CLOEXEC);
-    if (fd < 0 || write(fd, text, (size_t)length) != length)
-        ouro_test_skip("the range of local ports cannot be set: %s", strerror(errno));
-    (void)close(fd);
+    ouro_test_netns_choose_ports(port, port);
 }
 
 /* A new port each time: the one before may still be in TIME_WAIT. */
@@ -35,6 +29,12 @@ static uint16_t next_port(uint16_t base)
 {
     static uint16_t offset;
     return (uint16_t)(base + offset++);
+}
+
+static int listening_at(const char *text, struct ouro_socket_addr *out_addr)
+{
+    ck_assert_int_eq(ouro_socket_addr_parse(text, out_addr), 0);
+    return ouro_test_listen_at(AF_INET, 128, ouro_socket_addr_port(out_addr));
 }
 
 static int connect_to_nobody(void *arg)
@@ -58,6 +58,34 @@ static int connect_to_nobody(void *arg)
     return 0;
 }
 
+/* After many connects a worker knows which ports the kernel chooses, and looks only at those. */
+static int connect_to_nobody_after_many(void *arg)
+{
+    struct ouro_tcp_connect_options options = OURO_TCP_CONNECT_OPTIONS_INIT;
+    struct ouro_socket_addr target;
+    struct ouro_socket_addr nobody;
+    int listener = listening_at("127.0.0.1:7003", &target);
+    uint16_t port = next_port(15000);
+    (void)arg;
+    choose_only(port);
+    options.flags = OURO_CONNECT_F_RESET;
+    for (int i = 0; i < 2 * OURO__PORT_RANGE_ASKED_MIN; i++) {
+        struct ouro_stream *stream = NULL;
+        int rc = ouro_tcp_stream_connect_with(OURO_ADDR_LIST(&target, 1), &options, &stream);
+        ck_assert_msg(rc == 0, "connection %d: %s", i, ouro_err_name(rc));
+        ck_assert_int_eq(ouro_stream_close(stream), 0);
+    }
+    nobody = target;
+    ck_assert_int_eq(ouro_socket_addr_set_port(&nobody, port), 0);
+    for (int i = 0; i < 3; i++) {
+        struct ouro_stream *stream = NULL;
+        int rc = ouro_tcp_stream_connect_with(OURO_ADDR_LIST(&nobody, 1), &options, &stream);
+        ck_assert_msg(rc == -ECONNREFUSED, "%s", ouro_err_name(rc));
+    }
+    (void)close(listener);
+    return 0;
+}
+
 /* Bound to the very address it connects to. */
 static int bind_to_the_target(void *arg)
 {
@@ -71,12 +99,6 @@ static int bind_to_the_target(void *arg)
     ck_assert_int_eq(ouro_tcp_stream_connect_with(OURO_ADDR_LIST(&addr, 1), &options, &stream),
                      -ECONNREFUSED);
     return 0;
-}
-
-static int listening_at(const char *text, struct ouro_socket_addr *out_addr)
-{
-    ck_assert_int_eq(ouro_socket_addr_parse(text, out_addr), 0);
-    return ouro_test_listen_at(AF_INET, 16, ouro_socket_addr_port(out_addr));
 }
 
 /*
@@ -127,6 +149,11 @@ static void isolated(ouro_task_function *body)
 OURO_TEST(a_connect_to_nobody_is_refused_at_every_port_and_address)
 {
     isolated(connect_to_nobody);
+}
+
+OURO_TEST(a_connect_to_nobody_is_refused_after_many_that_were_not)
+{
+    isolated(connect_to_nobody_after_many);
 }
 
 OURO_TEST(a_connect_to_the_address_it_is_bound_to_is_refused)

@@ -13,6 +13,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <net/if.h>
 #include <net/route.h>
 #include <sched.h>
@@ -58,5 +59,15 @@ void ouro_test_netns_add_void(void)
     int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
     ck_assert_msg(fd >= 0, "socket: %m");
     ck_assert_msg(ioctl(fd, SIOCADDRT, &route) == 0, "route: %m");
+    (void)close(fd);
+}
+
+void ouro_test_netns_choose_ports(uint16_t first, uint16_t last)
+{
+    char text[32];
+    int length = snprintf(text, sizeof(text), "%d %d\n", first, last);
+    int fd = open("/proc/sys/net/ipv4/ip_local_port_range", O_WRONLY | O_CLOEXEC);
+    if (fd < 0 || write(fd, text, (size_t)length) != length)
+        ouro_test_skip("the range of local ports cannot be set: %s", strerror(errno));
     (void)close(fd);
 }

@@ -5,6 +5,8 @@
 #ifndef OURO_TEST_NETNS_H
 #define OURO_TEST_NETNS_H
 
+#include <stdint.h>
+
 /* Addresses of the documentation range, routed into nothing: SYNs to them vanish. */
 #define OURO_TEST_VOID_NETWORK "198.51.100.0"
 #define OURO_TEST_VOID_ADDRESS "198.51.100.1"
@@ -19,5 +21,9 @@ void ouro_test_netns_enter(void);
 /* Routes OURO_TEST_VOID_NETWORK/24 to a place that answers nothing.  Only in a namespace of our
  * own. */
 void ouro_test_netns_add_void(void);
+
+/* From here on the kernel chooses the local port of a connect from @first to @last.  Only in a
+ * namespace of our own; skips the case where that cannot be set. */
+void ouro_test_netns_choose_ports(uint16_t first, uint16_t last);
 
 #endif
