@@ -7,24 +7,20 @@
 #define OURO_REGISTRY_BUSY_POLL_H
 
 #include "base/atomic.h"
+#include "registry/trial.h"
 #include "registry/unpark.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
 struct ouro__busy_poll {
-    int64_t limit_ns;        /* the longest look; 0: it never looks */
-    bool is_forced;          /* the program chose to look: what it costs does not matter */
-    bool is_usual;           /* looking is what is done outside of trials */
-    bool is_trial;           /* the other way of waiting is being tried */
-    uint32_t waits_left;     /* of this stretch */
-    uint32_t stretches_left; /* until the next trial */
-    uint64_t brought;        /* what the waits brought until the last one */
-    uint64_t units;          /* of this stretch: what its waits brought, at least one each */
-    int64_t cpu_begun_ns;    /* CPU time of the thread when the stretch began; 0: the first one */
+    int64_t limit_ns;         /* the longest look; 0: it never looks */
+    bool is_forced;           /* the program chose to look: what it costs does not matter */
+    uint32_t waits_left;      /* of this stretch */
+    struct ouro__trial trial; /* whether looking is the cheaper way */
+    uint64_t brought;         /* what the waits brought until the last one */
+    uint64_t units;           /* of this stretch: what its waits brought, at least one each */
     uint64_t looked_begun_ns;
-    double usual_cost_ns; /* CPU time of a unit in the last stretch of the usual way; 0: unknown */
-    double ratio;         /* the other way's cost to the usual one's, a running mean; 0: unknown */
     double plain_cost_ns; /* of a unit in the last stretch without looking; 0: unknown */
     struct ouro__counter looks;
     struct ouro__counter found;     /* looks that saw an event */
@@ -50,7 +46,7 @@ static inline bool ouro__busy_poll_is_wanted(struct ouro__busy_poll *poll, uint6
     poll->brought = brought;
     if (--poll->waits_left == 0)
         ouro__busy_poll_next_stretch(poll);
-    return poll->is_usual != poll->is_trial;
+    return ouro__trial_way(&poll->trial);
 }
 
 /*

@@ -231,13 +231,13 @@ MUTANTS = {
         "registry/driver.c", "        done = op->result;", "        done = 0;",
         "epoll/test_emulate.c", "a_send_ends_at_once_or_goes_on_where_it_was", "epoll"),
     "looking_is_free": (
-        "registry/busy_poll.c", "poll->ratio >= 1 - MARGIN", "poll->ratio >= 100",
+        "registry/trial.c", "trial->ratio >= 1 - MARGIN", "trial->ratio >= 100",
         "registry/test_busy_poll.c", "looking_that_never_finds_anything_stops", "unit"),
     "a_wait_brings_one_event": (
         "registry/busy_poll.h", "brought != poll->brought ? brought - poll->brought : 1", "1",
         "registry/test_busy_poll.c", "looking_stops_where_a_sleep_brings_many_events", "unit"),
     "a_change_of_work_goes_unnoticed": (
-        "registry/busy_poll.c", "        poll->stretches_left = 1;", "        poll->ratio = 0;",
+        "registry/trial.c", "        trial->stretches_left = 1;", "        trial->ratio = 0;",
         "registry/test_busy_poll.c", "looking_begins_when_the_work_has_changed", "unit"),
     "shutdown_is_told_before_registrations_know": (
         "task/handle.c", "    if (OURO__UNLIKELY(ouro__handle_is_shutdown(handle)))",
