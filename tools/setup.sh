@@ -98,7 +98,14 @@ apt_get() {
 build() {
     local preset=$1 generator=()
     shift
-    if [ ! -f "build/$preset/CMakeCache.txt" ]; then
+    # With another compiler CMake begins its cache anew, and loses what the preset sets: a build
+    # would not be sanitized, and pass.
+    local cache="build/$preset/CMakeCache.txt"
+    if [[ " $* " =~ -DCMAKE_C_COMPILER=([^ ]+) ]] && [ -f "$cache" ] &&
+        ! grep -q "^CMAKE_C_COMPILER:.*[/=]${BASH_REMATCH[1]}\$" "$cache"; then
+        rm -rf "build/$preset"
+    fi
+    if [ ! -f "$cache" ]; then
         generator=(-G "Unix Makefiles")
         command -v ninja > /dev/null && generator=(-G Ninja)
     fi
