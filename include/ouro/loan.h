@@ -73,6 +73,32 @@ OURO_API ssize_t ouro_stream_read_loan(struct ouro_stream *stream,
                                        struct ouro_loan *out_loan) OURO_MUST_CHECK;
 
 /*
+ * Writes all bytes of a loan and releases it: ouro_stream_write_all() and ouro_loan_release() in
+ * one, without a copy of the bytes where that is cheaper.
+ *
+ * A send without a copy (IORING_OP_SEND_ZC, Linux 6.0) takes the bytes from the loan's buffer when
+ * they leave the machine, and the buffer comes back when the peer has acknowledged them; the call
+ * does not wait for that.  It is made on io_uring, for TCP, in a task whose worker has the stream
+ * and the buffer, if the loan has at least 4 KiB, and if ouro_runtime_config.zero_copy says so:
+ * by default where the worker has measured that it is cheaper.  In all other cases, on epoll and in
+ * plain threads among them, the bytes are copied.  ouro_handle_zero_copy_metrics() counts.
+ *
+ * Loans that are being sent do not count for the credit of the stream that they were read from.  Of
+ * each stream as many are sent at a time as it may have loans; further ones are copied.
+ *
+ * Suspends: as ouro_stream_write_all().
+ * Owns:     takes the loan and zeroes *@loan, also when the write fails.  A call that may not write
+ *           at all leaves it to the caller: -EINVAL, -EBUSY, -OURO_ENORUNTIME, -OURO_EFORKED, and
+ *           -ECANCELED while the stream is being closed.  An ouro_loan_release() afterwards is
+ *           right in every case.
+ * Errors:   as ouro_stream_write_all(); *@out_written (may be NULL) is how many bytes were written.
+ * Threads:  as ouro_stream_write().
+ * Since:    0.3
+ */
+OURO_API int ouro_stream_write_loan(struct ouro_stream *stream, struct ouro_loan *loan,
+                                    size_t *out_written) OURO_MUST_CHECK;
+
+/*
  * Gives the buffer back and zeroes *@loan.  A loan of nothing, and NULL, are ignored.  A second
  * release of the same buffer, by a copy of the struct, stops the program with a message: the buffer
  * may have another connection's bytes by then.

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * IoDriverMetrics: what the drivers have done since they were opened.  BusyPollMetrics: what
- * looking for events before sleeping has cost and saved.
+ * looking for events before sleeping has cost and saved.  ZeroCopyMetrics: sends without a copy.
  */
 #ifndef OURO_METRICS_H
 #define OURO_METRICS_H
@@ -45,6 +45,18 @@ struct ouro_busy_poll_metrics {
 #define OURO_BUSY_POLL_METRICS_INIT                                                                \
     {                                                                                              \
         sizeof(struct ouro_busy_poll_metrics), 0, 0, 0, 0                                          \
+    }
+
+/* Of ouro_stream_write_loan(). */
+struct ouro_zero_copy_metrics {
+    size_t size;     /* sizeof(struct ouro_zero_copy_metrics), filled in by the caller */
+    uint64_t sends;  /* sends for which the kernel was given the buffer itself */
+    uint64_t copied; /* of them: the kernel has copied the bytes all the same */
+};
+
+#define OURO_ZERO_COPY_METRICS_INIT                                                                \
+    {                                                                                              \
+        sizeof(struct ouro_zero_copy_metrics), 0, 0                                                \
     }
 
 #ifdef __cplusplus

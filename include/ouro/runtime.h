@@ -58,6 +58,21 @@ enum ouro_driver_kind {
  */
 enum ouro_dial { OURO_DIAL_BALANCED = 0, OURO_DIAL_THROUGHPUT = 1, OURO_DIAL_LATENCY = 2 };
 
+/*
+ * Whether ouro_stream_write_loan() lets the kernel send from the loan's buffer, instead of copying
+ * the bytes.
+ *
+ * AUTO    where it is cheaper.  Each worker finds that out for each range of sizes from 4 KiB on,
+ *         by trying, and leaves streams alone for which the kernel reports that it copies.
+ * NEVER   no.
+ * ALWAYS  wherever the kernel can, for measuring.
+ */
+enum ouro_zero_copy {
+    OURO_ZERO_COPY_AUTO = 0,
+    OURO_ZERO_COPY_NEVER = 1,
+    OURO_ZERO_COPY_ALWAYS = 2
+};
+
 enum ouro_flavour { OURO_FLAVOUR_CURRENT_THREAD = 0, OURO_FLAVOUR_MULTI_THREAD = 1 };
 
 #define OURO_RUNTIME_F_NO_IO (1u << 0)   /* no driver: sockets return -OURO_EIODISABLED */
@@ -94,14 +109,15 @@ struct ouro_runtime_config {
                                    to 16 MiB; 0: 16 KiB */
     uint32_t loan_buffers; /* how many each worker may have, at most 32768; they take memory when
                               they are used.  0: 512 MiB of them, but 256 to 32768 */
-    uint32_t loans_per_stream; /* how many a stream may have at a time; 0: 4 */
-    enum ouro_dial dial;       /* balanced */
+    uint32_t loans_per_stream;     /* how many a stream may have at a time; 0: 4 */
+    enum ouro_dial dial;           /* balanced */
+    enum ouro_zero_copy zero_copy; /* auto */
 };
 
 #define OURO_RUNTIME_CONFIG_INIT                                                                   \
     {                                                                                              \
         sizeof(struct ouro_runtime_config), 0, OURO_FLAVOUR_CURRENT_THREAD, OURO_DRIVER_AUTO, 0,   \
-            0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, 0, 0, 0, OURO_DIAL_BALANCED                        \
+            0, 0, 0, 0, 0, 0, 0, 0, NULL, NULL, 0, 0, 0, OURO_DIAL_BALANCED, OURO_ZERO_COPY_AUTO   \
     }
 
 /*
@@ -288,6 +304,17 @@ OURO_API int ouro_handle_metrics(const struct ouro_handle *handle,
  */
 OURO_API int ouro_handle_busy_poll_metrics(const struct ouro_handle *handle,
                                            struct ouro_busy_poll_metrics *metrics);
+
+/*
+ * Reads how many sends ouro_stream_write_loan() has made without a copy, of all workers added up;
+ * start from OURO_ZERO_COPY_METRICS_INIT.
+ *
+ * Errors:  -EINVAL, also for a size that no version has had; -OURO_EIODISABLED; -OURO_EFORKED.
+ * Threads: any.
+ * Since:   0.3
+ */
+OURO_API int ouro_handle_zero_copy_metrics(const struct ouro_handle *handle,
+                                           struct ouro_zero_copy_metrics *metrics);
 
 /*
  * Makes a current-thread runtime, runs @function(@arg) as its task, and frees the runtime.

@@ -10,18 +10,21 @@
 
 enum ouro__fault_point {
     OURO__FAULT_NONE = 0,
-    OURO__FAULT_SOCKET,         /* socket(2) */
-    OURO__FAULT_ACCEPT,         /* an accept: it is not made, and returns this */
-    OURO__FAULT_ATTACH,         /* the backend's attach */
-    OURO__FAULT_DRIVER_OPEN,    /* a worker's driver */
-    OURO__FAULT_THREAD,         /* pthread_create(3) */
-    OURO__FAULT_STACK,          /* a fiber's stack */
-    OURO__FAULT_RING_ENTER,     /* io_uring_enter(2), before the kernel sees anything */
-    OURO__FAULT_RING_SQE,       /* no room in the submission queue */
-    OURO__FAULT_RING_CONNECT,   /* the result of IORING_OP_CONNECT is replaced */
-    OURO__FAULT_RING_RESULT,    /* the result of an operation's request is replaced */
-    OURO__FAULT_RING_SIZE,      /* -n: a request moves n bytes at most */
-    OURO__FAULT_RING_BUFFERS,   /* the kernel refuses a ring of buffers */
+    OURO__FAULT_SOCKET,       /* socket(2) */
+    OURO__FAULT_ACCEPT,       /* an accept: it is not made, and returns this */
+    OURO__FAULT_ATTACH,       /* the backend's attach */
+    OURO__FAULT_DRIVER_OPEN,  /* a worker's driver */
+    OURO__FAULT_THREAD,       /* pthread_create(3) */
+    OURO__FAULT_STACK,        /* a fiber's stack */
+    OURO__FAULT_RING_ENTER,   /* io_uring_enter(2), before the kernel sees anything */
+    OURO__FAULT_RING_SQE,     /* no room in the submission queue */
+    OURO__FAULT_RING_CONNECT, /* the result of IORING_OP_CONNECT is replaced */
+    OURO__FAULT_RING_RESULT,  /* the result of an operation's request is replaced */
+    OURO__FAULT_RING_SIZE,    /* -n: a request moves n bytes at most */
+    OURO__FAULT_RING_BUFFERS, /* the kernel refuses a ring of buffers */
+    /* -ENOENT: the notification of a send without a copy does not come; else it says that the
+     * kernel has not copied */
+    OURO__FAULT_RING_NOTIFICATION,
     OURO__FAULT_EPOLL_WAIT,     /* epoll_wait(2) */
     OURO__FAULT_EPOLL_CONNECT,  /* connect(2): it is made, then said to have returned this */
     OURO__FAULT_EPOLL_SPURIOUS, /* a spurious EPOLLOUT while a connect waits */

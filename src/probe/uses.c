@@ -25,7 +25,8 @@ uint64_t ouro__uring_uses(void)
 
 uint64_t ouro__uring_uses_later(void)
 {
-    return BIT(PBUF_RING) | BIT(ACCEPT_MULTISHOT) | BIT(MIN_WAIT) | BIT(NAPI);
+    return BIT(PBUF_RING) | BIT(ACCEPT_MULTISHOT) | BIT(MIN_WAIT) | BIT(NAPI) | BIT(SEND_ZC) |
+           BIT(ZC_REPORT_USAGE);
 }
 
 static const struct {

@@ -77,6 +77,8 @@ int ouro__driver_open(struct ouro__driver_handle *handle, const struct ouro__dri
     if (handle->loan_buffer_bytes == 0)
         handle->loan_buffer_bytes = LOAN_BUFFER_BYTES_DEFAULT;
     handle->loan_buffers = loan_buffers_of(config, handle->loan_buffer_bytes);
+    ouro__zero_copy_init(&handle->zero_copy, config->zero_copy,
+                         !handle->ops->has_row(OURO__OP_SEND_ZERO_COPY));
     int rc = ouro__fault(OURO__FAULT_DRIVER_OPEN);
     if (rc == 0)
         rc = handle->ops->open(config, handle, &handle->driver);
@@ -315,7 +317,7 @@ static OURO__NOINLINE void complete_special(struct ouro__driver *driver, struct 
 {
     if (op->lane == OURO__LANE_SLOT)
         ouro__op_slots_release(&driver->slots, op);
-    else
+    else if (op->lane != OURO__LANE_LENT)
         leave_lane(op);
     if (op->lane == OURO__LANE_QUIESCE)
         return; /* the backend did not have it */
@@ -474,6 +476,8 @@ void ouro__driver_turn(struct ouro__driver_handle *handle, int64_t timeout_ns)
     run_ready(handle->driver);
     if (OURO__UNLIKELY(!ouro__queue_is_empty(&handle->driver->accepting)))
         ouro__driver_serve_acceptors(handle->driver);
+    if (OURO__UNLIKELY(!ouro__queue_is_empty(&handle->zero_copy.came_back)))
+        ouro__zero_copy_run(&handle->zero_copy);
     ouro__inbox_drain(&handle->inbox);
 }
 
@@ -559,9 +563,11 @@ void ouro__driver_close(struct ouro__driver_handle *handle)
     }
     /* From here on an unpark finds the owner awake, and makes no call on a closed descriptor. */
     ouro__store(&handle->unpark.state, OURO__UNPARK_RUNNING, memory_order_release);
+    ouro__zero_copy_abandon(&handle->zero_copy, &driver->slots);
     ouro__op_slots_fini(&driver->slots);
     handle->ops->close(driver);
     handle->driver = NULL;
+    ouro__zero_copy_run(&handle->zero_copy);
     close_loans(handle);
 }
 

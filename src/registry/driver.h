@@ -24,6 +24,7 @@
 #include "registry/op_slots.h"
 #include "registry/registration_set.h"
 #include "registry/unpark.h"
+#include "registry/zero_copy.h"
 
 #include <ouro/error.h>
 #include <ouro/metrics.h>
@@ -44,6 +45,7 @@ struct ouro__driver_config {
     const sigset_t *wait_mask;  /* signals blocked during waits (base/signals.h); NULL: no change */
     uint32_t loan_buffer_bytes; /* of each buffer of its pool (registry/lending.h); 0: 16 KiB */
     uint32_t loan_buffers;      /* how many at most; 0: 512 MiB of them */
+    uint32_t zero_copy;         /* enum ouro_zero_copy */
     bool is_embedded;           /* another event loop polls it: poll_fd() and settle() are used */
 };
 
@@ -132,6 +134,7 @@ struct ouro__driver_handle {
     struct ouro__trim_state trim;
     ouro_trace_function *trace;
     void *trace_arg;
+    struct ouro__zero_copy zero_copy;
 };
 
 struct ouro__driver {

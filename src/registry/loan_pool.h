@@ -135,6 +135,13 @@ ouro__loan_buffer_word(const struct ouro__loan_buffer *buffer)
     return ouro__load(&buffer->word, memory_order_relaxed);
 }
 
+/* The caller has @buffer, which is OUT.  It is another loan from here on. */
+static inline void ouro__loan_buffer_renew(struct ouro__loan_buffer *buffer)
+{
+    ouro__store(&buffer->word, ouro__loan_buffer_word(buffer) + OURO__LOAN_STATES,
+                memory_order_relaxed);
+}
+
 /* OUT becomes RETURNED.  False: it was not OUT, or not with this @word. */
 OURO__ANY_THREAD bool ouro__loan_buffer_give_back(struct ouro__loan_buffer *buffer, uint32_t word);
 /* RETURNED, after the driver has closed: nothing will take it again.  The caller's last access. */

@@ -41,7 +41,7 @@ static ssize_t call_splice(const struct ouro__op *op)
 
 static const struct {
     const char *name;
-    ssize_t (*call)(const struct ouro__op *op); /* NULL: every backend has a row */
+    ssize_t (*call)(const struct ouro__op *op); /* NULL: only where there is a row */
     bool moves_bytes;                           /* and its result says how many */
 } ops[OURO__OP_CODES] = {
     [OURO__OP_NONE] = {.name = "none"},
@@ -61,6 +61,7 @@ static const struct {
     [OURO__OP_ACCEPT_MANY] = {.name = "accept_many"},
     [OURO__OP_RECV_LOAN] = {.name = "recv_loan", .moves_bytes = true},
     [OURO__OP_TAKE_LOAN] = {.name = "take_loan"},
+    [OURO__OP_SEND_ZERO_COPY] = {.name = "send_zero_copy", .moves_bytes = true},
 };
 
 const char *ouro__op_name(unsigned code)

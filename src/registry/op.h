@@ -46,10 +46,11 @@ enum ouro__op_code {
     OURO__OP_FILE_READ = 11, /* in a slot, as the next two */
     OURO__OP_FILE_WRITE = 12,
     OURO__OP_SPLICE = 13,
-    OURO__OP_ACCEPT_MANY = 14, /* the driver's own: brings connections until it is cancelled */
-    OURO__OP_RECV_LOAN = 15,   /* a RECV into a buffer of the driver's pool */
-    OURO__OP_TAKE_LOAN = 16,   /* gets such a buffer and receives nothing */
-    OURO__OP_CODES = 17
+    OURO__OP_ACCEPT_MANY = 14,    /* the driver's own: brings connections until it is cancelled */
+    OURO__OP_RECV_LOAN = 15,      /* a RECV into a buffer of the driver's pool */
+    OURO__OP_TAKE_LOAN = 16,      /* gets such a buffer and receives nothing */
+    OURO__OP_SEND_ZERO_COPY = 17, /* in a slot; its memory is lent (registry/zero_copy.h) */
+    OURO__OP_CODES = 18
 };
 
 enum ouro__op_state {

@@ -31,6 +31,8 @@ enum ouro__lane {
     /* With the operation's code in the lower bits: the index is that of an op slot.  So a result
      * that comes after its operation has ended still tells what must be disposed of. */
     OURO__LANE_SLOT = 0x80,
+    /* Of an operation, never of a token: it has ended but for its slot (registry/zero_copy.h). */
+    OURO__LANE_LENT = 0xe0,
     /* Tokens of the driver itself have index and generation 0. */
     OURO__LANE_WAKE = 0xf0,   /* the wake descriptor */
     OURO__LANE_IGNORE = 0xf1, /* a cancellation's own result */

@@ -77,7 +77,7 @@ static int fill_config(const struct ouro_runtime_config *from, struct ouro_runti
         return -EINVAL;
     if ((unsigned)to->driver > OURO_DRIVER_NONE || to->stack_size_bytes > SIZE_MAX / 4)
         return -EINVAL;
-    if ((unsigned)to->dial > OURO_DIAL_LATENCY)
+    if ((unsigned)to->dial > OURO_DIAL_LATENCY || (unsigned)to->zero_copy > OURO_ZERO_COPY_ALWAYS)
         return -EINVAL;
     if (to->workers > WORKERS_MAX || to->driver_threads > WORKERS_MAX)
         return -EINVAL;

@@ -5,7 +5,9 @@
  * Each stream that reads on loan has an account, made by the first read.  Its count is 1 for the
  * stream and 1 for each loan; who counts it down to 0 frees it.  It has a reference to the
  * runtime's handle, and so keeps the driver's pool and inbox until the last loan was released,
- * whatever has ended before.
+ * whatever has ended before.  Loans that were lent to a send (write_loan.c) are counted once more,
+ * in the upper half of the same word: they are not the program's any more, and so count neither for
+ * the stream's credit nor when it is closed.
  *
  * The struct of a loan names the buffer, and the buffer's word (registry/loan_pool.h), which is
  * another one for each loan of the buffer: so a second release is noticed.
@@ -28,30 +30,44 @@
 
 #include <errno.h>
 
+/* In counts: a reference, and one that is lent. */
+#define REFERENCE UINT64_C(1)
+#define LENT ((UINT64_C(1) << 32) + REFERENCE)
+
 struct ouro__loan_account {
-    _Atomic uint32_t references;
+    _Atomic uint64_t counts;
     struct ouro_handle *handle; /* one reference */
 };
+
+static uint32_t references_of(uint64_t counts)
+{
+    return (uint32_t)counts;
+}
+
+static uint32_t lent_of(uint64_t counts)
+{
+    return (uint32_t)(counts >> 32);
+}
 
 static struct ouro__loan_account *account_new(struct ouro_handle *handle)
 {
     struct ouro__loan_account *account = ouro__alloc(sizeof(*account));
     if (account == NULL)
         return NULL;
-    ouro__atomic_init(&account->references, 1);
+    ouro__atomic_init(&account->counts, REFERENCE);
     account->handle = ouro_handle_ref(handle);
     return account;
 }
 
-/* Returns how many references are left. */
-static uint32_t account_unref(struct ouro__loan_account *account)
+/* @part is REFERENCE or LENT.  Returns how many references are left that are not lent. */
+static uint32_t account_unref(struct ouro__loan_account *account, uint64_t part)
 {
-    uint32_t left = ouro__fetch_sub(&account->references, 1, memory_order_acq_rel) - 1;
-    if (left == 0) {
+    uint64_t left = ouro__fetch_sub(&account->counts, part, memory_order_acq_rel) - part;
+    if (references_of(left) == 0) {
         ouro_handle_unref(account->handle);
         ouro__free(account);
     }
-    return left;
+    return references_of(left) - lent_of(left);
 }
 
 static struct ouro__loan_account *account_of(const struct ouro_stream *stream)
@@ -61,7 +77,10 @@ static struct ouro__loan_account *account_of(const struct ouro_stream *stream)
 
 static uint32_t loans_out(const struct ouro__loan_account *account)
 {
-    return account == NULL ? 0 : ouro__load(&account->references, memory_order_acquire) - 1;
+    if (account == NULL)
+        return 0;
+    uint64_t counts = ouro__load(&account->counts, memory_order_acquire);
+    return references_of(counts) - lent_of(counts) - 1;
 }
 
 bool ouro__loan_is_out(const struct ouro_stream *stream)
@@ -72,7 +91,8 @@ bool ouro__loan_is_out(const struct ouro_stream *stream)
 int ouro__loan_close(struct ouro_stream *stream)
 {
     struct ouro__loan_account *account = account_of(stream);
-    return account != NULL && account_unref(account) > 0 ? -OURO_ELOANED : 0;
+    ouro__write_loan_forget(stream);
+    return account != NULL && account_unref(account, REFERENCE) > 0 ? -OURO_ELOANED : 0;
 }
 
 /* With the reading direction held, and an account. */
@@ -87,7 +107,7 @@ static ssize_t read_with(struct ouro_stream *stream, struct ouro__context *conte
         *out_loan = (struct ouro_loan){.size = 0};
         return 0;
     }
-    (void)ouro__fetch_add(&account->references, 1, memory_order_relaxed);
+    (void)ouro__fetch_add(&account->counts, REFERENCE, memory_order_relaxed);
     buffer->account = account;
     *out_loan = (struct ouro_loan){
         .data = buffer->data,
@@ -109,7 +129,7 @@ static OURO__NOINLINE ssize_t read_first(struct ouro_stream *stream, struct ouro
     if (n > 0)
         ouro__store(&stream->loans, account, memory_order_release);
     else
-        (void)account_unref(account);
+        (void)account_unref(account, REFERENCE);
     return n;
 }
 
@@ -140,20 +160,55 @@ ssize_t ouro_stream_read_loan(struct ouro_stream *stream, struct ouro_loan *out_
     return n;
 }
 
+/* The buffer of @loan, and whose it is: NULL when the loan was released. */
+static struct ouro__loan_buffer *buffer_of(const struct ouro_loan *loan,
+                                           struct ouro__loan_account **out_account)
+{
+    struct ouro__loan_buffer *buffer = (struct ouro__loan_buffer *)(uintptr_t)loan->opaque[0];
+    *out_account = NULL;
+    if (buffer != NULL && ouro__loan_buffer_word(buffer) == (uint32_t)loan->opaque[1])
+        *out_account = buffer->account;
+    return buffer;
+}
+
+struct ouro__loan_buffer *ouro__loan_lend(struct ouro_loan *loan,
+                                          const struct ouro__loan_pool *pool)
+{
+    struct ouro__loan_account *account = NULL;
+    struct ouro__loan_buffer *buffer = buffer_of(loan, &account);
+    if (account == NULL || buffer->pool != pool)
+        return NULL;
+    uint64_t counts = ouro__load(&account->counts, memory_order_relaxed);
+    size_t offset = (uintptr_t)loan->data - (uintptr_t)buffer->data;
+    if (lent_of(counts) >= account->handle->config.loans_per_stream ||
+        offset > pool->buffer_bytes || loan->size > pool->buffer_bytes - offset)
+        return NULL;
+    ouro__loan_buffer_renew(buffer); /* a release of a copy of @loan is noticed */
+    (void)ouro__fetch_add(&account->counts, LENT - REFERENCE, memory_order_relaxed);
+    *loan = (struct ouro_loan){.size = 0};
+    return buffer;
+}
+
+void ouro__loan_came_back(struct ouro__loan_buffer *buffer)
+{
+    struct ouro__loan_account *account = buffer->account;
+    bool was_out = ouro__lending_return(buffer, ouro__loan_buffer_word(buffer));
+    OURO__ASSERT(was_out);
+    (void)account_unref(account, LENT);
+}
+
 void ouro_loan_release(struct ouro_loan *loan)
 {
     if (loan == NULL || loan->opaque[0] == 0)
         return;
-    struct ouro__loan_buffer *buffer = (struct ouro__loan_buffer *)(uintptr_t)loan->opaque[0];
+    struct ouro__loan_account *account = NULL;
+    struct ouro__loan_buffer *buffer = buffer_of(loan, &account);
     uint32_t word = (uint32_t)loan->opaque[1];
     *loan = (struct ouro_loan){.size = 0};
-    struct ouro__loan_account *account = NULL;
-    if (ouro__loan_buffer_word(buffer) == word)
-        account = buffer->account;
     /* A forked child shares neither the pool nor the inbox with the parent's threads. */
     if (account != NULL && ouro__fork_is_child(account->handle->fork_generation))
         return;
     if (account == NULL || !ouro__lending_return(buffer, word))
         OURO__PANIC("a loan was released twice: of several copies only one may be released", 0);
-    (void)account_unref(account);
+    (void)account_unref(account, REFERENCE);
 }

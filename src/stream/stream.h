@@ -13,8 +13,11 @@
 #include <ouro/stream.h>
 
 struct iovec;
+struct ouro_loan;
 struct ouro__loan_account;
 struct ouro__loan_buffer;
+struct ouro__loan_pool;
+struct ouro__loan_send;
 struct ouro__stream_meter;
 
 /*
@@ -52,7 +55,8 @@ struct ouro_stream {
     _Atomic(struct ouro__loan_account *) loans; /* NULL before the first read on loan (loan.c) */
     _Atomic bool
         is_known_outside; /* the program has had the descriptor, and may have set options */
-    struct ouro__stream_meter *meter; /* NULL: its bytes are not counted (meter.c) */
+    struct ouro__stream_meter *meter;  /* NULL: its bytes are not counted (meter.c) */
+    struct ouro__loan_send *last_send; /* the last without a copy; NULL: none (write_loan.c) */
 };
 
 /* loan.c: whether buffers are on loan from @stream. */
@@ -61,6 +65,23 @@ bool ouro__loan_is_out(const struct ouro_stream *stream);
 /* loan.c: the stream ends, and no call is in progress.  Errors: -OURO_ELOANED when buffers are on
  * loan from it; they may be released later all the same. */
 int ouro__loan_close(struct ouro_stream *stream);
+
+/*
+ * loan.c: the loan becomes a send's, which returns the buffer with ouro__loan_came_back().  NULL,
+ * and the loan is still the caller's: as many are lent as may be, it was released before, its
+ * bytes are not in its buffer, or that is not of @pool.
+ */
+struct ouro__loan_buffer *ouro__loan_lend(struct ouro_loan *loan,
+                                          const struct ouro__loan_pool *pool);
+void ouro__loan_came_back(struct ouro__loan_buffer *buffer);
+
+/* write_loan.c: the stream ends. */
+void ouro__write_loan_forget(struct ouro_stream *stream);
+
+/* write_all.c, with the writing direction held: writes until all is written or something fails, and
+ * counts in *written, from which it begins. */
+int ouro__stream_write_rest(struct ouro_stream *stream, struct ouro__context *context,
+                            const char *buffer, size_t size, size_t *written);
 
 /* Takes @fd over, and a reference to @handle.  Registers nothing. */
 static inline void ouro__stream_init(struct ouro_stream *stream,
@@ -72,6 +93,7 @@ static inline void ouro__stream_init(struct ouro_stream *stream,
     ouro__atomic_init(&stream->loans, NULL);
     ouro__atomic_init(&stream->is_known_outside, false);
     stream->meter = NULL;
+    stream->last_send = NULL;
 }
 
 /* Begins a public call: finds the caller's context and takes the direction. */

@@ -23,9 +23,8 @@
 /* How many vectors are copied after a write that has ended inside a buffer. */
 enum { WINDOW = 16 };
 
-/* Writes until all is written or something fails.  Returns 0 or -errno, and counts in *written. */
-static int write_rest(struct ouro_stream *stream, struct ouro__context *context, const char *buffer,
-                      size_t size, size_t *written)
+int ouro__stream_write_rest(struct ouro_stream *stream, struct ouro__context *context,
+                            const char *buffer, size_t size, size_t *written)
 {
     while (*written < size) {
         /* With MSG_WAITALL the driver goes on after a short send by itself.  It still ends short
@@ -48,7 +47,7 @@ int ouro_stream_write_all(struct ouro_stream *stream, const void *buffer, size_t
     if (OURO__LIKELY(rc == 0))
         rc = ouro__stream_enter(stream, OURO__LANE_WRITE, &context);
     if (OURO__LIKELY(rc == 0)) {
-        rc = write_rest(stream, context, buffer, size, &written);
+        rc = ouro__stream_write_rest(stream, context, buffer, size, &written);
         ouro__stream_leave(stream, OURO__LANE_WRITE);
     }
     if (out_written != NULL)

@@ -94,6 +94,7 @@ int ouro__handle_open_worker(struct ouro_handle *handle, struct ouro__worker *wo
                    .quirks = from->quirk_mask,
                    .loan_buffer_bytes = from->loan_buffer_bytes,
                    .loan_buffers = from->loan_buffers,
+                   .zero_copy = (uint32_t)from->zero_copy,
                    .is_embedded = (from->flags & OURO_RUNTIME_F_EMBEDDED) != 0,
                    .wait_mask = is_programs_thread(worker) ? NULL : ouro__signals_quiet()},
         .stacks = stack_config(handle, from->stack_size_bytes),
@@ -323,6 +324,23 @@ int ouro_handle_metrics(const struct ouro_handle *handle,
         add_metrics(&sum, &one);
     }
     *out_metrics = sum;
+    return 0;
+}
+
+int ouro_handle_zero_copy_metrics(const struct ouro_handle *handle,
+                                  struct ouro_zero_copy_metrics *metrics)
+{
+    if (metrics == NULL || metrics->size != sizeof(*metrics))
+        return -EINVAL;
+    int rc = can_be_counted(handle);
+    if (rc < 0)
+        return rc;
+    *metrics = (struct ouro_zero_copy_metrics)OURO_ZERO_COPY_METRICS_INIT;
+    for (uint32_t i = 0; i < handle->worker_count; i++) {
+        const struct ouro__zero_copy *zero_copy = &handle->worker[i].io.handle.zero_copy;
+        metrics->sends += ouro__counter_read(&zero_copy->sends);
+        metrics->copied += ouro__counter_read(&zero_copy->copied);
+    }
     return 0;
 }
 

@@ -4,8 +4,9 @@
  *
  * The token leads to the operation: by the descriptor's slot and a lane, or by an op slot.  The
  * generation tells whether it is still the same.  A CQE that finds none is dropped and counted, and
- * what it brings is disposed of.  Only polls (poll.c, wait.c) and ACCEPT_MANY are multishot: every
- * other CQE is its request's last.
+ * what it brings is disposed of.  Only polls (poll.c, wait.c) and ACCEPT_MANY are multishot.  A
+ * send without a copy has two CQEs, its result and the notification that its memory is free
+ * (registry/zero_copy.h).  Every other CQE is its request's last.
  *
  * Owns:    the CQEs between our head and the kernel's tail.
  * Threads: the owner's.
@@ -129,6 +130,27 @@ static void take_more(struct ouro__uring *uring, struct ouro__op *op, int32_t re
     row->event(uring, op, result);
 }
 
+/* A CQE with F_MORE or F_NOTIF.  False: it is not the operation's result. */
+static OURO__NOINLINE bool take_flags(struct ouro__uring *uring, struct ouro__op *op,
+                                      const struct io_uring_cqe *cqe)
+{
+    struct ouro__zero_copy *zero_copy = &uring->driver.handle->zero_copy;
+    if ((cqe->flags & IORING_CQE_F_NOTIF) != 0) {
+        bool was_copied = ((uint32_t)cqe->res & OURO__NOTIF_USAGE_ZC_COPIED) != 0;
+        int injected = ouro__fault(OURO__FAULT_RING_NOTIFICATION);
+        if (injected != -ENOENT)
+            ouro__zero_copy_came_back(zero_copy, &uring->driver.slots, op,
+                                      was_copied && injected == 0);
+        return false;
+    }
+    if (ouro__uring_row_of(op)->lends) {
+        ouro__zero_copy_lend(zero_copy, op);
+        return true;
+    }
+    take_more(uring, op, cqe->res);
+    return false;
+}
+
 static void take(struct ouro__uring *uring, const struct io_uring_cqe *cqe)
 {
     uint64_t token = cqe->user_data;
@@ -141,13 +163,10 @@ static void take(struct ouro__uring *uring, const struct io_uring_cqe *cqe)
         take_stale(uring, lane, cqe);
         return;
     }
-    if (OURO__UNLIKELY((cqe->flags & (IORING_CQE_F_MORE | IORING_CQE_F_BUFFER)) != 0)) {
-        take_buffer(uring, op, cqe);
-        if ((cqe->flags & IORING_CQE_F_MORE) != 0) {
-            take_more(uring, op, result);
-            return;
-        }
-    }
+    take_buffer(uring, op, cqe);
+    if (OURO__UNLIKELY((cqe->flags & (IORING_CQE_F_MORE | IORING_CQE_F_NOTIF)) != 0) &&
+        !take_flags(uring, op, cqe))
+        return;
     bool waited = (op->backend & OURO__URING_WAITING) != 0;
     if (OURO__UNLIKELY(op->backend != 0) && !take_special(uring, op, &result))
         return;

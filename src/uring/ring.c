@@ -141,6 +141,10 @@ int ouro__uring_open(const struct ouro__driver_config *config, struct ouro__driv
     uring->driver.accepts_many =
         (config->features & OURO__FEATURE_BIT(OURO__FEATURE_ACCEPT_MULTISHOT)) != 0;
     uring->waits_to_send = (config->quirks & OURO__QUIRK_BIT(OURO__QUIRK_SEND_READ_SIDE)) != 0;
+    const uint64_t zero_copy =
+        OURO__FEATURE_BIT(OURO__FEATURE_SEND_ZC) | OURO__FEATURE_BIT(OURO__FEATURE_ZC_REPORT_USAGE);
+    if ((config->features & zero_copy) != zero_copy)
+        handle->zero_copy.is_refused = true;
     uring->buffers.is_wanted = (config->features & OURO__FEATURE_BIT(OURO__FEATURE_PBUF_RING)) != 0;
     turn_the_dial(uring, config);
     ouro__sanitize_init();

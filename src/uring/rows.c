@@ -27,6 +27,7 @@
 #include "uring/rows.h"
 
 #include "base/fault.h"
+#include "probe/abi.h"
 #include "registry/connect_end.h"
 #include "registry/lending.h"
 
@@ -182,6 +183,16 @@ static enum ouro__uring_next finish_send(const struct ouro__uring *uring, struct
         return is_full ? OURO__URING_WAITS : OURO__URING_AGAIN;
     *result = op->result;
     return OURO__URING_ENDS;
+}
+
+/* What the socket does not take at once is sent with a copy (stream/write_loan.c): so this never
+ * waits for room with memory that is not the kernel's yet. */
+static void begin_send_zero_copy(const struct ouro__uring *uring, struct io_uring_sqe *sqe,
+                                 const struct ouro__op *op)
+{
+    (void)uring;
+    io_uring_prep_send_zc(sqe, op->fd, op->arg.io.buffer, ouro__uring_io_size(op->arg.io.size),
+                          MSG_NOSIGNAL | MSG_DONTWAIT, OURO__SEND_ZC_REPORT_USAGE);
 }
 
 static uint32_t error_tells(const struct ouro__op *op, int32_t result)
@@ -368,4 +379,8 @@ const struct ouro__uring_row ouro__uring_rows[OURO__OP_CODES] = {
     [OURO__OP_TAKE_LOAN] = {.begin = ouro__uring_begin_take_loan,
                             .finish = ouro__uring_finish_take_loan,
                             .undo = ouro__lending_undo},
+    [OURO__OP_SEND_ZERO_COPY] = {.begin = begin_send_zero_copy,
+                                 .lends = true,
+                                 .tells = error_tells,
+                                 .memory = OURO__SANITIZE_SENT},
 };

@@ -38,6 +38,7 @@ struct ouro__uring_row {
     /* Gives back what the operation holds for a request that failed.  NULL: it holds nothing. */
     void (*undo)(struct ouro__op *op);
     uint8_t waits_for; /* POLLIN or POLLOUT: what -EAGAIN means.  0: -EAGAIN is a result */
+    bool lends;        /* a CQE with F_MORE is the result: the memory comes back with the next */
     bool restarts;     /* -EINTR without a cancellation: make the request again */
     uint8_t memory;    /* enum ouro__sanitize_memory */
 };

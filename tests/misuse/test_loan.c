@@ -31,6 +31,25 @@ MISUSE(ouro_stream_read_loan)
     ck_assert_int_eq(ouro_stream_close(writer), 0);
 }
 
+MISUSE(ouro_stream_write_loan)
+{
+    struct ouro_loan loan = {.data = "x", .size = 1};
+    struct ouro_stream *reader = NULL;
+    struct ouro_stream *writer = NULL;
+    size_t written = 7;
+    ck_assert_int_eq(ouro_pipe(&reader, &writer), 0);
+    IS_EINVAL(ouro_stream_write_loan(NULL, &loan, &written));
+    ck_assert_uint_eq(written, 0);
+    IS_EINVAL(ouro_stream_write_loan(writer, NULL, NULL));
+    ck_assert_uint_eq(loan.size, 1); /* still the caller's */
+    loan.data = NULL;
+    IS_EINVAL(ouro_stream_write_loan(writer, &loan, NULL));
+    loan.data = "x";
+    ck_assert_int_eq(ouro_stream_write_loan(reader, &loan, NULL), -EBADF);
+    ck_assert_int_eq(ouro_stream_close(reader), 0);
+    ck_assert_int_eq(ouro_stream_close(writer), 0);
+}
+
 static void open_reader(struct ouro_reader *reader, struct ouro_stream **out_reader,
                         struct ouro_stream **out_writer)
 {

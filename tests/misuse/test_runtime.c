@@ -169,6 +169,17 @@ MISUSE(ouro_handle_driver_reason)
     ck_assert_str_eq(ouro_handle_driver_reason(NULL), "");
 }
 
+MISUSE(ouro_handle_zero_copy_metrics)
+{
+    struct ouro_zero_copy_metrics metrics = OURO_ZERO_COPY_METRICS_INIT;
+    struct ouro_handle *handle = ouro_handle_current();
+    IS_EINVAL(ouro_handle_zero_copy_metrics(NULL, &metrics));
+    IS_EINVAL(ouro_handle_zero_copy_metrics(handle, NULL));
+    metrics.size++;
+    IS_EINVAL(ouro_handle_zero_copy_metrics(handle, &metrics));
+    ouro_handle_unref(handle);
+}
+
 MISUSE(ouro_handle_busy_poll_metrics)
 {
     struct ouro_busy_poll_metrics metrics = OURO_BUSY_POLL_METRICS_INIT;

@@ -109,7 +109,13 @@ static void unpark(struct ouro__driver_handle *driver_handle)
     model_note("makes the call");
 }
 
+static bool has_row(unsigned code)
+{
+    return code == OURO__OP_POLL;
+}
+
 static const struct ouro__driver_ops ops = {.name = "model",
+                                            .has_row = has_row,
                                             .open = open_backend,
                                             .close = close_backend,
                                             .attach = ouro__uring_attach,

@@ -168,4 +168,31 @@ MUTANTS = {
     "unix_empty_message_is_the_end": (
         "net/unix_datagram.c", "&& header.msg_controllen == 0)", ")",
         "net/test_unix_datagram.c", "the_end_of_a_seqpacket_is_no_empty_message", "uring"),
+    "rest_is_written_from_a_buffer_at_home": (
+        "stream/write_loan.c", "    ouro__atomic_init(&send->holders, 2);",
+        "    ouro__atomic_init(&send->holders, 1);",
+        "stream/test_write_loan.c", "the_rest_of_a_loan_keeps_its_buffer", "uring"),
+    "lent_loans_count_for_the_credit": (
+        "stream/loan.c", "    return references_of(counts) - lent_of(counts) - 1;",
+        "    return references_of(counts) - 1;",
+        "stream/test_write_loan.c", "a_runtime_ends_while_buffers_are_being_sent", "uring"),
+    "lending_knows_no_limit": (
+        "stream/loan.c", "lent_of(counts) >= account->handle->config.loans_per_stream ||", "",
+        "stream/test_write_loan.c", "a_runtime_ends_while_buffers_are_being_sent", "uring"),
+    "report_of_a_copy_is_not_heard": (
+        "stream/write_loan.c", "zero_copy->was_copied ? REPORT_COPIED : REPORT_NOT_COPIED",
+        "REPORT_NOT_COPIED",
+        "stream/test_write_loan.c", "a_stream_that_the_kernel_copies_is_left_alone", "uring"),
+    "what_a_short_send_leaves_is_lost": (
+        "stream/write_loan.c", "    if (rc == 0)\n        rc = ouro__stream_write_rest(",
+        "    if (rc == 0 && *written == 0)\n        rc = ouro__stream_write_rest(",
+        "stream/test_write_loan.c", "what_the_socket_does_not_take_at_once_follows", "uring"),
+    "closing_driver_forgets_what_is_lent": (
+        "registry/driver.c",
+        "    handle->driver = NULL;\n    ouro__zero_copy_run(&handle->zero_copy);\n",
+        "    handle->driver = NULL;\n",
+        "registry/test_zero_copy.c", "a_driver_closes_while_memory_is_lent", "uring"),
+    "all_sizes_are_one_class": (
+        "registry/zero_copy.c", "    return &zero_copy->class[i];", "    return zero_copy->class;",
+        "registry/test_zero_copy.c", "each_class_of_sizes_is_tried_by_itself", "uring"),
 }

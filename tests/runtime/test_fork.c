@@ -384,6 +384,8 @@ static void calls_on_the_runtime(const struct belongings *ours)
     ck_assert_int_eq(ouro_handle_metrics(ours->handle, &metrics), -OURO_EFORKED);
     struct ouro_busy_poll_metrics looks = OURO_BUSY_POLL_METRICS_INIT;
     ck_assert_int_eq(ouro_handle_busy_poll_metrics(ours->handle, &looks), -OURO_EFORKED);
+    struct ouro_zero_copy_metrics sends = OURO_ZERO_COPY_METRICS_INIT;
+    ck_assert_int_eq(ouro_handle_zero_copy_metrics(ours->handle, &sends), -OURO_EFORKED);
     ck_assert_int_eq(ouro_enter(ours->handle), -OURO_EFORKED);
     ck_assert_int_eq(ouro_runtime_block_on(ours->runtime, never, NULL, &result), -OURO_EFORKED);
     ck_assert_int_eq(ouro_runtime_shutdown(ours->runtime, 0), -OURO_EFORKED);

@@ -36,6 +36,7 @@ enum {
     ASKED_ACCEPT_MULTISHOT = 1 << 5, /* not by a start: the driver may ask for it */
     ASKED_NAPI = 1 << 6,             /* busy polling of network devices */
     ASKED_MIN_WAIT = 1 << 7,         /* a wait that gathers completions */
+    ASKED_ZERO_COPY = 1 << 8,        /* not by a start, as above */
 };
 
 /* What each optional feature adds to the questions, and what is asked in its place. */
@@ -51,6 +52,8 @@ static const struct {
     {OURO__FEATURE_ACCEPT_MULTISHOT, ASKED_ACCEPT_MULTISHOT, 0, false, 0},
     {OURO__FEATURE_MADV_GUARD, ASKED_MADVISE_GUARD, ASKED_MPROTECT_GUARD, true, 0},
     {OURO__FEATURE_NAPI, ASKED_NAPI, 0, false, OURO_DIAL_LATENCY},
+    {OURO__FEATURE_SEND_ZC, ASKED_ZERO_COPY, 0, false, 0},
+    {OURO__FEATURE_ZC_REPORT_USAGE, ASKED_ZERO_COPY, 0, false, 0},
     {OURO__FEATURE_MIN_WAIT, ASKED_MIN_WAIT, 0, false, OURO_DIAL_THROUGHPUT},
 };
 enum { FEATURES = sizeof(features) / sizeof(features[0]) };
@@ -125,6 +128,8 @@ static int ask(void *arg)
     struct ouro_handle *handle = ouro_runtime_handle(runtime);
     if (handle->worker[0].io.handle.driver->accepts_many)
         atomic_fetch_or(&asked, ASKED_ACCEPT_MULTISHOT);
+    if (!handle->worker[0].io.handle.zero_copy.is_refused)
+        atomic_fetch_or(&asked, ASKED_ZERO_COPY);
     ouro_handle_unref(handle);
     ouro_runtime_free(runtime);
     question->answer = atomic_load(&asked);

@@ -2,8 +2,9 @@
 /*
  * Servers on ouro_serve(), with what can be chosen as an argument: what each choice costs.
  *
- *     bench_serve_ouro PORT uring|epoll stack|loan|requests|fan [auto|never|latency|singly]
- *     bench_serve_ouro PORT uring|epoll relay|copy|splice SINK
+ *     bench_serve_ouro PORT uring|epoll stack|loan|requests|fan
+ * [auto|never|latency|singly|copy|zerocopy] bench_serve_ouro PORT uring|epoll relay|copy|splice
+ * SINK
  *
  * stack:     an echo; the task reads into 16 KiB on its stack, as most programs do
  * loan:      an echo; the task reads on loan, and holds no buffer while it waits
@@ -16,7 +17,8 @@
  *
  * The last argument says whether a worker looks for events before it sleeps: where that costs next
  * to nothing (the dial's default), never, or always (the dial at latency).  With `singly` each
- * accept is an operation of its own, as on kernels without multishot accept.
+ * accept is an operation of its own, as on kernels without multishot accept.  `copy` and
+ * `zerocopy`: every loan is sent so, also where that is dearer.
  *
  * Owns:    the list of connections of `fan`.
  * Threads: one worker, so the list needs no lock.
@@ -66,8 +68,8 @@ static ssize_t echo_one(struct ouro_stream *stream)
     ssize_t got = ouro_stream_read_loan(stream, &loan);
     if (got <= 0)
         return got;
-    int rc = ouro_stream_write_all(stream, loan.data, loan.size, NULL);
-    ouro_loan_release(&loan);
+    int rc = ouro_stream_write_loan(stream, &loan, NULL);
+    ouro_loan_release(&loan); /* if the write has not taken it */
     return rc < 0 ? rc : got;
 }
 
@@ -222,6 +224,10 @@ static bool set_choice(const char *text, struct ouro_runtime_config *config)
         config->spin_us = UINT32_MAX;
     else if (strcmp(text, "latency") == 0)
         config->dial = OURO_DIAL_LATENCY;
+    else if (strcmp(text, "copy") == 0)
+        config->zero_copy = OURO_ZERO_COPY_NEVER;
+    else if (strcmp(text, "zerocopy") == 0)
+        config->zero_copy = OURO_ZERO_COPY_ALWAYS;
     else if (strcmp(text, "singly") == 0)
         config->feature_mask = feature_bit("accept-multishot");
     else
@@ -247,7 +253,7 @@ int main(int argc, char **argv)
     if (server.mode == NULL || argc > 5 || (relays && argc != 5) ||
         (!relays && argc == 5 && !set_choice(argv[4], &config))) {
         (void)fprintf(stderr, "usage: bench_serve_ouro PORT uring|epoll stack|loan|requests|fan "
-                              "[auto|never|latency|singly]\n"
+                              "[auto|never|latency|singly|copy|zerocopy]\n"
                               "       bench_serve_ouro PORT uring|epoll relay|copy|splice SINK\n");
         return 2;
     }

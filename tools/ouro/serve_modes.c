@@ -20,8 +20,8 @@ static void serve_echo(struct ouro_stream *stream)
     struct ouro_loan loan;
     int rc = 0;
     while (rc == 0 && ouro_stream_read_loan(stream, &loan) > 0) {
-        rc = ouro_stream_write_all(stream, loan.data, loan.size, NULL);
-        ouro_loan_release(&loan);
+        rc = ouro_stream_write_loan(stream, &loan, NULL);
+        ouro_loan_release(&loan); /* if the write has not taken it */
     }
 }
 

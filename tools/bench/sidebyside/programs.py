@@ -89,6 +89,7 @@ STRATEGY_ECHO = {
     for what, mode in (("stack", "buffer on the stack"), ("loan", "on loan"),
                        ("requests", "request mode"))
 }
+STRATEGY_ECHO["ouro, on loan, zero copy"] = OWN + "uring loan zerocopy"
 STRATEGY_ACCEPT = {
     "ouro, multishot accept": OWN + "uring stack",
     "ouro, single accepts": OWN + "uring stack singly",
