@@ -28,8 +28,6 @@
 
 #include "base/assert.h"
 
-#include <ouro/runtime.h>
-
 /* A stretch. */
 enum { SENDS = 128 };
 
@@ -54,12 +52,10 @@ static struct ouro__zero_copy_class *class_of(struct ouro__zero_copy *zero_copy,
 
 bool ouro__zero_copy_is_wanted(struct ouro__zero_copy *zero_copy, size_t size, uint64_t moved_bytes)
 {
-    if (zero_copy->mode == OURO_ZERO_COPY_NEVER || zero_copy->is_refused)
+    if (zero_copy->is_refused || !ouro__zero_copy_is_allowed(zero_copy->mode, size))
         return false;
     if (zero_copy->mode == OURO_ZERO_COPY_ALWAYS)
-        return size > 0;
-    if (size < OURO__ZERO_COPY_BYTES_MIN)
-        return false;
+        return true;
     struct ouro__zero_copy_class *class = class_of(zero_copy, size);
     if (class->sends_left == 0) {
         uint64_t units = (moved_bytes - class->bytes_begun) / 1024;

@@ -17,6 +17,8 @@
 #include "registry/op_slots.h"
 #include "registry/trial.h"
 
+#include <ouro/runtime.h>
+
 /* An operation of the code SEND_ZERO_COPY is the first member of this. */
 struct ouro__zero_copy_op {
     struct ouro__op op;
@@ -53,6 +55,14 @@ struct ouro__zero_copy {
 
 /* Before the driver is opened, which may set is_refused as well. */
 void ouro__zero_copy_init(struct ouro__zero_copy *zero_copy, uint32_t mode, bool is_refused);
+
+/* Whether @mode (enum ouro_zero_copy) lets a send of @size bytes be made without a copy at all. */
+static inline bool ouro__zero_copy_is_allowed(uint32_t mode, size_t size)
+{
+    if (mode == OURO_ZERO_COPY_AUTO)
+        return size >= OURO__ZERO_COPY_BYTES_MIN;
+    return mode == OURO_ZERO_COPY_ALWAYS && size > 0;
+}
 
 /* Whether a send of @size bytes is to be made without a copy; called once for each send that could
  * be.  @moved_bytes: what the driver has moved so far. */

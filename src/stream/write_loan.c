@@ -84,8 +84,8 @@ static const struct ouro__loan_pool *pool_to_lend_from(struct ouro_stream *strea
 {
     const enum ouro_zero_copy mode = stream->descriptor.handle->config.zero_copy;
     struct ouro__driver_handle *handle = NULL;
-    if (OURO__LIKELY(mode != OURO_ZERO_COPY_ALWAYS) &&
-        (size < OURO__ZERO_COPY_BYTES_MIN || is_known_to_copy(stream)))
+    if (OURO__LIKELY(!ouro__zero_copy_is_allowed(mode, size)) ||
+        (mode != OURO_ZERO_COPY_ALWAYS && is_known_to_copy(stream)))
         return NULL;
     if (stream->kind->id != OURO_STREAM_TCP || context->worker == NULL ||
         ouro__descriptor_register(&stream->descriptor, context, &handle) < 0 ||
@@ -118,11 +118,16 @@ static struct ouro__loan_send *begin_send(struct ouro_stream *stream, struct our
     return send;
 }
 
-/* The kernel does not send so, or not now: the bytes are copied instead. */
+/* The kernel does not send so.  (-ENOMEM: RLIMIT_MEMLOCK is too small.) */
 static bool is_refusal(ssize_t n)
 {
-    return n == -EAGAIN || n == -EINTR || n == -ENOBUFS || n == -ENOMEM || n == -EINVAL ||
-           n == -EOPNOTSUPP;
+    return n == -EINVAL || n == -EOPNOTSUPP || n == -ENOMEM;
+}
+
+/* The kernel did not send so: the bytes are copied instead. */
+static bool is_to_be_copied(ssize_t n)
+{
+    return is_refusal(n) || n == -EAGAIN || n == -EINTR || n == -ENOBUFS;
 }
 
 /* Asks the kernel once.  0: what is missing in *written is to be copied. */
@@ -136,9 +141,9 @@ static int try_send(struct ouro_stream *stream, struct ouro__context *context,
     op->arg.io.buffer = (void *)(uintptr_t)data; /* only read */
     op->arg.io.size = (size_t)n;
     n = ouro__stream_meter_sent(stream, ouro__descriptor_await(&stream->descriptor, context, op));
-    if (n == -EINVAL || n == -EOPNOTSUPP || n == -ENOMEM)
-        context->worker->io.handle.zero_copy.is_refused = true;
     if (is_refusal(n))
+        context->worker->io.handle.zero_copy.is_refused = true;
+    if (is_to_be_copied(n))
         return 0;
     *written = n > 0 ? (size_t)n : 0;
     return n < 0 ? (int)n : 0;
