@@ -3,19 +3,10 @@
  * Which of two ways is cheaper: that the cheaper one becomes usual, and how seldom the dearer one
  * is tried.
  */
-#include <time.h>
-
 #include "registry/trial.h"
 #include "support/ouro_test.h"
 
 enum { UNITS = 10 };
-
-static int64_t cpu_now_ns(void)
-{
-    struct timespec now;
-    ck_assert_int_eq(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now), 0);
-    return now.tv_sec * OURO_TEST_SECOND + now.tv_nsec;
-}
 
 static void begin(struct ouro__trial *trial)
 {
@@ -33,8 +24,8 @@ static int run(struct ouro__trial *trial, int count, int64_t first_ns, int64_t s
     for (int i = 0; i < count; i++) {
         bool is_second = ouro__trial_way(trial);
         int64_t cost_ns = UNITS * (is_second ? second_ns : first_ns);
-        int64_t until_ns = cpu_now_ns() + cost_ns;
-        while (cpu_now_ns() < until_ns)
+        int64_t until_ns = ouro_test_cpu_ns() + cost_ns;
+        while (ouro_test_cpu_ns() < until_ns)
             ;
         ck_assert_int_ge(ouro__trial_next_stretch(trial, UNITS), cost_ns);
         second += is_second;

@@ -55,9 +55,11 @@ OURO_TEST(each_class_of_sizes_is_tried_by_itself)
     bench_close(&bench);
 }
 
-/* A send, and what became of its memory. */
+/* A send over a connection, and what became of its memory. */
 struct send {
-    struct trial trial;
+    struct bench bench;
+    int fds[2];
+    struct ouro__registration registration;
     struct ouro__zero_copy_op op;
     int done;
     int came_back;
@@ -78,96 +80,84 @@ static void send_came_back(struct ouro__zero_copy_op *op)
 
 static char text[64 * 1024];
 
-static void submit(struct bench *bench, struct send *send,
-                   const struct ouro__registration *registration)
+static void begin(struct send *send)
 {
+    uint16_t port = 0;
     *send = (struct send){.op = {.came_back = send_came_back}};
-    send->op.op.sio = registration->sio;
+    if (!is_possible(&send->bench))
+        ouro_test_skip("no sends without a copy here");
+    (void)handle_of(&send->bench, OURO_ZERO_COPY_ALWAYS);
+    int listener = ouro_test_listen(AF_INET, 1, &port);
+    send->fds[0] = ouro_test_connect(AF_INET, port);
+    send->fds[1] = ouro_test_accept(listener);
+    (void)close(listener);
+    send->registration = bench_register(&send->bench, send->fds[0]);
+}
+
+static void submit(struct send *send)
+{
+    send->op.op.sio = send->registration.sio;
     send->op.op.done = send_done;
     send->op.op.waiter = send;
     ouro__op_init_io(&send->op.op, OURO__OP_SEND_ZERO_COPY, OURO__LANE_SLOT, text, sizeof(text), 0);
-    ouro__driver_submit(bench->handle.driver, &send->op.op);
+    ouro__driver_submit(send->bench.handle.driver, &send->op.op);
 }
 
-static void open_pair(struct bench *bench, int fds[2], struct ouro__registration *registration)
+/* Submits it and turns until it is done. */
+static void send_it(struct send *send)
 {
-    uint16_t port = 0;
-    int listener = ouro_test_listen(AF_INET, 1, &port);
-    fds[0] = ouro_test_connect(AF_INET, port);
-    fds[1] = ouro_test_accept(listener);
-    (void)close(listener);
-    *registration = bench_register(bench, fds[0]);
+    submit(send);
+    while (send->done == 0)
+        bench_turn(&send->bench, OURO_TEST_SECOND);
 }
 
-static void begin(struct bench *bench)
+static void end(struct send *send)
 {
-    if (!is_possible(bench))
-        ouro_test_skip("no sends without a copy here");
-    (void)handle_of(bench, OURO_ZERO_COPY_ALWAYS);
+    bench_close(&send->bench);
+    (void)close(send->fds[0]);
+    (void)close(send->fds[1]);
 }
 
 OURO_TEST(the_memory_comes_back_after_the_result)
 {
-    struct bench bench;
     struct send send;
-    int fds[2];
-    struct ouro__registration registration;
-    begin(&bench);
-    open_pair(&bench, fds, &registration);
-    submit(&bench, &send, &registration);
+    begin(&send);
+    submit(&send);
     while (send.came_back == 0) {
-        bench_turn(&bench, OURO_TEST_SECOND);
+        bench_turn(&send.bench, OURO_TEST_SECOND);
         ck_assert_int_le(send.done, 1);
     }
     ck_assert(send.was_done && ouro__zero_copy_has_lent(&send.op.op));
     ck_assert_int_gt(send.op.op.result, 0);
     ck_assert(send.op.was_copied); /* over loopback */
-    bench_release(&bench, &registration);
-    bench_close(&bench);
+    bench_release(&send.bench, &send.registration);
+    end(&send);
     ck_assert_int_eq(send.came_back, 1);
-    (void)close(fds[0]);
-    (void)close(fds[1]);
 }
 
 OURO_TEST(a_send_that_fails_at_once_lends_nothing_for_long)
 {
-    struct bench bench;
     struct send send;
-    int fds[2];
-    struct ouro__registration registration;
-    begin(&bench);
-    open_pair(&bench, fds, &registration);
-    ck_assert_int_eq(shutdown(fds[0], SHUT_WR), 0);
-    submit(&bench, &send, &registration);
-    while (send.done == 0)
-        bench_turn(&bench, OURO_TEST_SECOND);
+    begin(&send);
+    ck_assert_int_eq(shutdown(send.fds[0], SHUT_WR), 0);
+    send_it(&send);
     ck_assert_int_eq(send.op.op.result, -EPIPE);
-    bench_release(&bench, &registration);
-    bench_close(&bench);
+    bench_release(&send.bench, &send.registration);
+    end(&send);
     ck_assert_int_eq(send.came_back, ouro__zero_copy_has_lent(&send.op.op));
-    (void)close(fds[0]);
-    (void)close(fds[1]);
 }
 
 /* Neither the descriptor nor the driver waits for the acknowledgement. */
 OURO_TEST(a_driver_closes_while_memory_is_lent)
 {
-    struct bench bench;
     struct send send;
-    int fds[2];
-    struct ouro__registration registration;
-    begin(&bench);
+    begin(&send);
     ouro__fault_arm(OURO__FAULT_RING_NOTIFICATION, 1, UINT64_MAX, -ENOENT);
-    open_pair(&bench, fds, &registration);
-    submit(&bench, &send, &registration);
-    while (send.done == 0)
-        bench_turn(&bench, OURO_TEST_SECOND);
-    ck_assert_uint_eq(bench.handle.driver->inflight, 0);
-    ouro__driver_cancel(bench.handle.driver, &send.op.op); /* has ended: nothing happens */
-    bench_release(&bench, &registration);
+    send_it(&send);
+    ck_assert_uint_eq(send.bench.handle.driver->inflight, 0);
+    ouro__driver_cancel(send.bench.handle.driver, &send.op.op); /* has ended: nothing happens */
+    bench_release(&send.bench, &send.registration);
     ck_assert_int_eq(send.came_back, 0);
-    bench_close(&bench);
+    end(&send);
     ck_assert_int_eq(send.came_back, 1);
-    (void)close(fds[0]);
-    (void)close(fds[1]);
 }

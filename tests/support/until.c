@@ -8,6 +8,7 @@
  */
 #include "support/until.h"
 
+#include <check.h>
 #include <errno.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -19,6 +20,13 @@ int64_t ouro_test_now_ns(void)
 {
     struct timespec now;
     (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * OURO_TEST_SECOND + (int64_t)now.tv_nsec;
+}
+
+int64_t ouro_test_cpu_ns(void)
+{
+    struct timespec now;
+    ck_assert_int_eq(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now), 0);
     return (int64_t)now.tv_sec * OURO_TEST_SECOND + (int64_t)now.tv_nsec;
 }
 

@@ -14,6 +14,9 @@
 /* CLOCK_MONOTONIC, in nanoseconds. */
 int64_t ouro_test_now_ns(void);
 
+/* CPU time of the calling thread. */
+int64_t ouro_test_cpu_ns(void);
+
 /*
  * How many times slower than usual the tests run here, 1 or more (OURO_TEST_TIMEOUT_FACTOR, set for
  * an emulated kernel or Valgrind).  Time limits are multiplied by it, and long loops may be
