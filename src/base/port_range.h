@@ -8,6 +8,8 @@
 #ifndef OURO_BASE_PORT_RANGE_H
 #define OURO_BASE_PORT_RANGE_H
 
+#include "base/clock.h"
+
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -16,7 +18,7 @@ enum {
     OURO__PORT_RANGE_ASKED_MIN = 32,
 };
 /* For so long a range that was read is believed: a change of it is seen after that time. */
-#define OURO__PORT_RANGE_KEEP_NS INT64_C(1000000000)
+#define OURO__PORT_RANGE_KEEP_NS OURO__NS_PER_SEC
 
 struct ouro__port_range {
     int64_t until_ns; /* the range is forgotten then */

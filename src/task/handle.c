@@ -330,9 +330,8 @@ int ouro_handle_metrics(const struct ouro_handle *handle,
 int ouro_handle_zero_copy_metrics(const struct ouro_handle *handle,
                                   struct ouro_zero_copy_metrics *metrics)
 {
-    if (metrics == NULL || metrics->size != sizeof(*metrics))
-        return -EINVAL;
-    int rc = can_be_counted(handle);
+    bool is_known = metrics != NULL && metrics->size == sizeof(*metrics);
+    int rc = is_known ? can_be_counted(handle) : -EINVAL;
     if (rc < 0)
         return rc;
     *metrics = (struct ouro_zero_copy_metrics)OURO_ZERO_COPY_METRICS_INIT;
@@ -347,9 +346,8 @@ int ouro_handle_zero_copy_metrics(const struct ouro_handle *handle,
 int ouro_handle_busy_poll_metrics(const struct ouro_handle *handle,
                                   struct ouro_busy_poll_metrics *metrics)
 {
-    if (metrics == NULL || metrics->size != sizeof(*metrics))
-        return -EINVAL;
-    int rc = can_be_counted(handle);
+    bool is_known = metrics != NULL && metrics->size == sizeof(*metrics);
+    int rc = is_known ? can_be_counted(handle) : -EINVAL;
     if (rc < 0)
         return rc;
     *metrics = (struct ouro_busy_poll_metrics)OURO_BUSY_POLL_METRICS_INIT;
