@@ -451,9 +451,8 @@ int ouro_yield(void)
     int rc = ouro__context_enter(&context);
     if (OURO__UNLIKELY(rc < 0))
         return rc;
-    if (context->task != NULL) {
-        context->budget = OURO__BUDGET;
-        ouro__worker_yield(context->worker);
-    }
-    return ouro__context_interrupted(context);
+    if (context->task == NULL)
+        return ouro__context_interrupted(context);
+    context->budget = OURO__BUDGET;
+    return ouro__worker_yield(context->worker);
 }

@@ -108,27 +108,36 @@ static inline struct ouro__switch *enter(struct ouro__worker *worker, struct our
     return next == NULL ? &worker->loop : &next->fiber;
 }
 
-/* Leaves the running context for @next (NULL: the loop); returns when it is switched back to. */
+/* Leaves the running context for @next (NULL: the loop); returns when it is switched back to.  The
+ * switch loses every register, so what is needed afterwards is asked for again: a value kept over
+ * it would be stored, and loaded at each use before it, too. */
 static OURO__ALWAYS_INLINE void leave_for(struct ouro__worker *worker,
                                           struct ouro__context *context, struct ouro__context *next)
 {
-    if (next == context)
-        return; /* woken before it was left, or no other is ready */
     struct ouro__switch *to = enter(worker, next);
     ouro__switch_to(&context->fiber, to);
-    ouro__worker_arrived(worker);
+    ouro__worker_arrived(ouro__context_current()->worker);
 }
 
 void ouro__worker_switch_out(struct ouro__worker *worker)
 {
-    leave_for(worker, worker->running, next_ready(worker));
+    struct ouro__context *context = worker->running;
+    struct ouro__context *next = next_ready(worker);
+    if (next != context) /* otherwise it was woken before it was left */
+        leave_for(worker, context, next);
 }
 
-void ouro__worker_yield(struct ouro__worker *worker)
+int ouro__worker_yield(struct ouro__worker *worker)
 {
     struct ouro__context *context = worker->running;
+    bool is_alone = ouro__queue_is_empty(&worker->ready);
+    if (OURO__UNLIKELY(is_alone && worker->slice > 0)) {
+        worker->slice--;
+        return ouro__context_interrupted(context);
+    }
     ouro__worker_make_ready(worker, context);
     leave_for(worker, context, next_ready(worker));
+    return ouro__context_interrupted(ouro__context_current());
 }
 
 void ouro__worker_switch_out_for_good(struct ouro__worker *worker)

@@ -146,8 +146,9 @@ bool ouro__worker_loop_is_here(void);
 
 /* The running context stops until it is made ready; another, or the loop, goes on. */
 void ouro__worker_switch_out(struct ouro__worker *worker);
-/* The running context goes behind those that are ready. */
-void ouro__worker_yield(struct ouro__worker *worker);
+/* The running context goes behind those that are ready.  Returns what interrupts it afterwards, as
+ * ouro__context_interrupted() does. */
+int ouro__worker_yield(struct ouro__worker *worker);
 /* The running context has ended. */
 OURO__NORETURN void ouro__worker_switch_out_for_good(struct ouro__worker *worker);
 /* Puts a parked or new task's context in the run queue.  Its thread. */
@@ -201,7 +202,7 @@ static inline int ouro__context_interrupted(struct ouro__context *context)
 static inline int ouro__context_interrupted_io(struct ouro__context *context)
 {
     int rc = ouro__context_interrupted(context);
-    if (OURO__UNLIKELY(rc == 0 && (context->interrupts & OURO__SHIELDED) != 0))
+    if (OURO__UNLIKELY(rc == 0 && ouro__context_is_shielded(context)))
         return ouro__context_is_shutdown(context) ? -OURO_ESHUTDOWN : 0;
     return rc;
 }

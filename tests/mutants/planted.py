@@ -192,6 +192,10 @@ MUTANTS = {
     "hang_up_that_has_passed_is_believed": (
         "registry/registration.c", "!ouro__load(&sio->must_check, memory_order_relaxed)", "true",
         "net/test_poll_hangup.c", "a_socket_may_be_registered_before_it_connects", "epoll"),
+    "yield_tells_of_no_cancellation": (
+        "task/worker.c", "    return ouro__context_interrupted(ouro__context_current());\n",
+        "    return 0;\n",
+        "task/test_task.c", "a_yield_tells_of_a_cancellation_that_came_meanwhile", "epoll"),
     "loop_without_progress_yields_not": (
         "net/poll_evented.c", "        ouro__context_yield(context);", "        (void)context;",
         "net/test_poll_hangup.c", "a_loop_without_progress_yields_and_keeps_its_deadline",

@@ -12,6 +12,7 @@
 #include <errno.h>
 #include <ouro.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 
 static int returns_its_argument(void *arg)
 {
@@ -114,6 +115,35 @@ static int cancel_ends_the_wait(void *arg)
     }
     ck_assert_int_eq(ouro_task_is_cancelled(), 0);
     return 0;
+}
+
+static int yields_once(void *arg)
+{
+    bool *has_begun = arg;
+    *has_begun = true;
+    return ouro_yield();
+}
+
+/* It is cancelled while it is in the run queue, behind the task that cancels it. */
+static int cancel_one_that_yields(void *arg)
+{
+    (void)arg;
+    struct ouro_task *task = NULL;
+    bool has_begun = false;
+    int result = 0;
+    ck_assert_int_eq(ouro_task_spawn_here(yields_once, &has_begun, &task), 0);
+    while (!has_begun)
+        ck_assert_int_eq(ouro_yield(), 0);
+    ck_assert_int_eq(ouro_task_cancel(task), 0);
+    ck_assert_int_eq(ouro_task_join(task, &result), 0);
+    ck_assert_int_eq(result, -ECANCELED);
+    return 0;
+}
+
+OURO_TEST(a_yield_tells_of_a_cancellation_that_came_meanwhile)
+{
+    ck_assert_int_eq(ouro_test_in_task(cancel_one_that_yields, NULL), 0);
+    ck_assert_int_eq(ouro_test_in_task_of_many(cancel_one_that_yields, NULL), 0);
 }
 
 OURO_TEST(cancel_ends_a_sleep_and_all_later_waits)
