@@ -94,6 +94,11 @@ static inline void ouro__context_set_current(struct ouro__context *context)
     ouro__context_of_thread = context;
 }
 
+static inline bool ouro__context_is_shielded(const struct ouro__context *context)
+{
+    return (context->interrupts & OURO__SHIELDED) != 0;
+}
+
 static inline bool ouro__context_is_shutdown(const struct ouro__context *context)
 {
     return ouro__load(context->is_shutdown, memory_order_acquire);

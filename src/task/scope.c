@@ -33,14 +33,16 @@ void ouro__scope_set_deadline(struct ouro__context *context, int64_t deadline_ns
         return;
     struct ouro__timer_wheel *timers = &context->worker->timers;
     ouro__timer_unset(timers, &context->timer);
-    context->interrupts &= (uint8_t) ~(OURO__INTERRUPT_TIMEOUT | OURO__INTERRUPT_CLOCK);
-    if (deadline_ns == OURO__NEVER)
-        return;
-    if (now_ns >= deadline_ns) {
-        context->interrupts |= OURO__INTERRUPT_TIMEOUT;
+    unsigned interrupts = context->interrupts & ~(OURO__INTERRUPT_TIMEOUT | OURO__INTERRUPT_CLOCK);
+    if (deadline_ns == OURO__NEVER) {
+        context->interrupts = (uint8_t)interrupts;
         return;
     }
-    context->interrupts |= OURO__INTERRUPT_CLOCK;
+    if (now_ns >= deadline_ns) {
+        context->interrupts = (uint8_t)(interrupts | OURO__INTERRUPT_TIMEOUT);
+        return;
+    }
+    context->interrupts = (uint8_t)(interrupts | OURO__INTERRUPT_CLOCK);
     context->timer.fire = deadline_passed;
     ouro__timer_set(timers, &context->timer, deadline_ns);
 }
@@ -50,21 +52,6 @@ void ouro__scope_set_deadline_loosely(struct ouro__context *context, int64_t dea
 {
     ouro__scope_set_deadline(context, deadline_ns, now_ns);
     context->interrupts &= (uint8_t)~OURO__INTERRUPT_CLOCK;
-}
-
-void ouro__scope_begin(struct ouro__context *context, struct ouro__scope *scope)
-{
-    uint32_t depth = context->scope_depth++;
-    uint32_t serial = ++context->scope_serial;
-    if (depth < OURO__SCOPES_KEPT)
-        context->scope_open[depth] = serial;
-    *scope = (struct ouro__scope){
-        .context = context,
-        .outer_deadline_ns = context->deadline_ns,
-        .serial = serial,
-        .depth = depth + 1,
-        .outer_is_shielded = (context->interrupts & OURO__SHIELDED) != 0,
-    };
 }
 
 static bool is_open(const struct ouro__context *context, const struct ouro__scope *scope)
@@ -84,10 +71,8 @@ void ouro__scope_end(struct ouro__scope *scope)
     if (!is_open(context, scope))
         return;
     context->scope_depth = scope->depth - 1;
-    if (!scope->outer_is_shielded)
-        context->interrupts &= (uint8_t)~OURO__SHIELDED;
-    else
-        context->interrupts |= OURO__SHIELDED;
+    if (OURO__UNLIKELY(ouro__context_is_shielded(context) != scope->outer_is_shielded))
+        context->interrupts ^= OURO__SHIELDED;
     int64_t deadline_ns = scope->outer_deadline_ns;
     if (context->deadline_ns != deadline_ns)
         ouro__scope_set_deadline(context, deadline_ns,

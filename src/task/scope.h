@@ -17,7 +17,20 @@ struct ouro__scope {
 };
 
 /* Begins @scope inside those that are open. */
-void ouro__scope_begin(struct ouro__context *context, struct ouro__scope *scope);
+static inline void ouro__scope_begin(struct ouro__context *context, struct ouro__scope *scope)
+{
+    uint32_t depth = context->scope_depth++;
+    uint32_t serial = ++context->scope_serial;
+    if (depth < OURO__SCOPES_KEPT)
+        context->scope_open[depth] = serial;
+    *scope = (struct ouro__scope){
+        .context = context,
+        .outer_deadline_ns = context->deadline_ns,
+        .serial = serial,
+        .depth = depth + 1,
+        .outer_is_shielded = ouro__context_is_shielded(context),
+    };
+}
 
 /* Ends @scope and those inside it: what held before it holds again.  Nothing happens when it has
  * ended already, by itself or with one around it.  By the context itself. */

@@ -68,10 +68,8 @@ void ouro__timer_set(struct ouro__timer_wheel *wheel, struct ouro__timer *timer,
     place(wheel, timer);
 }
 
-void ouro__timer_unset(struct ouro__timer_wheel *wheel, struct ouro__timer *timer)
+void ouro__timer_remove(struct ouro__timer_wheel *wheel, struct ouro__timer *timer)
 {
-    if (!ouro__timer_is_set(timer))
-        return;
     struct ouro__list *neighbour = timer->link.next;
     bool last = timer->link.prev == neighbour; /* then both are the slot's head */
     ouro__list_remove(&timer->link);

@@ -61,8 +61,15 @@ static inline bool ouro__timer_is_set(const struct ouro__timer *timer)
 /* Sets a timer that is not set. */
 void ouro__timer_set(struct ouro__timer_wheel *wheel, struct ouro__timer *timer, int64_t when_ns);
 
+/* Unsets a timer that is set. */
+void ouro__timer_remove(struct ouro__timer_wheel *wheel, struct ouro__timer *timer);
+
 /* Unsets it; does nothing when it is not set. */
-void ouro__timer_unset(struct ouro__timer_wheel *wheel, struct ouro__timer *timer);
+static inline void ouro__timer_unset(struct ouro__timer_wheel *wheel, struct ouro__timer *timer)
+{
+    if (ouro__timer_is_set(timer))
+        ouro__timer_remove(wheel, timer);
+}
 
 /* Fires what is due at @now_ns.  Returns how many. */
 unsigned ouro__timer_wheel_advance(struct ouro__timer_wheel *wheel, int64_t now_ns);
