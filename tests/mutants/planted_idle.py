@@ -35,6 +35,11 @@ MUTANTS = {
     "heap_keeps_a_peak": (
         "registry/trim.c", "        ouro__alloc_trim();\n", "",
         "net/test_idle_memory.c", "an_idle_connection_in_request_mode_costs_half_a_kib", "epoll"),
+    "mutex_of_one_thread_is_not_held": (
+        "base/mutex.h",
+        "        ouro__store(&mutex->word, OURO__MUTEX_HELD, memory_order_relaxed);\n",
+        "        (void)word;\n",
+        "base/test_mutex.c", "all_who_wait_get_it_in_the_end", "unit"),
     "released_mutex_wakes_nobody": (
         "base/mutex.c", "    ouro__futex_wake_one(&mutex->word);\n", "    (void)mutex;\n",
         "base/test_mutex.c", "all_who_wait_get_it_in_the_end", "unit"),
