@@ -74,7 +74,7 @@ static struct ouro__server_listener *add_listener(struct ouro_server *server)
 static void add_accept(struct ouro_server *server, struct ouro__server_listener *listener,
                        uint32_t shard)
 {
-    listener->tasks_left++;
+    (void)ouro__fetch_add(&listener->tasks_left, 1, memory_order_relaxed);
     server->accepts[server->accepts_count++] =
         (struct ouro__server_accept){.listener = listener, .server = server, .shard = shard};
 }

@@ -235,9 +235,9 @@ static void free_locked(struct ouro__registration_set *set, struct ouro__schedul
     ouro__list_remove(&sio->link);
     sio->state = OURO__SIO_FREE;
     sio->fd = -1;
-    sio->backend = 0;
+    ouro__store(&sio->backend, 0, memory_order_relaxed);
     sio->closing = false;
-    sio->must_check = false;
+    ouro__store(&sio->must_check, false, memory_order_relaxed);
     sio->generation++;
     if (sio->generation == 0) /* 0 is the driver's own tokens' */
         sio->generation = 1;
