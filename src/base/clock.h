@@ -21,6 +21,12 @@ static inline int64_t ouro__clock_now_ns(void)
     return ouro__kernel_clock_ns();
 }
 
+/* A time not long ago, for what need not be exact: up to 10 ms. */
+static inline int64_t ouro__clock_recent_ns(void)
+{
+    return ouro__kernel_coarse_clock_ns();
+}
+
 /* @base_ns + @delta_ns without wrapping: what would be later than everything is OURO__NEVER. */
 static inline int64_t ouro__clock_add_ns(int64_t base_ns, int64_t delta_ns)
 {

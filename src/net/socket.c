@@ -129,7 +129,7 @@ bool ouro__socket_is_connected_to_itself(int fd, const struct ouro_socket_addr *
      * scope the peer's name differs from it, and any address may be this machine's. */
     in_port_t port = port_of(target->storage);
     if (ports != NULL &&
-        OURO__LIKELY(!ouro__port_range_may_have(ports, ntohs(port), ouro__clock_now_ns())))
+        OURO__LIKELY(!ouro__port_range_may_have(ports, ntohs(port), ouro__clock_recent_ns())))
         return false;
     struct sockaddr_storage name;
     socklen_t length = sizeof(name);

@@ -44,7 +44,7 @@ struct bench_kind {
     /* Before the clock starts, NULL: nothing to do.  A failure is reported by it, unless the run
      * has been stopped. */
     int (*open)(struct bench *bench);
-    /* Gets a bench_lane; runs until bench_take() says no, then calls bench_leave(). */
+    /* Gets a bench_lane; runs until bench_is_over(), then calls bench_leave(). */
     ouro_task_function *lane;
     /* After the lanes, whatever open() returned; NULL: nothing to do. */
     void (*close)(struct bench *bench);
@@ -139,10 +139,11 @@ int bench_run(struct bench *bench, bool (*print)(const struct bench *bench));
  */
 int64_t bench_due_ns(const struct bench_lane *lane, int64_t now_ns);
 
-/* Takes the lane's next operation, which is due by now.  False when there are no more. */
-bool bench_take(struct bench_lane *lane, int64_t due_ns, int64_t now_ns);
+/* Takes the lane's next operation, which is due by now; bench_is_over() has said that there is one.
+ */
+void bench_take(struct bench_lane *lane, int64_t due_ns);
 
-/* Whether bench_take() would refuse an operation that is due at @due_ns. */
+/* Whether the lane has no more operations; its next would be due at @due_ns. */
 bool bench_is_over(const struct bench_lane *lane, int64_t due_ns, int64_t now_ns);
 
 /* An operation that was taken has ended well. */
