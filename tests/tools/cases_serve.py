@@ -40,6 +40,13 @@ def test_echo_and_end(ouro):
             equal((server.stdout.read(), server.stderr.read()), (b"", b""))
 
 
+def test_echo_of_every_length(ouro):
+    """Short messages are read into the task's stack, longer ones on loan."""
+    with ouro.echo() as server, client(server.port) as connection:
+        for length in (1, 1279, 1280, 1281, 4096, 1279, 100000, 16384, 16385, 1280, 1280, 2):
+            ask(connection, os.urandom(length))
+
+
 def test_what_came_ignored_stays_ignored(ouro):
     """As under nohup, or in the background of a script: SIGINT is ignored by who starts it."""
     def ignore():
