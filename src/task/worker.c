@@ -127,16 +127,22 @@ void ouro__worker_switch_out(struct ouro__worker *worker)
         leave_for(worker, context, next);
 }
 
-int ouro__worker_yield(struct ouro__worker *worker)
+/* The running context goes behind those that are ready. */
+static OURO__ALWAYS_INLINE void yield(struct ouro__worker *worker)
 {
     struct ouro__context *context = worker->running;
     bool is_alone = ouro__queue_is_empty(&worker->ready);
     if (OURO__UNLIKELY(is_alone && worker->slice > 0)) {
         worker->slice--;
-        return ouro__context_interrupted(context);
+        return;
     }
     ouro__worker_make_ready(worker, context);
     leave_for(worker, context, next_ready(worker));
+}
+
+int ouro__worker_yield(struct ouro__worker *worker)
+{
+    yield(worker);
     return ouro__context_interrupted(ouro__context_current());
 }
 
@@ -401,7 +407,7 @@ void ouro__context_spend(struct ouro__context *context)
         return;
     context->budget = OURO__BUDGET;
     if (context->task != NULL)
-        ouro__worker_yield(context->worker);
+        yield(context->worker);
 }
 
 void ouro__context_spend_call(struct ouro__context *context)
@@ -417,7 +423,7 @@ void ouro__context_spend_call(struct ouro__context *context)
 void ouro__context_yield(struct ouro__context *context)
 {
     if (context->task != NULL)
-        ouro__worker_yield(context->worker);
+        yield(context->worker);
     else if (context->worker != NULL)
         ouro__worker_run_once(context->worker, false);
     else
