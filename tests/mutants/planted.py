@@ -366,7 +366,7 @@ MUTANTS = {
         "unsigned first = (unsigned)((wheel->now >> shift) + (level < 6)) & SLOT_MASK;",
         "task/test_timer.c", "an_endless_timer_hides_no_other", "unit"),
     "deadline_is_seen_by_its_timer_only": (
-        "task/scope.c", "    context->interrupts |= OURO__INTERRUPT_CLOCK;\n", "",
+        "task/scope.c", "(interrupts | OURO__INTERRUPT_CLOCK)", "interrupts",
         "net/test_late_deadline.c", "a_call_after_the_deadline_takes_nothing", "uring"),
     "scope_that_has_ended_ends_again": (
         "task/scope.c", "return context->scope_open[scope->depth - 1] == scope->serial;",
@@ -392,7 +392,7 @@ MUTANTS = {
         "        ouro__scope_set_deadline(context, OURO__NEVER, 0);\n", "",
         "task/test_shield.c", "outer_deadlines_are_held_off_and_inner_ones_hold", "epoll"),
     "shield_does_not_end": (
-        "task/scope.c", "if (!scope->outer_is_shielded)", "if (false)",
+        "task/scope.c", "ouro__context_is_shielded(context) != scope->outer_is_shielded", "false",
         "task/test_shield.c", "a_cancelled_task_cleans_up", "epoll"),
     "shield_holds_a_shutdown_off_from_io": (
         "task/worker.h", "return ouro__context_is_shutdown(context) ? -OURO_ESHUTDOWN : 0;",
