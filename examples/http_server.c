@@ -13,14 +13,14 @@
  *
  * With `requests` it serves in request mode: a connection that waits for its next request has no
  * task and no buffer, and is closed when the server drains.  With `tasks` each connection has a
- * task that waits in a read on loan.  That is one operation less for each request, a stack more for
- * each connection, and the drain waits for connections without a request until its grace time ends.
+ * task that waits in a read.  That is one operation less for each request, a stack more for each
+ * connection, and the drain waits for connections without a request until its grace time ends.
  *
  * What a client can make the server hold is bounded: HEAD_MAX bytes of a request's line and headers
- * (414, 431), BODY_MAX bytes of a body (413), and the answers to the requests of one buffer on
- * loan.  A request that has begun must be complete after SECONDS (408).  ouro_serve() ends
- * connections that are idle, or whose peer does not read, after 60 seconds.  A malformed request is
- * answered with 400.
+ * (414, 431), BODY_MAX bytes of a body (413), and the answers to the requests of one read.  A
+ * request that has begun must be complete after SECONDS (408).  ouro_serve() ends connections that
+ * are idle, or whose peer does not read, after 60 seconds.  A malformed request is answered with
+ * 400.
  */
 #include <errno.h>
 #include <llhttp.h>
@@ -38,6 +38,7 @@ enum {
     BODY_MAX = 1 << 20,
     PATH_MAX_KEPT = 64,  /* of a request's target; no longer one names anything here */
     VALUE_MAX_KEPT = 16, /* of a header's name and value: enough for those that are looked at */
+    SHORT_MAX = 1024,    /* a read of so many bytes or more is followed by one on loan */
     OUTPUT_SMALL = 1024, /* answers up to this size need no heap block */
     LINGER_BYTES = 1 << 20,
 };
@@ -79,8 +80,9 @@ struct exchange {
     struct request request;
     struct bytes body;
     struct bytes output;
-    bool is_ending; /* nothing more is read from the client */
-    bool has_rest;  /* and bytes of it are left unread */
+    bool is_ending;  /* nothing more is read from the client */
+    bool has_rest;   /* and bytes of it are left unread */
+    bool has_filled; /* the last read was long: more may be there */
 };
 
 struct options {
@@ -139,22 +141,26 @@ static bool append_number(struct bytes *bytes, size_t number)
     return bytes_append(bytes, first, (size_t)(digits + sizeof(digits) - first));
 }
 
-/* The header line with the date, made once a second by each thread. */
-static const char *date_line(void)
+/* Appends the header lines that all answers have, up to the length of the body.  They have the date
+ * and are made once a second by each thread. */
+static bool append_common(struct bytes *bytes)
 {
     static _Thread_local struct {
         time_t second;
-        char text[48];
+        size_t size;
+        char text[128];
     } last;
     struct timespec now;
     clock_gettime(CLOCK_REALTIME_COARSE, &now);
     if (now.tv_sec != last.second) {
         struct tm tm;
-        strftime(last.text, sizeof(last.text), "Date: %a, %d %b %Y %H:%M:%S GMT\r\n",
-                 gmtime_r(&now.tv_sec, &tm));
+        last.size = strftime(last.text, sizeof(last.text),
+                             "\r\nServer: ouro\r\nDate: %a, %d %b %Y %H:%M:%S GMT\r\n"
+                             "Content-Type: text/plain\r\nContent-Length: ",
+                             gmtime_r(&now.tv_sec, &tm));
         last.second = now.tv_sec;
     }
-    return last.text;
+    return bytes_append(bytes, last.text, last.size);
 }
 
 static const char *reason_of(int status)
@@ -194,9 +200,7 @@ static void respond(struct exchange *x, int status, const char *allow, const voi
     struct bytes *out = &x->output;
     bool is_head = x->request.is_head_complete && llhttp_get_method(&x->parser) == HTTP_HEAD;
     bool ok = append_text(out, "HTTP/1.1 ") && append_text(out, reason_of(status)) &&
-              append_text(out, "\r\nServer: ouro\r\n") && append_text(out, date_line()) &&
-              append_text(out, "Content-Type: text/plain\r\nContent-Length: ") &&
-              append_number(out, body_size) && append_text(out, "\r\n");
+              append_common(out) && append_number(out, body_size) && append_text(out, "\r\n");
     if (allow != NULL)
         ok = ok && append_text(out, "Allow: ") && append_text(out, allow) &&
              append_text(out, "\r\n");
@@ -415,21 +419,39 @@ static void parse(struct exchange *x, const char *data, size_t size)
     }
 }
 
-/* Reads once, and writes the answers to what has come.  The buffer on loan is given back before the
- * write: a client that does not read holds none. */
-static int receive(struct exchange *x)
+/* Most requests are short: a buffer on the stack costs less than one on loan. */
+static ssize_t receive_short(struct exchange *x)
+{
+    char buffer[SHORT_MAX];
+    ssize_t n = ouro_stream_read(x->stream, buffer, sizeof(buffer));
+    if (n > 0)
+        parse(x, buffer, (size_t)n);
+    return n;
+}
+
+/* The buffer on loan is given back before the answers are written: a client that does not read
+ * holds none. */
+static ssize_t receive_long(struct exchange *x)
 {
     struct ouro_loan loan;
     ssize_t n = ouro_stream_read_loan(x->stream, &loan);
+    if (n > 0) {
+        parse(x, loan.data, loan.size);
+        ouro_loan_release(&loan);
+    }
+    return n;
+}
+
+/* Reads once, and appends the answers to what has come. */
+static int receive(struct exchange *x)
+{
+    ssize_t n = x->has_filled ? receive_long(x) : receive_short(x);
     if (n == -ETIMEDOUT && x->request.has_begun)
         return -ETIMEDOUT;
-    if (n <= 0) {
+    x->has_filled = n >= SHORT_MAX;
+    if (n <= 0)
         x->is_ending = true;
-        return (int)n;
-    }
-    parse(x, loan.data, loan.size);
-    ouro_loan_release(&loan);
-    return 0;
+    return n < 0 ? (int)n : 0;
 }
 
 static int send_output(struct exchange *x)
@@ -491,7 +513,7 @@ static int serve_http(struct ouro_stream *stream, const struct ouro_serve_peer *
     x.server = peer->server;
     x.request_ns = options->request_ns;
     x.request = (struct request){.has_begun = false};
-    x.is_ending = x.has_rest = false;
+    x.is_ending = x.has_rest = x.has_filled = false;
     bytes_init(&x.body);
     bytes_init(&x.output);
     llhttp_init(&x.parser, HTTP_REQUEST, &callbacks);
