@@ -2,12 +2,13 @@
 /*
  * Loan: reading on loan, for every kind of stream.
  *
- * Each stream that reads on loan has an account, made by the first read.  Its count is 1 for the
- * stream and 1 for each loan; who counts it down to 0 frees it.  It has a reference to the
- * runtime's handle, and so keeps the driver's pool and inbox until the last loan was released,
- * whatever has ended before.  Loans that were lent to a send (write_loan.c) are counted once more,
- * in the upper half of the same word: they are not the program's any more, and so count neither for
- * the stream's credit nor when it is closed.
+ * Each stream that reads on loan has an account, made by the first read.  (The first send without a
+ * copy makes it, too: the stream's last send is kept there, where it makes no stream larger.)  Its
+ * count is 1 for the stream and 1 for each loan; who counts it down to 0 frees it.  It has a
+ * reference to the runtime's handle, and so keeps the driver's pool and inbox until the last loan
+ * was released, whatever has ended before.  Loans that were lent to a send (write_loan.c) are
+ * counted once more, in the upper half of the same word: they are not the program's any more, and
+ * so count neither for the stream's credit nor when it is closed.
  *
  * The struct of a loan names the buffer, and the buffer's word (registry/loan_pool.h), which is
  * another one for each loan of the buffer: so a second release is noticed.
@@ -36,7 +37,8 @@
 
 struct ouro__loan_account {
     _Atomic uint64_t counts;
-    struct ouro_handle *handle; /* one reference */
+    struct ouro_handle *handle;        /* one reference */
+    struct ouro__loan_send *last_send; /* the stream's, for its writing direction */
 };
 
 static uint32_t references_of(uint64_t counts)
@@ -56,6 +58,7 @@ static struct ouro__loan_account *account_new(struct ouro_handle *handle)
         return NULL;
     ouro__atomic_init(&account->counts, REFERENCE);
     account->handle = ouro_handle_ref(handle);
+    account->last_send = NULL;
     return account;
 }
 
@@ -75,6 +78,18 @@ static struct ouro__loan_account *account_of(const struct ouro_stream *stream)
     return ouro__load(&stream->loans, memory_order_acquire);
 }
 
+/* Its reader and its writer may be the first at once. */
+static OURO__NOINLINE struct ouro__loan_account *account_make(struct ouro_stream *stream)
+{
+    struct ouro__loan_account *account = NULL;
+    struct ouro__loan_account *made = account_new(stream->descriptor.handle);
+    if (made == NULL ||
+        ouro__compare_exchange(&stream->loans, &account, made, memory_order_acq_rel))
+        return made;
+    (void)account_unref(made, REFERENCE);
+    return account;
+}
+
 static uint32_t loans_out(const struct ouro__loan_account *account)
 {
     if (account == NULL)
@@ -91,8 +106,29 @@ bool ouro__loan_is_out(const struct ouro_stream *stream)
 int ouro__loan_close(struct ouro_stream *stream)
 {
     struct ouro__loan_account *account = account_of(stream);
-    ouro__write_loan_forget(stream);
-    return account != NULL && account_unref(account, REFERENCE) > 0 ? -OURO_ELOANED : 0;
+    if (account == NULL)
+        return 0;
+    ouro__write_loan_forget(account->last_send);
+    return account_unref(account, REFERENCE) > 0 ? -OURO_ELOANED : 0;
+}
+
+struct ouro__loan_send *ouro__loan_last_send(const struct ouro_stream *stream)
+{
+    const struct ouro__loan_account *account = account_of(stream);
+    return account == NULL ? NULL : account->last_send;
+}
+
+struct ouro__loan_send *ouro__loan_keep_send(struct ouro_stream *stream,
+                                             struct ouro__loan_send *send)
+{
+    struct ouro__loan_account *account = account_of(stream);
+    if (account == NULL)
+        account = account_make(stream);
+    if (account == NULL)
+        return send;
+    struct ouro__loan_send *before = account->last_send;
+    account->last_send = send;
+    return before;
 }
 
 /* With the reading direction held, and an account. */
@@ -117,29 +153,16 @@ static ssize_t read_with(struct ouro_stream *stream, struct ouro__context *conte
     return n;
 }
 
-/* The account is made before anything is read: what was read must not be lost for want of memory.
- */
-static OURO__NOINLINE ssize_t read_first(struct ouro_stream *stream, struct ouro__context *context,
-                                         struct ouro_loan *out_loan)
-{
-    struct ouro__loan_account *account = account_new(stream->descriptor.handle);
-    if (account == NULL)
-        return -ENOMEM;
-    ssize_t n = read_with(stream, context, account, out_loan);
-    if (n > 0)
-        ouro__store(&stream->loans, account, memory_order_release);
-    else
-        (void)account_unref(account, REFERENCE);
-    return n;
-}
-
-/* With the reading direction held. */
+/* With the reading direction held.  The account is made before anything is read: what was read must
+ * not be lost for want of memory. */
 static ssize_t read_loan(struct ouro_stream *stream, struct ouro__context *context,
                          struct ouro_loan *out_loan)
 {
     struct ouro__loan_account *account = account_of(stream);
     if (OURO__UNLIKELY(account == NULL))
-        return read_first(stream, context, out_loan);
+        account = account_make(stream);
+    if (OURO__UNLIKELY(account == NULL))
+        return -ENOMEM;
     if (loans_out(account) >= stream->descriptor.handle->config.loans_per_stream)
         return -OURO_ECREDIT;
     return read_with(stream, context, account, out_loan);

@@ -135,12 +135,15 @@ static int get_buffer(struct ouro_stream *stream, struct ouro__context *context,
 }
 
 /* A write-only end is never readable, so it has to be found out before the wait. */
-static int check_readable(const struct ouro_stream *stream)
+static int check_readable(struct ouro_stream *stream)
 {
+    if (OURO__LIKELY(stream->is_known_to_read))
+        return 0;
     int flags = ouro__kernel_get_flags(stream->descriptor.fd);
     if (flags < 0)
         return flags;
-    return (flags & O_ACCMODE) == O_WRONLY ? -EBADF : 0;
+    stream->is_known_to_read = (flags & O_ACCMODE) != O_WRONLY;
+    return stream->is_known_to_read ? 0 : -EBADF;
 }
 
 /* The buffer is taken when the pipe is readable: one that waits for data has none. */
@@ -149,7 +152,7 @@ static ssize_t pipe_read_loan(struct ouro_stream *stream, struct ouro__context *
 {
     struct ouro__descriptor *descriptor = &stream->descriptor;
     int rc = ouro__context_interrupted_io(context);
-    if (rc == 0 && ouro__load(&stream->loans, memory_order_relaxed) == NULL)
+    if (rc == 0)
         rc = check_readable(stream);
     while (rc == 0) {
         uint64_t seen = 0;

@@ -52,11 +52,12 @@ extern const struct ouro__stream_kind ouro__stream_pipe; /* pipe.c */
 struct ouro_stream {
     struct ouro__descriptor descriptor;
     const struct ouro__stream_kind *kind;
-    _Atomic(struct ouro__loan_account *) loans; /* NULL before the first read on loan (loan.c) */
+    /* NULL before the first read on loan, and the first send without a copy (loan.c). */
+    _Atomic(struct ouro__loan_account *) loans;
     _Atomic bool
-        is_known_outside; /* the program has had the descriptor, and may have set options */
-    struct ouro__stream_meter *meter;  /* NULL: its bytes are not counted (meter.c) */
-    struct ouro__loan_send *last_send; /* the last without a copy; NULL: none (write_loan.c) */
+        is_known_outside;  /* the program has had the descriptor, and may have set options */
+    bool is_known_to_read; /* a pipe's: its descriptor is not for writing only */
+    struct ouro__stream_meter *meter; /* NULL: its bytes are not counted (meter.c) */
 };
 
 /* loan.c: whether buffers are on loan from @stream. */
@@ -75,8 +76,15 @@ struct ouro__loan_buffer *ouro__loan_lend(struct ouro_loan *loan,
                                           const struct ouro__loan_pool *pool);
 void ouro__loan_came_back(struct ouro__loan_buffer *buffer);
 
-/* write_loan.c: the stream ends. */
-void ouro__write_loan_forget(struct ouro_stream *stream);
+/* loan.c: what the stream keeps for write_loan.c, its last send without a copy; NULL: none.  The
+ * writing direction is held. */
+struct ouro__loan_send *ouro__loan_last_send(const struct ouro_stream *stream);
+/* Keeps @send, and returns what was kept before; @send itself when there is no memory. */
+struct ouro__loan_send *ouro__loan_keep_send(struct ouro_stream *stream,
+                                             struct ouro__loan_send *send);
+
+/* write_loan.c: @send is not kept any more.  NULL is ignored. */
+void ouro__write_loan_forget(struct ouro__loan_send *send);
 
 /* write_all.c, with the writing direction held: writes until all is written or something fails, and
  * counts in *written, from which it begins. */
@@ -92,8 +100,8 @@ static inline void ouro__stream_init(struct ouro_stream *stream,
     stream->kind = kind;
     ouro__atomic_init(&stream->loans, NULL);
     ouro__atomic_init(&stream->is_known_outside, false);
+    stream->is_known_to_read = false;
     stream->meter = NULL;
-    stream->last_send = NULL;
 }
 
 /* Begins a public call: finds the caller's context and takes the direction. */

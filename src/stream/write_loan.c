@@ -50,10 +50,10 @@ static void unref(struct ouro__loan_send *send)
         ouro__free(send);
 }
 
-void ouro__write_loan_forget(struct ouro_stream *stream)
+void ouro__write_loan_forget(struct ouro__loan_send *send)
 {
-    if (stream->last_send != NULL)
-        unref(stream->last_send);
+    if (send != NULL)
+        unref(send);
 }
 
 /* The call, or the driver, does not use the buffer any more. */
@@ -74,8 +74,8 @@ static void came_back(struct ouro__zero_copy_op *zero_copy)
 
 static bool is_known_to_copy(const struct ouro_stream *stream)
 {
-    return stream->last_send != NULL &&
-           ouro__load(&stream->last_send->report, memory_order_relaxed) == REPORT_COPIED;
+    const struct ouro__loan_send *last = ouro__loan_last_send(stream);
+    return last != NULL && ouro__load(&last->report, memory_order_relaxed) == REPORT_COPIED;
 }
 
 /* The pool that the loan must be of for a send without a copy; NULL: it is to be copied. */
@@ -153,8 +153,7 @@ static int try_send(struct ouro_stream *stream, struct ouro__context *context,
 static void keep(struct ouro_stream *stream, struct ouro__loan_send *send)
 {
     (void)ouro__fetch_add(&send->references, 1, memory_order_relaxed);
-    ouro__write_loan_forget(stream);
-    stream->last_send = send;
+    ouro__write_loan_forget(ouro__loan_keep_send(stream, send));
 }
 
 static int write_with(struct ouro_stream *stream, struct ouro__context *context,
