@@ -14,7 +14,7 @@
  * its stack and some 330 bytes for the stream, 4.4 KiB in all where pages are 4 KiB.  It needs a
  * second page when the frames of its functions are larger than about 2 KiB together; a large local
  * array counts even if it is not used.  In ouro_serve() a connection takes 200 bytes more; in
- * request mode it takes 490 bytes in all, because there it has no task (ouro/serve.h).
+ * request mode it takes 512 bytes in all, because there it has no task (ouro/serve.h).
  *
  *     struct ouro_loan loan;
  *     ssize_t n = ouro_stream_read_loan(stream, &loan);

@@ -77,10 +77,14 @@
  *         return rc < 0 ? rc : OURO_SERVE_KEEP;
  *     }
  *
- * Between requests the connection has no task and no buffer, and takes 490 bytes of memory in all,
+ * Between requests the connection has no task and no buffer, and takes 512 bytes of memory in all,
  * what the kernel has for its socket not counted.  With a handler for the whole connection that
  * reads on loan (ouro/loan.h) it takes 4.6 KiB.  After a peak the memory goes back to the system
- * within seconds.
+ * within seconds.  Whatever its peer does, a connection takes in addition only what its handler
+ * uses: the pages of its stack, and up to loans_per_stream buffers on loan.  With a handler of
+ * small frames that holds one loan at a time, as ouro/reader.h does, that is 24 KiB in all at most
+ * (loan_buffer_bytes is 16 KiB by default).
+ *
  * Bytes that the handler has not read stay in the socket: if a second request is there already,
  * the handler is called again at once.  Bytes that it has read are its own.  So it reads no further
  * than to the end of its request (ouro_stream_peek() looks ahead), or handles all requests of which

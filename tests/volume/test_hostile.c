@@ -27,8 +27,8 @@ enum {
     QUESTIONS = 200,
     ANSWER_BIG = 1 << 20,
     LINE_MAX_SIZE = 256,
-    /* What a connection with a task may cost: its stack's pages, its stream, and what it touches of
-     * a buffer on loan.  Sockets' buffers are the kernel's. */
+    /* The number of ouro/serve.h: the stack's pages, the stream, and a buffer on loan.  What the
+     * kernel has for a socket is not counted. */
     MEMORY_MAX = 24 * 1024,
 };
 
