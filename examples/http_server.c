@@ -2,8 +2,9 @@
 /*
  * HTTP server: HTTP/1.1 on ouro_serve(), parsed by llhttp.
  *
- *     http_server [HOST:PORT] [requests|tasks] [SECONDS]     127.0.0.1:8080, requests, 20 by
- * default
+ *     http_server [HOST:PORT] [requests|tasks] [SECONDS]
+ *
+ * By default 127.0.0.1:8080, requests, 20.
  *
  *     GET, HEAD /         says hello
  *     POST, PUT /echo     answers with the body of the request

@@ -2,9 +2,8 @@
 /*
  * Servers on ouro_serve(), with what can be chosen as an argument: what each choice costs.
  *
- *     bench_serve_ouro PORT uring|epoll stack|loan|requests|fan
- * [auto|never|latency|singly|copy|zerocopy] bench_serve_ouro PORT uring|epoll relay|copy|splice
- * SINK
+ *     bench_serve_ouro PORT uring|epoll stack|loan|requests|fan [CHOICE]
+ *     bench_serve_ouro PORT uring|epoll relay|copy|splice SINK
  *
  * stack:     an echo; the task reads into 16 KiB on its stack, as most programs do
  * loan:      an echo; the task reads on loan, and holds no buffer while it waits
@@ -15,10 +14,10 @@
  * relay:    each connection is relayed to the port SINK, in the way that the relay chooses
  * copy, splice: in that way
  *
- * The last argument says whether a worker looks for events before it sleeps: where that costs next
- * to nothing (the dial's default), never, or always (the dial at latency).  With `singly` each
- * accept is an operation of its own, as on kernels without multishot accept.  `copy` and
- * `zerocopy`: every loan is sent so, also where that is dearer.
+ * The choices `auto`, `never` and `latency` say whether a worker looks for events before it sleeps:
+ * where that costs next to nothing (the dial's default), never, or always (the dial at latency).
+ * With `singly` each accept is an operation of its own, as on kernels without multishot accept.
+ * `copy` and `zerocopy`: every loan is sent so, also where that is dearer.
  *
  * Owns:    the list of connections of `fan`.
  * Threads: one worker, so the list needs no lock.

@@ -16,9 +16,9 @@ struct bench_path {
 
 /*
  * In a lane's task: sends messages of the lane as they are due, at most `depth` of them unanswered,
- * and checks every byte that comes.  Returns 0 when bench_is_over() and all messages have
- * come, or why the flow has failed: a code of the library or a bench_failure.  What was on its way
- * then is lost.  *out_answered is the number of messages that came, always.
+ * and checks every byte that comes.  Returns 0 when bench_is_over() and all messages have come, or
+ * why the flow has failed: a code of the library or a bench_failure.  What was on its way then is
+ * lost.  *out_answered is the number of messages that came, always.
  */
 int bench_flow_run(struct bench_lane *lane, const struct bench_path *path, uint64_t *out_answered);
 
